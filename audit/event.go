@@ -49,7 +49,9 @@ type Event struct {
 	Offset int64
 	Seq    uint64
 
-	scratch []byte
+	scratch []byte // decoded strings and rebuilt objects that Text points into
+	others  []byte // the object Text[Other], while it is being built and after
+	encoded []byte // what Exact compares with Raw
 }
 
 // Time is when the event happened: stageTimestamp, or requestReceivedTimestamp

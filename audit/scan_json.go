@@ -1,0 +1,381 @@
+package audit
+
+import (
+	"encoding/binary"
+	"math/bits"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// maxDepth is how deep values may be nested in a line, as in encoding/json.
+const maxDepth = 10_000
+
+// fault says what is wrong at the offset returned with it.
+type fault uint8
+
+const (
+	none fault = iota
+	ended
+	cutShort
+	badValue
+	badLiteral
+	badNumber
+	badControl
+	badEscape
+	noKey
+	noColon
+	noComma
+	wrongClose
+	tooDeep
+)
+
+func (f fault) reason() string {
+	return [...]string{
+		none:       "no fault",
+		ended:      "end of object",
+		cutShort:   "the line ends inside the event",
+		badValue:   "no JSON value where one must stand",
+		badLiteral: "a literal that is not true, false or null",
+		badNumber:  "a malformed number",
+		badControl: "a control character in a string",
+		badEscape:  "an unknown escape in a string",
+		noKey:      "no member name where one must stand",
+		noColon:    "no colon after a member name",
+		noComma:    "no comma between two values",
+		wrongClose: "a bracket that closes nothing",
+		tooDeep:    "values nested more than 10,000 deep",
+	}[f]
+}
+
+// space returns the offset of the first byte from i that is no JSON white space.
+func space(b []byte, i int) int {
+	for i < len(b) && b[i] <= ' ' {
+		switch b[i] {
+		case ' ', '\t', '\n', '\r':
+			i++
+		default:
+			return i
+		}
+	}
+	return i
+}
+
+const (
+	eachByte = 0x0101010101010101
+	highBits = 0x8080808080808080
+)
+
+// special marks, by the high bit of the byte, each of the eight bytes in x at which
+// a plain string stops: quote, backslash and control characters. Bytes above the
+// lowest one marked may be marked wrongly: only the lowest counts.
+func special(x uint64) uint64 {
+	q := x ^ '"'*eachByte
+	s := x ^ '\\'*eachByte
+	return ((q-eachByte)&^q | (s-eachByte)&^s | (x-' '*eachByte)&^x) & highBits
+}
+
+// stringEnd returns the offset of the first quote, backslash or control character
+// from i, or len(b).
+func stringEnd(b []byte, i int) int {
+	for ; i+8 <= len(b); i += 8 {
+		if m := special(binary.LittleEndian.Uint64(b[i:])); m != 0 {
+			return i + bits.TrailingZeros64(m)>>3
+		}
+	}
+	for ; i < len(b); i++ {
+		if c := b[i]; c == '"' || c == '\\' || c < ' ' {
+			break
+		}
+	}
+	return i
+}
+
+// skipString returns the offset after the string whose first byte, after its quote,
+// is at i.
+func skipString(b []byte, i int) (int, fault) {
+	for {
+		i = stringEnd(b, i)
+		if i >= len(b) {
+			return i, cutShort
+		}
+		switch b[i] {
+		case '"':
+			return i + 1, none
+		case '\\':
+			n, f := skipEscape(b, i)
+			if f != none {
+				return i, f
+			}
+			i = n
+		default:
+			return i, badControl
+		}
+	}
+}
+
+// skipEscape returns the offset after the escape whose backslash is at i.
+func skipEscape(b []byte, i int) (int, fault) {
+	if i+1 >= len(b) {
+		return i, cutShort
+	}
+	switch b[i+1] {
+	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
+		return i + 2, none
+	case 'u':
+		if _, ok := hex4(b, i+2); ok {
+			return i + 6, none
+		}
+		if i+6 > len(b) {
+			return i, cutShort
+		}
+	}
+	return i, badEscape
+}
+
+// hex4 reads four hexadecimal digits at i.
+func hex4(b []byte, i int) (rune, bool) {
+	if i+4 > len(b) {
+		return 0, false
+	}
+	var r rune
+	for _, c := range b[i : i+4] {
+		switch {
+		case '0' <= c && c <= '9':
+			c -= '0'
+		case 'a' <= c|0x20 && c|0x20 <= 'f':
+			c = c | 0x20 - 'a' + 10
+		default:
+			return 0, false
+		}
+		r = r<<4 | rune(c)
+	}
+	return r, true
+}
+
+// appendUnescaped appends the text of a string whose raw bytes, known to be well
+// formed, are s. As in encoding/json, half a surrogate pair and a byte that is no
+// UTF-8 become U+FFFD.
+func appendUnescaped(dst, s []byte) []byte {
+	for i := 0; i < len(s); {
+		switch c := s[i]; {
+		case c == '\\' && s[i+1] == 'u':
+			r, _ := hex4(s, i+2)
+			i += 6
+			if utf16.IsSurrogate(r) {
+				low, ok := rune(0), false
+				if i+1 < len(s) && s[i] == '\\' && s[i+1] == 'u' {
+					low, ok = hex4(s, i+2)
+				}
+				r = utf16.DecodeRune(r, low)
+				if ok && r != utf8.RuneError {
+					i += 6
+				}
+			}
+			dst = utf8.AppendRune(dst, r)
+		case c == '\\':
+			dst = append(dst, unescaped(s[i+1]))
+			i += 2
+		case c < utf8.RuneSelf:
+			dst = append(dst, c)
+			i++
+		default:
+			r, n := utf8.DecodeRune(s[i:])
+			dst = utf8.AppendRune(dst, r)
+			i += n
+		}
+	}
+	return dst
+}
+
+// unescaped is the byte that a backslash and c stand for.
+func unescaped(c byte) byte {
+	switch c {
+	case 'b':
+		return '\b'
+	case 'f':
+		return '\f'
+	case 'n':
+		return '\n'
+	case 'r':
+		return '\r'
+	case 't':
+		return '\t'
+	}
+	return c
+}
+
+// skipLiteral returns the offset after the literal word at i.
+func skipLiteral(b []byte, i int, word string) (int, fault) {
+	for k := 0; k < len(word); k++ {
+		if i+k >= len(b) {
+			return len(b), cutShort
+		}
+		if b[i+k] != word[k] {
+			return i, badLiteral
+		}
+	}
+	return i + len(word), none
+}
+
+// skipNumber returns the offset after the number at i.
+func skipNumber(b []byte, i int) (int, fault) {
+	start := i
+	if i < len(b) && b[i] == '-' {
+		i++
+	}
+	n := digits(b, i)
+	if n == i || b[i] == '0' && n > i+1 {
+		return start, badNumber
+	}
+	i = n
+	if i < len(b) && b[i] == '.' {
+		if n = digits(b, i+1); n == i+1 {
+			return start, badNumber
+		}
+		i = n
+	}
+	if i < len(b) && b[i]|0x20 == 'e' {
+		i++
+		if i < len(b) && (b[i] == '+' || b[i] == '-') {
+			i++
+		}
+		if n = digits(b, i); n == i {
+			return start, badNumber
+		}
+		i = n
+	}
+	return i, none
+}
+
+// digits returns the offset after the decimal digits at i.
+func digits(b []byte, i int) int {
+	for i < len(b) && b[i]-'0' <= 9 {
+		i++
+	}
+	return i
+}
+
+// nesting remembers for each open bracket whether it is that of an object: the
+// innermost 64 in bits, those further out in deep.
+type nesting struct {
+	bits  uint64
+	depth int
+	deep  []uint64
+}
+
+func (n *nesting) push(object uint64) {
+	if n.depth != 0 && n.depth&63 == 0 {
+		n.deep = append(n.deep, n.bits)
+	}
+	n.bits = n.bits<<1 | object
+	n.depth++
+}
+
+func (n *nesting) pop() {
+	n.depth--
+	n.bits >>= 1
+	if n.depth != 0 && n.depth&63 == 0 {
+		n.bits = n.deep[len(n.deep)-1]
+		n.deep = n.deep[:len(n.deep)-1]
+	}
+}
+
+// inObject reports whether the innermost open bracket is that of an object.
+func (n *nesting) inObject() bool { return n.depth != 0 && n.bits&1 != 0 }
+
+// skip returns the offset after the JSON value at i, which it checks to be well
+// formed. It decodes nothing.
+func skip(b []byte, i int) (int, fault) {
+	var n nesting
+	for {
+		var f fault
+		if n.inObject() {
+			if i, f = skipKey(b, i); f != none {
+				return i, f
+			}
+		}
+		if i >= len(b) {
+			return i, cutShort
+		}
+		switch c := b[i]; c {
+		case '"':
+			i, f = skipString(b, i+1)
+		case '{', '[':
+			if n.depth == maxDepth {
+				return i, tooDeep
+			}
+			n.push(uint64(c>>5) & 1) // '{' is 0x7b, '[' 0x5b
+			i = space(b, i+1)
+			if i < len(b) && b[i] == c+2 {
+				break
+			}
+			continue
+		case 't':
+			i, f = skipLiteral(b, i, "true")
+		case 'f':
+			i, f = skipLiteral(b, i, "false")
+		case 'n':
+			i, f = skipLiteral(b, i, "null")
+		case '-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9':
+			i, f = skipNumber(b, i)
+		default:
+			return i, badValue
+		}
+		if f != none {
+			return i, f
+		}
+		if i, f = n.close(b, i); f != none || n.depth == 0 {
+			return i, f
+		}
+	}
+}
+
+// close goes on from the end of a value at i over every bracket that closes there,
+// and over the comma to the next value, until no bracket is open.
+func (n *nesting) close(b []byte, i int) (int, fault) {
+	for n.depth != 0 {
+		i = space(b, i)
+		if i >= len(b) {
+			return i, cutShort
+		}
+		switch c := b[i]; {
+		case c == ',':
+			return space(b, i+1), none
+		case c == ']' && n.bits&1 == 0, c == '}' && n.bits&1 != 0:
+			n.pop()
+			i++
+		case c == ']' || c == '}':
+			return i, wrongClose
+		default:
+			return i, noComma
+		}
+	}
+	return i, none
+}
+
+// skipKey returns the offset of the value of the member whose name begins at i.
+func skipKey(b []byte, i int) (int, fault) {
+	if i >= len(b) {
+		return i, cutShort
+	}
+	if b[i] != '"' {
+		return i, noKey
+	}
+	i, f := skipString(b, i+1)
+	if f != none {
+		return i, f
+	}
+	return skipColon(b, i)
+}
+
+// skipColon returns the offset of the value after the colon at i.
+func skipColon(b []byte, i int) (int, fault) {
+	i = space(b, i)
+	if i >= len(b) {
+		return i, cutShort
+	}
+	if b[i] != ':' {
+		return i, noColon
+	}
+	return space(b, i+1), none
+}

@@ -1,0 +1,172 @@
+package audit
+
+// parseTime reads an RFC 3339 time with any number of decimals and returns it in
+// microseconds since the epoch, with the nanoseconds below. It accepts what
+// time.Parse with time.RFC3339Nano does, but for a comma before the decimals.
+func parseTime(b []byte) (micros int64, nanos int16, ok bool) {
+	if len(b) < len("2006-01-02T15:04:05Z") || b[4] != '-' || b[7] != '-' || b[10] != 'T' || b[13] != ':' || b[16] != ':' {
+		return 0, 0, false
+	}
+	century, ok1 := two(b, 0)
+	year, ok2 := two(b, 2)
+	month, ok3 := two(b, 5)
+	day, ok4 := two(b, 8)
+	hour, ok5 := two(b, 11)
+	minute, ok6 := two(b, 14)
+	second, ok7 := two(b, 17)
+	year += 100 * century
+	if !(ok1 && ok2 && ok3 && ok4 && ok5 && ok6 && ok7) || month < 1 || month > 12 || day < 1 || day > daysIn(year, month) || hour > 23 || minute > 59 || second > 59 {
+		return 0, 0, false
+	}
+	fraction, i, ok := parseFraction(b, 19)
+	if !ok {
+		return 0, 0, false
+	}
+	zone, ok := parseZone(b[i:])
+	if !ok {
+		return 0, 0, false
+	}
+	seconds := daysSinceEpoch(year, month, day)*86400 + hour*3600 + minute*60 + second - zone
+	if seconds < firstSecond || seconds > lastSecond {
+		return 0, 0, false
+	}
+	return int64(seconds)*1e6 + int64(fraction/1000), int16(fraction % 1000), true
+}
+
+// What RFC 3339 can write in UTC: the years 0 to 9999.
+const (
+	firstSecond = -62167219200
+	lastSecond  = 253402300799
+)
+
+// two reads two decimal digits at i.
+func two(b []byte, i int) (int, bool) {
+	hi, lo := b[i]-'0', b[i+1]-'0'
+	return int(hi)*10 + int(lo), hi <= 9 && lo <= 9
+}
+
+// parseFraction reads the decimals of a second at i, if there are any, as
+// nanoseconds; what is below them is dropped. It returns the offset after them.
+func parseFraction(b []byte, i int) (nanos, next int, ok bool) {
+	if b[i] != '.' {
+		return 0, i, true
+	}
+	i++
+	scale, first := 100_000_000, i
+	for ; i < len(b) && b[i]-'0' <= 9; i++ {
+		nanos += scale * int(b[i]-'0')
+		scale /= 10
+	}
+	return nanos, i, i > first && i < len(b)
+}
+
+// parseZone reads the offset from UTC in seconds: "Z" or "+hh:mm".
+func parseZone(b []byte) (int, bool) {
+	if len(b) == 1 && b[0] == 'Z' {
+		return 0, true
+	}
+	if len(b) != 6 || b[3] != ':' {
+		return 0, false
+	}
+	hours, ok1 := two(b, 1)
+	minutes, ok2 := two(b, 4)
+	if !ok1 || !ok2 || hours > 24 || minutes > 60 {
+		return 0, false
+	}
+	seconds := hours*3600 + minutes*60
+	switch b[0] {
+	case '+':
+		return seconds, true
+	case '-':
+		return -seconds, true
+	}
+	return 0, false
+}
+
+// daysIn returns the number of days in a month.
+func daysIn(year, month int) int {
+	switch month {
+	case 4, 6, 9, 11:
+		return 30
+	case 2:
+		if year%4 == 0 && (year%100 != 0 || year%400 == 0) {
+			return 29
+		}
+		return 28
+	}
+	return 31
+}
+
+// daysSinceEpoch counts the days from 1970-01-01 in the Gregorian calendar. Years
+// are taken to begin in March, so that the leap day is the last day of a year and
+// the months before it follow one linear rule.
+func daysSinceEpoch(year, month, day int) int {
+	if month <= 2 {
+		year--
+		month += 12
+	}
+	dayOfYear := (153*(month-3)+2)/5 + day - 1
+	cycle := year + 400 // no year counted from March is below -1
+	return cycle*365 + cycle/4 - cycle/100 + cycle/400 + dayOfYear - 719468 - 146097
+}
+
+// date is the inverse of daysSinceEpoch, for the years -400 and later.
+func date(days int) (year, month, day int) {
+	days += 719468 + 146097 // since 1 March of the year -400
+	cycle := days / 146097
+	days %= 146097
+	year = (days - days/1460 + days/36524 - days/146096) / 365
+	days -= 365*year + year/4 - year/100
+	month = (5*days + 2) / 153
+	day = days - (153*month+2)/5 + 1
+	year += cycle*400 - 400
+	if month += 3; month > 12 {
+		month -= 12
+		year++
+	}
+	return year, month, day
+}
+
+// appendSeconds appends the time micros, without its fraction and zone, as
+// kube-apiserver does: "2006-01-02T15:04:05". It returns the fraction in
+// microseconds too.
+func appendSeconds(dst []byte, micros int64) ([]byte, int) {
+	seconds, fraction := micros/1e6, int(micros%1e6)
+	if fraction < 0 {
+		seconds, fraction = seconds-1, fraction+1e6
+	}
+	days, second := seconds/86400, int(seconds%86400)
+	if second < 0 {
+		days, second = days-1, second+86400
+	}
+	year, month, day := date(int(days))
+	hour, minute := second/3600, second/60%60
+	second %= 60
+	return append(dst,
+		digit(year/1000), digit(year/100), digit(year/10), digit(year), '-',
+		digit(month/10), digit(month), '-', digit(day/10), digit(day), 'T',
+		digit(hour/10), digit(hour), ':', digit(minute/10), digit(minute), ':',
+		digit(second/10), digit(second)), fraction
+}
+
+// digit is the last decimal digit of n, which is not negative.
+func digit(n int) byte { return '0' + byte(n%10) }
+
+// appendTime appends a time as JSON with its microseconds, or null.
+func appendTime(dst []byte, micros int64) []byte {
+	if micros == NoTime {
+		return append(dst, "null"...)
+	}
+	dst, f := appendSeconds(append(dst, '"'), micros)
+	return append(dst, '.', digit(f/100000), digit(f/10000), digit(f/1000),
+		digit(f/100), digit(f/10), digit(f), 'Z', '"')
+}
+
+// appendSecondTime appends a time as JSON without its fraction, or null.
+func appendSecondTime(dst []byte, micros int64) []byte {
+	if micros == NoTime {
+		return append(dst, "null"...)
+	}
+	dst, _ = appendSeconds(append(dst, '"'), micros)
+	return append(dst, 'Z', '"')
+}
