@@ -239,18 +239,18 @@ func (e *Event) appendAnnotations(dst []byte) []byte {
 // nil. It returns the step to go on with.
 func (e *Event) appendDecision(dst []byte, step int, next []byte) ([]byte, int) {
 	if step == 0 {
-		if next != nil && string(next) <= decisionKey {
+		if next != nil && string(next) <= decisionName {
 			return dst, step
 		}
-		dst = appendTextMember(dst, `,"`+decisionKey+`":`, e.Text[Decision])
+		dst = appendTextMember(dst, `,"`+decisionName+`":`, e.Text[Decision])
 		step = 1
 	}
 	if step == 1 {
-		if next != nil && string(next) <= reasonKey {
+		if next != nil && string(next) <= reasonName {
 			return dst, step
 		}
 		if len(e.Text[Decision])+len(e.Text[Reason]) > 0 {
-			dst = appendText(append(dst, `,"`+reasonKey+`":`...), e.Text[Reason])
+			dst = appendText(append(dst, `,"`+reasonName+`":`...), e.Text[Reason])
 		}
 		step = 2
 	}

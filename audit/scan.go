@@ -75,7 +75,6 @@ type scanner struct {
 
 	kind, version      []byte
 	created, timestamp int64 // of v1alpha1 and v1beta1
-	known              uint8 // which of the members that tell an audit event were seen
 }
 
 // member reads the name of the next member of an object, where i is the offset
@@ -119,10 +118,10 @@ func (s *scanner) member(i int, first bool) ([]byte, int, fault) {
 func (s *scanner) string(i int) ([]byte, int, fault) {
 	b := s.b
 	start := i + 1
-	end := stringEnd(b, start)
+	end, high := stringEnd(b, start)
 	if end < len(b) && b[end] == '"' {
 		text := b[start:end]
-		if !ascii(text) && !utf8.Valid(text) {
+		if high != 0 && !utf8.Valid(text) {
 			text = s.unescape(text)
 		}
 		return text, end + 1, none
@@ -224,8 +223,11 @@ func parseInt32(b []byte) int32 {
 
 // event reads the object whose brace is at i.
 func (s *scanner) event(i int) (int, fault) {
-	i++
-	for first := true; ; first = false {
+	start := i
+	if i = s.inOrder(i); i == start {
+		i++ // no member yet
+	}
+	for first := i == start+1; ; first = false {
 		name, value, f := s.member(i, first)
 		if f != none {
 			if f == ended {
@@ -239,19 +241,14 @@ func (s *scanner) event(i int) (int, fault) {
 		case "apiVersion":
 			s.version, i, f = s.word(value)
 		case "level":
-			s.known |= 1 << Level
 			i, f = s.text(value, Level)
 		case "auditID":
-			s.known |= 1 << AuditID
 			i, f = s.text(value, AuditID)
 		case "stage":
-			s.known |= 1 << Stage
 			i, f = s.text(value, Stage)
 		case "requestURI":
-			s.known |= 1 << RequestURI
 			i, f = s.text(value, RequestURI)
 		case "verb":
-			s.known |= 1 << Verb
 			i, f = s.text(value, Verb)
 		case "user":
 			i, f = s.user(value, Username)
@@ -410,8 +407,8 @@ func (s *scanner) responseStatus(i int) (int, fault) {
 }
 
 const (
-	decisionKey = "authorization.k8s.io/decision"
-	reasonKey   = "authorization.k8s.io/reason"
+	decisionName = "authorization.k8s.io/decision"
+	reasonName   = "authorization.k8s.io/reason"
 )
 
 // annotations reads the annotations: decision and reason into their columns, the
@@ -458,9 +455,9 @@ func (s *scanner) annotations(i int) (int, fault) {
 func (s *scanner) annotationColumn(name []byte, value int) Column {
 	if value < len(s.b) && s.b[value] == '"' {
 		switch string(name) {
-		case decisionKey:
+		case decisionName:
 			return Decision
-		case reasonKey:
+		case reasonName:
 			return Reason
 		}
 	}
@@ -551,12 +548,18 @@ func (s *scanner) metadata(i int) (int, fault) {
 func (s *scanner) finish() string {
 	const group = "audit.k8s.io/"
 	audit := len(s.version) > len(group) && string(s.version[:len(group)]) == group
+	known := 0
+	for _, c := range [...]Column{Level, AuditID, Stage, RequestURI, Verb} {
+		if s.Text[c] != nil {
+			known++
+		}
+	}
 	switch {
 	case s.kind != nil && string(s.kind) != "Event":
 		return "an object of another kind than Event"
 	case s.version != nil && !audit:
 		return "an object of another API than audit.k8s.io"
-	case s.known == 0 || s.known&(s.known-1) == 0 && !audit:
+	case known == 0 || known == 1 && !audit:
 		return "an object that is no audit event"
 	}
 	switch {
@@ -591,13 +594,4 @@ func (s *scanner) splitGroup() {
 			return
 		}
 	}
-}
-
-// ascii reports whether no byte of b is above 127.
-func ascii(b []byte) bool {
-	var or byte
-	for _, c := range b {
-		or |= c
-	}
-	return or < utf8.RuneSelf
 }

@@ -68,33 +68,38 @@ const (
 // special marks, by the high bit of the byte, each of the eight bytes in x at which
 // a plain string stops: quote, backslash and control characters. Bytes above the
 // lowest one marked may be marked wrongly: only the lowest counts.
+//
+// A quote is the one byte from ' ' that comes below '!' when the bit 2 is flipped.
 func special(x uint64) uint64 {
-	q := x ^ '"'*eachByte
-	s := x ^ '\\'*eachByte
-	return ((q-eachByte)&^q | (s-eachByte)&^s | (x-' '*eachByte)&^x) & highBits
+	return (((x ^ 2*eachByte) - '!'*eachByte) | ((x ^ '\\'*eachByte) - eachByte)) &^ x & highBits
 }
 
 // stringEnd returns the offset of the first quote, backslash or control character
-// from i, or len(b).
-func stringEnd(b []byte, i int) int {
+// from i, or len(b). If high is zero, no byte before that is above 127.
+func stringEnd(b []byte, i int) (end int, high uint64) {
 	for ; i+8 <= len(b); i += 8 {
-		if m := special(binary.LittleEndian.Uint64(b[i:])); m != 0 {
-			return i + bits.TrailingZeros64(m)>>3
+		x := binary.LittleEndian.Uint64(b[i:])
+		if m := special(x); m != 0 {
+			high |= x & (m&-m - 1)
+			return i + bits.TrailingZeros64(m)>>3, high & highBits
 		}
+		high |= x
 	}
 	for ; i < len(b); i++ {
-		if c := b[i]; c == '"' || c == '\\' || c < ' ' {
+		c := b[i]
+		if c == '"' || c == '\\' || c < ' ' {
 			break
 		}
+		high |= uint64(c)
 	}
-	return i
+	return i, high & highBits
 }
 
 // skipString returns the offset after the string whose first byte, after its quote,
 // is at i.
 func skipString(b []byte, i int) (int, fault) {
 	for {
-		i = stringEnd(b, i)
+		i, _ = stringEnd(b, i)
 		if i >= len(b) {
 			return i, cutShort
 		}
@@ -156,35 +161,54 @@ func hex4(b []byte, i int) (rune, bool) {
 // formed, are s. As in encoding/json, half a surrogate pair and a byte that is no
 // UTF-8 become U+FFFD.
 func appendUnescaped(dst, s []byte) []byte {
-	for i := 0; i < len(s); {
-		switch c := s[i]; {
-		case c == '\\' && s[i+1] == 'u':
-			r, _ := hex4(s, i+2)
-			i += 6
-			if utf16.IsSurrogate(r) {
-				low, ok := rune(0), false
-				if i+1 < len(s) && s[i] == '\\' && s[i+1] == 'u' {
-					low, ok = hex4(s, i+2)
-				}
-				r = utf16.DecodeRune(r, low)
-				if ok && r != utf8.RuneError {
-					i += 6
-				}
-			}
-			dst = utf8.AppendRune(dst, r)
-		case c == '\\':
-			dst = append(dst, unescaped(s[i+1]))
-			i += 2
-		case c < utf8.RuneSelf:
-			dst = append(dst, c)
-			i++
-		default:
-			r, n := utf8.DecodeRune(s[i:])
-			dst = utf8.AppendRune(dst, r)
-			i += n
+	for {
+		n, high := stringEnd(s, 0)
+		if high == 0 {
+			dst = append(dst, s[:n]...)
+		} else {
+			dst = appendValid(dst, s[:n])
 		}
+		if n == len(s) {
+			return dst
+		}
+		s = s[n:] // at a backslash
+		if s[1] == 'u' {
+			var size int
+			dst, size = appendUnicode(dst, s)
+			s = s[size:]
+			continue
+		}
+		dst = append(dst, unescaped(s[1]))
+		s = s[2:]
+	}
+}
+
+// appendValid appends s with U+FFFD for every byte that is no UTF-8.
+func appendValid(dst, s []byte) []byte {
+	for i := 0; i < len(s); {
+		r, n := utf8.DecodeRune(s[i:])
+		dst = utf8.AppendRune(dst, r)
+		i += n
 	}
 	return dst
+}
+
+// appendUnicode appends what the \u escape at the beginning of s stands for,
+// together with a second one if the two are a surrogate pair. It returns their size
+// in s.
+func appendUnicode(dst, s []byte) ([]byte, int) {
+	const size = len(`\u0000`)
+	r, _ := hex4(s, 2)
+	if !utf16.IsSurrogate(r) {
+		return utf8.AppendRune(dst, r), size
+	}
+	if len(s) >= 2*size && s[size] == '\\' && s[size+1] == 'u' {
+		low, _ := hex4(s, size+2)
+		if pair := utf16.DecodeRune(r, low); pair != utf8.RuneError {
+			return utf8.AppendRune(dst, pair), 2 * size
+		}
+	}
+	return utf8.AppendRune(dst, utf8.RuneError), size
 }
 
 // unescaped is the byte that a backslash and c stand for.

@@ -1,0 +1,137 @@
+package audit
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+)
+
+// benchCorpora are the corpora to measure: bodies and metadata, and metadata alone.
+var benchCorpora = []string{"a-gce-derived", "d-metadata-all"}
+
+// benchmark runs f over the lines of each corpus; one operation is one event.
+func benchmark(b *testing.B, f func(b *testing.B, lines [][]byte)) {
+	for _, name := range benchCorpora {
+		b.Run(name, func(b *testing.B) {
+			lines, size := lines(b, name)
+			b.SetBytes(int64(size / len(lines)))
+			b.ReportAllocs()
+			b.ResetTimer()
+			f(b, lines)
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
+		})
+	}
+}
+
+func BenchmarkScan(b *testing.B) {
+	benchmark(b, func(b *testing.B, lines [][]byte) {
+		var e Event
+		for i := 0; i < b.N; i++ {
+			if err := e.Scan(lines[i%len(lines)]); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+// scanned scans as many lines as one round of a benchmark works on.
+func scanned(b *testing.B, lines [][]byte) []Event {
+	events := make([]Event, min(len(lines), 2000))
+	for i := range events {
+		if err := events[i].Scan(lines[i*(len(lines)/len(events))]); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ResetTimer()
+	return events
+}
+
+func BenchmarkExact(b *testing.B) {
+	benchmark(b, func(b *testing.B, lines [][]byte) {
+		events := scanned(b, lines)
+		for i := 0; i < b.N; i++ {
+			if !events[i%len(events)].Exact() {
+				b.Fatal("not exact")
+			}
+		}
+	})
+}
+
+func BenchmarkAppendLine(b *testing.B) {
+	benchmark(b, func(b *testing.B, lines [][]byte) {
+		events := scanned(b, lines)
+		for i := range events {
+			events[i].Raw = nil
+		}
+		var buf []byte
+		for i := 0; i < b.N; i++ {
+			buf = events[i%len(events)].AppendLine(buf[:0])
+		}
+	})
+}
+
+// jsonEvent is the event for encoding/json, with bodies of type B.
+type jsonEvent[B any] struct {
+	Kind                     string              `json:"kind"`
+	APIVersion               string              `json:"apiVersion"`
+	Level                    string              `json:"level"`
+	AuditID                  string              `json:"auditID"`
+	Stage                    string              `json:"stage"`
+	RequestURI               string              `json:"requestURI"`
+	Verb                     string              `json:"verb"`
+	User                     jsonUser            `json:"user"`
+	ImpersonatedUser         *jsonUser           `json:"impersonatedUser"`
+	AuthenticationMetadata   *map[string]string  `json:"authenticationMetadata"`
+	SourceIPs                []string            `json:"sourceIPs"`
+	UserAgent                string              `json:"userAgent"`
+	ObjectRef                *jsonObjectRef      `json:"objectRef"`
+	ResponseStatus           *jsonResponseStatus `json:"responseStatus"`
+	RequestObject            B                   `json:"requestObject"`
+	ResponseObject           B                   `json:"responseObject"`
+	RequestReceivedTimestamp time.Time           `json:"requestReceivedTimestamp"`
+	StageTimestamp           time.Time           `json:"stageTimestamp"`
+	Annotations              map[string]string   `json:"annotations"`
+}
+
+type jsonUser struct {
+	Username string              `json:"username"`
+	UID      string              `json:"uid"`
+	Groups   []string            `json:"groups"`
+	Extra    map[string][]string `json:"extra"`
+}
+
+type jsonObjectRef struct {
+	Resource        string `json:"resource"`
+	Namespace       string `json:"namespace"`
+	Name            string `json:"name"`
+	UID             string `json:"uid"`
+	APIGroup        string `json:"apiGroup"`
+	APIVersion      string `json:"apiVersion"`
+	ResourceVersion string `json:"resourceVersion"`
+	Subresource     string `json:"subresource"`
+}
+
+type jsonResponseStatus struct {
+	Status  string          `json:"status"`
+	Message string          `json:"message"`
+	Reason  string          `json:"reason"`
+	Details json.RawMessage `json:"details"`
+	Code    int32           `json:"code"`
+}
+
+func benchmarkJSON[B any](b *testing.B) {
+	benchmark(b, func(b *testing.B, lines [][]byte) {
+		for i := 0; i < b.N; i++ {
+			var e jsonEvent[B]
+			if err := json.Unmarshal(lines[i%len(lines)], &e); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+// BenchmarkEncodingJSON is what Scan is measured against.
+func BenchmarkEncodingJSON(b *testing.B) { benchmarkJSON[json.RawMessage](b) }
+
+// BenchmarkEncodingJSONTyped decodes the bodies too.
+func BenchmarkEncodingJSONTyped(b *testing.B) { benchmarkJSON[any](b) }
