@@ -1,0 +1,354 @@
+package audit
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// What a damaged stretch is searched for: the beginning of an event as no client of
+// kube-apiserver can write it into one. Within a string every quote is escaped, and
+// an object with this beginning inside of a body is followed by the rest of the
+// body, see [Reader.resync].
+var (
+	eventList  = []byte(`{"kind":"EventList",`)
+	eventStart = []byte(`{"kind":"Event","apiVersion":"audit.k8s.io/`)
+	listStart  = []byte(`{"kind":"EventList","apiVersion":"audit.k8s.io/`)
+	itemStart  = []byte(`{"level":"`)
+	itemGoesOn = []byte(`","auditID":"`)
+	legacyMark = []byte(` AUDIT: id="`)
+	tornLine   = []byte("\n{") // inside an object: the line before was never finished
+)
+
+// longestStart is how many bytes may be needed to tell the beginning of an event:
+// a legacy line is told by what follows its time.
+const longestStart = 64
+
+// patience is how many bytes may be looked at in vain before the reader takes
+// damage as it comes, one line at a time.
+const patience = 64 << 20
+
+// affords reports whether the reader may look far ahead once more. Each byte looked
+// at in vain is a debt that sixteen times as many bytes passed pay back, so that
+// the work for any input grows no faster than its size.
+func (r *Reader) affords() bool { return r.debt < patience }
+
+// resyncs reports whether b begins like an event or a list of events.
+func resyncs(b []byte) bool {
+	switch {
+	case bytes.HasPrefix(b, eventStart), bytes.HasPrefix(b, listStart):
+		return true
+	case bytes.HasPrefix(b, itemStart):
+		head := b[len(itemStart):min(len(b), longestStart)]
+		level := bytes.IndexByte(head, '"')
+		return level >= 0 && bytes.HasPrefix(head[level:], itemGoesOn)
+	}
+	return legacyTime(b) > 0
+}
+
+// legacyTime returns the length of the time that a legacy line begins with, or 0 if
+// b is no legacy line.
+func legacyTime(b []byte) int {
+	n := bytes.Index(b[:min(len(b), longestStart)], legacyMark)
+	if n <= 0 {
+		return 0
+	}
+	if _, _, ok := parseTime(b[:n]); !ok {
+		return 0
+	}
+	return n
+}
+
+// nextStart returns the offset of the first beginning of an event in b from i, or -1.
+func nextStart(b []byte, i int) int {
+	for ; i < len(b); i++ {
+		j := bytes.IndexByte(b[i:], '{')
+		k := bytes.Index(b[i:], legacyMark)
+		if k >= 0 && (j < 0 || k < j) {
+			if start := timeBefore(b, i+k); start >= i {
+				return start
+			}
+			i += k
+			continue
+		}
+		if j < 0 {
+			return -1
+		}
+		if i += j; resyncs(b[i:]) {
+			return i
+		}
+	}
+	return -1
+}
+
+// timeBefore returns the offset of the time that ends at end, or -1.
+func timeBefore(b []byte, end int) int {
+	t := bytes.LastIndexByte(b[max(0, end-longestStart):end], 'T')
+	start := max(0, end-longestStart) + t - len("2006-01-02")
+	if t < 0 || start < 0 || legacyTime(b[start:]) == 0 {
+		return -1
+	}
+	return start
+}
+
+// resync returns the offset of the first event in line from i where reading can go
+// on, or -1. The event must be whole, and nothing but another event or the end of
+// the line may follow: an object inside of a body that looks like an event is no
+// event. Among the items of a list, a comma or bracket may follow.
+func (r *Reader) resync(line []byte, i int, list bool) int {
+	for r.affords() {
+		start := nextStart(line, i)
+		if start < 0 || line[start] != '{' {
+			return start
+		}
+		n, f := skip(line[start:], 0)
+		rest := line[start+n:]
+		rest = rest[blanks(rest):]
+		if f == none && (len(rest) == 0 || resyncs(rest) || list && isSyntax(rest[0])) {
+			return start
+		}
+		r.debt += n
+		i = start + 1
+	}
+	return -1
+}
+
+// begin makes the fault that begins at pos.
+func (r *Reader) begin(reason string) *Fault {
+	r.fill(maxHead)
+	w := r.window()
+	return &Fault{
+		Offset: r.base + int64(r.pos),
+		Reason: reason,
+		Head:   bytes.Clone(w[:min(len(w), maxHead)]),
+	}
+}
+
+// drop adds n bytes of the window to a fault.
+func (r *Reader) drop(f *Fault, n int) {
+	f.Length += int64(n)
+	r.advance(n)
+}
+
+// clip ends a fault.
+func clip(f *Fault) *Fault {
+	f.Head = f.Head[:min(int64(len(f.Head)), f.Length)]
+	return f
+}
+
+// setAsideTo sets the next n bytes of the window aside.
+func (r *Reader) setAsideTo(f *Fault, n int) error {
+	r.drop(f, n)
+	return clip(f)
+}
+
+// setAside sets everything aside up to where reading can go on: the end of the line,
+// a NUL byte, or an event further on in the line that begins at from or later.
+func (r *Reader) setAside(f *Fault, from int, list bool) error {
+	for {
+		w := r.window()
+		stop := lineStop(w, from)
+		last := stop < 0 && r.err != nil
+		end := stop
+		if stop < 0 {
+			end = len(w)
+		}
+		switch start := nextStart(w[:end], from); {
+		case start >= 0 && stop < 0 && !last && len(w)-start <= r.max:
+			r.drop(f, start) // and see the rest of the line
+			from = 0
+			r.more()
+			continue
+		case start >= 0:
+			if start = r.resync(w[:end], start, list); start >= 0 {
+				r.drop(f, start)
+				return clip(f)
+			}
+		}
+		if stop >= 0 || last {
+			r.drop(f, end)
+			if last {
+				r.cutShort(f)
+			}
+			return clip(f)
+		}
+		n := max(0, len(w)-longestStart)
+		r.drop(f, n)
+		from = max(0, from-n)
+		r.more()
+	}
+}
+
+// cutShort says in a fault at the end of the stream that the stream is damaged.
+func (r *Reader) cutShort(f *Fault) {
+	var damage *Damage
+	if errors.As(r.err, &damage) {
+		f.Reason += "; " + damage.Error()
+		r.err = io.EOF
+	}
+}
+
+// lineStop returns the offset of the first newline or NUL byte in b from i, or -1.
+func lineStop(b []byte, i int) int {
+	end := len(b)
+	stop := -1
+	if n := bytes.IndexByte(b[i:], '\n'); n >= 0 {
+		stop, end = i+n, i+n
+	}
+	if n := bytes.IndexByte(b[i:end], 0); n >= 0 {
+		stop = i + n
+	}
+	return stop
+}
+
+// broken sets aside the object at pos, which is well formed only up to x, where it
+// has the fault given.
+func (r *Reader) broken(x int, what fault, at *place) error {
+	if what == cutShort && r.err == nil {
+		what = tooDeep // cannot be: frame reads on
+	}
+	f := r.begin(fmt.Sprintf("%s at byte %d", what.reason(), x))
+	w := r.window()
+	newline := bytes.IndexByte(w[:x], '\n')
+	switch {
+	case newline < 0 && x < len(w) && w[x] != '\n':
+		// All before x is one object's: an event can only begin where the fault
+		// is, or two bytes before, if {" was taken for the end of a string.
+		return r.setAside(f, max(1, x-2), at.list)
+	case newline < 0 || w[newline+1] != ' ' && w[newline+1] != '\t' || bytes.Contains(w[:x+1], tornLine):
+		return r.setAside(f, 1, at.list)
+	}
+	return r.setAsidePretty(f, x, at.column)
+}
+
+// setAsidePretty sets a pretty-printed object aside that is broken at x: up to the
+// first line after x that begins with a bracket no further in than the object did.
+func (r *Reader) setAsidePretty(f *Fault, x, column int) error {
+	r.drop(f, x)
+	for {
+		n := r.lineEnd()
+		if n < 0 {
+			n = len(r.window())
+		}
+		r.drop(f, n)
+		if r.fill(2 + column); len(r.window()) == 0 {
+			if r.more() {
+				continue
+			}
+			r.cutShort(f)
+			return clip(f)
+		}
+		if w := r.window(); w[0] == '\n' {
+			n := blanks(w[1:])
+			if n <= column && 1+n < len(w) && bytes.IndexByte([]byte("{}[]\x00"), w[1+n]) >= 0 {
+				return clip(f)
+			}
+			r.drop(f, 1)
+		}
+	}
+}
+
+// hole sets a run of NUL bytes aside, of any length.
+func (r *Reader) hole() error {
+	f := r.begin("NUL bytes: a hole in the file")
+	for {
+		w := r.window()
+		n := 0
+		for n < len(w) && w[n] == 0 {
+			n++
+		}
+		r.drop(f, n)
+		if n < len(w) || !r.more() {
+			return clip(f)
+		}
+	}
+}
+
+// overlong passes over an object that is longer than max, to its end or the end of
+// its line, whichever is first.
+func (r *Reader) overlong() error {
+	f := r.begin(fmt.Sprintf("an object longer than %d bytes", r.max))
+	var depth int
+	var quoted, escaped bool
+	for {
+		for i, c := range r.window() {
+			switch {
+			case c == '\n' || c == 0:
+				return r.setAsideTo(f, i)
+			case escaped:
+				escaped = false
+			case quoted:
+				escaped = c == '\\'
+				quoted = c != '"'
+			case c == '"':
+				quoted = true
+			case c == '{' || c == '[':
+				depth++
+			case c == '}' || c == ']':
+				if depth--; depth == 0 {
+					return r.setAsideTo(f, i+1)
+				}
+			}
+		}
+		r.drop(f, len(r.window()))
+		if !r.more() {
+			r.cutShort(f)
+			return clip(f)
+		}
+	}
+}
+
+// maxNoise is how many bytes of lines without any event make one fault.
+const maxNoise = 64 << 10
+
+// noise sets aside the n bytes at pos, which are no event and do not look like part
+// of one, and the lines after them that are of the same kind.
+func (r *Reader) noise(e *Event, n int, reason string) error {
+	f := r.begin(reason)
+	r.drop(f, n)
+	lines := 1
+	for f.Length < maxNoise {
+		n := r.noiseLine(e)
+		if n == 0 {
+			break
+		}
+		r.drop(f, n)
+		lines++
+	}
+	if lines > 1 {
+		f.Reason = fmt.Sprintf("%d lines without an audit event", lines)
+	}
+	return clip(f)
+}
+
+// noiseLine returns the length of the newline at pos and the line after it, if all
+// of that is in the window and the line is certainly no event, part of one, or list.
+func (r *Reader) noiseLine(e *Event) int {
+	r.fill(maxNoise)
+	w := r.window()
+	if len(w) == 0 || w[0] != '\n' {
+		return 0
+	}
+	n := 1 + bytes.IndexByte(w[1:], '\n')
+	if n <= 0 {
+		return 0
+	}
+	line := w[1:n]
+	line = line[blanks(line):]
+	switch {
+	case len(line) == 0:
+		return n
+	case bytes.IndexByte([]byte("[,]}\x00\xef"), line[0]) >= 0, lineStop(line, 0) >= 0:
+		return 0
+	case line[0] == '{':
+		m, f := skip(line, 0)
+		if f != none || len(trimRight(line)) != m || head(line) > 0 || isEmptyList(line[:m]) || resyncs(line) || r.accepts(e, line[:m]) {
+			return 0
+		}
+		return n
+	case nextStart(line, 0) >= 0, bytes.Contains(line, []byte(`{"`)):
+		return 0
+	}
+	return n
+}
