@@ -153,9 +153,9 @@ func appendRawMember(dst []byte, name string, raw []byte) []byte {
 	return append(append(dst, name...), raw...)
 }
 
-// object turns the comma before the first member of an object that begins at
+// closeObject turns the comma before the first member of an object that begins at
 // dst[n] into its brace, and closes it.
-func object(dst []byte, n int) []byte {
+func closeObject(dst []byte, n int) []byte {
 	if len(dst) == n {
 		return append(dst, '{', '}')
 	}
@@ -170,7 +170,7 @@ func (e *Event) appendUser(dst []byte, first Column) []byte {
 	dst = appendTextMember(dst, `,"uid":`, e.Text[first+(UserUID-Username)])
 	dst = appendRawMember(dst, `,"groups":`, e.Text[first+(UserGroups-Username)])
 	dst = appendRawMember(dst, `,"extra":`, e.Text[first+(UserExtra-Username)])
-	return object(dst, n)
+	return closeObject(dst, n)
 }
 
 func (e *Event) appendObjectRef(dst []byte) []byte {
@@ -192,7 +192,7 @@ func (e *Event) appendObjectRef(dst []byte) []byte {
 	}
 	dst = appendTextMember(dst, `,"resourceVersion":`, e.Text[ResourceVersion])
 	dst = appendTextMember(dst, `,"subresource":`, e.Text[Subresource])
-	return object(dst, n)
+	return closeObject(dst, n)
 }
 
 func (e *Event) appendStatus(dst []byte) []byte {
@@ -231,7 +231,7 @@ func (e *Event) appendAnnotations(dst []byte) []byte {
 		i = end + 1
 	}
 	dst, _ = e.appendDecision(dst, step, nil)
-	return object(dst, n)
+	return closeObject(dst, n)
 }
 
 // appendDecision appends what is left of decision (step 0) and reason (step 1) and

@@ -255,12 +255,18 @@ func or(text []byte, absent string) []byte {
 
 // appendQuoted appends text as strconv.Quote writes it.
 func appendQuoted(dst, text []byte) []byte {
+	n := len(dst)
+	dst = append(dst, '"')
 	for _, c := range text {
-		if c < ' ' || c > '~' || c == '"' || c == '\\' {
-			return strconv.AppendQuote(dst, string(text))
+		if c < ' ' || c > '~' {
+			return strconv.AppendQuote(dst[:n], string(text))
 		}
+		if c == '"' || c == '\\' {
+			dst = append(dst, '\\')
+		}
+		dst = append(dst, c)
 	}
-	return append(append(append(dst, '"'), text...), '"')
+	return append(dst, '"')
 }
 
 // appendQuotedFirst appends the first string of a JSON list.
@@ -291,8 +297,9 @@ func appendQuotedList(dst, list []byte, absent string) []byte {
 	if len(dst) == n {
 		return append(append(append(dst, '"'), absent...), '"')
 	}
-	inner := string(dst[n:])
-	return strconv.AppendQuote(dst[:n], inner)
+	end := len(dst)
+	dst = appendQuoted(dst, dst[n:])
+	return append(dst[:n], dst[end:]...)
 }
 
 // nextString decodes the string at i in a JSON list of strings, into dst where it

@@ -427,7 +427,7 @@ func (s *scanner) annotations(i int) (int, fault) {
 		if f != none {
 			break
 		}
-		switch c := s.annotationColumn(name, value); c {
+		switch c := annotationColumn(name); c {
 		case Annotations:
 			end, f = skip(s.b, value)
 		default:
@@ -450,16 +450,13 @@ func (s *scanner) annotations(i int) (int, fault) {
 	return end, none
 }
 
-// annotationColumn tells the column of an annotation by its name and the offset of
-// its value.
-func (s *scanner) annotationColumn(name []byte, value int) Column {
-	if value < len(s.b) && s.b[value] == '"' {
-		switch string(name) {
-		case decisionName:
-			return Decision
-		case reasonName:
-			return Reason
-		}
+// annotationColumn tells the column of an annotation.
+func annotationColumn(name []byte) Column {
+	switch string(name) {
+	case decisionName:
+		return Decision
+	case reasonName:
+		return Reason
 	}
 	return Annotations
 }
@@ -479,7 +476,7 @@ func (s *scanner) otherAnnotations(i int) {
 		if f != none {
 			break
 		}
-		plain := s.annotationColumn(name, value) == Annotations
+		plain := annotationColumn(name) == Annotations
 		s.scratch = s.scratch[:at] // the name is of no more use
 		if i, _ = skip(s.b, value); !plain {
 			continue

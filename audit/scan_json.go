@@ -7,8 +7,10 @@ import (
 	"unicode/utf8"
 )
 
-// maxDepth is how deep values may be nested in a line, as in encoding/json.
-const maxDepth = 10_000
+// maxDepth is how deep the value of a member may be nested. It is what makes a line
+// no deeper than the 10,000 levels that encoding/json reads: the event and an object
+// in it come on top.
+const maxDepth = 10_000 - 2
 
 // fault says what is wrong at the offset returned with it.
 type fault uint8

@@ -1,8 +1,8 @@
 package audit
 
 // parseTime reads an RFC 3339 time with any number of decimals and returns it in
-// microseconds since the epoch, with the nanoseconds below. It accepts what
-// time.Parse with time.RFC3339Nano does, but for a comma before the decimals.
+// microseconds since the epoch, with the nanoseconds below. It accepts
+// what the RFC's grammar and the calendar do, in the years 0 to 9999 of UTC.
 func parseTime(b []byte) (micros int64, nanos int16, ok bool) {
 	if len(b) < len("2006-01-02T15:04:05Z") || b[4] != '-' || b[7] != '-' || b[10] != 'T' || b[13] != ':' || b[16] != ':' {
 		return 0, 0, false
@@ -70,7 +70,7 @@ func parseZone(b []byte) (int, bool) {
 	}
 	hours, ok1 := two(b, 1)
 	minutes, ok2 := two(b, 4)
-	if !ok1 || !ok2 || hours > 24 || minutes > 60 {
+	if !ok1 || !ok2 || hours > 23 || minutes > 59 {
 		return 0, false
 	}
 	seconds := hours*3600 + minutes*60
