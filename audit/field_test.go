@@ -66,7 +66,7 @@ func TestFieldValues(t *testing.T) {
 		{"requestObject.metadata.labels.app", `{"kubernetes":{"io/name":"odd"}}`, `{"kubernetes":{"io/name":"odd"}}`},
 		{"requestObject.*.image", "nginx,busybox", `["nginx","busybox"]`},
 		{"requestObject.*image", "nginx,busybox", `["nginx","busybox"]`},
-		{"requestObject.*.containers.image", "", "null"},
+		{"requestObject.*.spec.containers.image", "", "null"},
 		{"requestObject.metadata.*", "web,odd,xy", `["web","odd","x` + `\u0079"]`},
 		{"responseObject", "", "null"},
 		{"responseObject.x", "", "null"},
