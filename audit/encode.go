@@ -1,6 +1,9 @@
 package audit
 
-import "bytes"
+import (
+	"bytes"
+	"strconv"
+)
 
 // AppendLine appends the line of e to dst, without a newline: Raw where that is
 // kept, and what [Event.AppendColumns] writes otherwise.
@@ -112,8 +115,17 @@ func (e *Event) appendHead(dst []byte) []byte {
 
 // appendTail appends the members after the bodies.
 func (e *Event) appendTail(dst []byte) []byte {
-	dst = appendTime(append(dst, `,"requestReceivedTimestamp":`...), e.Received)
-	dst = appendTime(append(dst, `,"stageTimestamp":`...), e.Staged)
+	dst = append(dst, `,"requestReceivedTimestamp":`...)
+	n := len(dst)
+	dst = appendTime(dst, e.Received)
+	received := dst[n:]
+	dst = append(dst, `,"stageTimestamp":`...)
+	second, fraction := split(e.Staged, 1e6)
+	if other, _ := split(e.Received, 1e6); second == other && e.Staged != NoTime && e.Received != NoTime {
+		dst = appendFraction(append(dst, received[:len(`"2006-01-02T15:04:05`)]...), fraction)
+	} else {
+		dst = appendTime(dst, e.Staged)
+	}
 	dst = e.appendAnnotations(dst)
 	if o := e.Text[Other]; len(o) > 2 {
 		dst = append(append(dst, ','), o[1:len(o)-1]...)
@@ -259,8 +271,5 @@ func (e *Event) appendDecision(dst []byte, step int, next []byte) ([]byte, int) 
 
 // appendInt appends a number.
 func appendInt(dst []byte, n int32) []byte {
-	if 100 <= n && n <= 999 {
-		return append(dst, digit(int(n)/100), digit(int(n)/10), digit(int(n)))
-	}
-	return appendDecimal(dst, n)
+	return strconv.AppendInt(dst, int64(n), 10)
 }

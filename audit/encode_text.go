@@ -3,11 +3,8 @@ package audit
 import (
 	"encoding/binary"
 	"math/bits"
-	"strconv"
 	"unicode/utf8"
 )
-
-func appendDecimal(dst []byte, n int32) []byte { return strconv.AppendInt(dst, int64(n), 10) }
 
 const hexDigits = "0123456789abcdef"
 
@@ -33,7 +30,7 @@ func plain(text []byte) int {
 	i := 0
 	for ; i+8 <= len(text); i += 8 {
 		x := binary.LittleEndian.Uint64(text[i:])
-		if m := special(x) | html(x) | x&highBits; m != 0 {
+		if m := escaped(x); m != 0 {
 			return i + bits.TrailingZeros64(m)>>3
 		}
 	}
@@ -48,11 +45,15 @@ func plain(text []byte) int {
 	return i
 }
 
-// html marks <, > and & as special does. The first two differ in one bit.
-func html(x uint64) uint64 {
-	a := x ^ '&'*eachByte
-	t := x&^(2*eachByte) ^ '<'*eachByte
-	return ((a-eachByte)&^a | (t-eachByte)&^t) & highBits
+// escaped marks, as special does, each byte that a JSON string with HTML escaping
+// may not hold as it is: what special marks, <, >, & and whatever is no ASCII. The
+// first two differ in one bit.
+func escaped(x uint64) uint64 {
+	control := (x ^ 2*eachByte) - '!'*eachByte // and the quote, as in special
+	slash := (x ^ '\\'*eachByte) - eachByte
+	and := (x ^ '&'*eachByte) - eachByte
+	angle := (x&^(2*eachByte) ^ '<'*eachByte) - eachByte
+	return (control | slash | and | angle | x) & highBits
 }
 
 // appendEscaped appends the first rune of text, which plain stops at, and returns

@@ -238,7 +238,7 @@ func appendNanoTime(dst []byte, micros int64, nanos int16) []byte {
 	if n := fraction*1000 + int(nanos); n != 0 {
 		dst = append(dst, '.')
 		for scale := 100_000_000; n != 0; scale /= 10 {
-			dst = append(dst, digit(n/scale))
+			dst = append(dst, '0'+byte(n/scale))
 			n %= scale
 		}
 	}

@@ -36,9 +36,10 @@ func (s *scanner) inOrder(i int) int {
 	return s.nextAnnotations(i)
 }
 
-// at reports whether key stands at i.
+// at reports whether key stands at i. Most keys that do not are told by the first
+// letter of the name, after a comma and a quote.
 func (s *scanner) at(i int, key string) bool {
-	return i+len(key) < len(s.b) && string(s.b[i:i+len(key)]) == key
+	return i+len(key) < len(s.b) && s.b[i+2] == key[2] && string(s.b[i:i+len(key)]) == key
 }
 
 // nextText reads a string whose quote is the last byte of key.
@@ -46,7 +47,13 @@ func (s *scanner) nextText(i int, key string, c Column) int {
 	if !s.at(i, key) {
 		return i
 	}
-	text, end, f := s.string(i + len(key) - 1)
+	start := i + len(key)
+	end, high := stringEnd(s.b, start)
+	if end < len(s.b) && s.b[end] == '"' && high == 0 {
+		s.Text[c] = s.b[start:end]
+		return end + 1
+	}
+	text, end, f := s.string(start - 1)
 	if f != none {
 		return i
 	}
@@ -84,11 +91,17 @@ func (s *scanner) nextTime(i int, key string, to *int64) int {
 	if !s.at(i, key) {
 		return i
 	}
-	end, f := s.time(i+len(key)-1, to)
-	if f != none {
+	start := i + len(key)
+	end := start + len("2006-01-02T15:04:05.000000Z")
+	if end >= len(s.b) || s.b[end] != '"' {
 		return i
 	}
-	return end
+	t, _, ok := parseTime(s.b[start:end])
+	if !ok {
+		return i
+	}
+	*to = t
+	return end + 1
 }
 
 // close returns the offset after the brace that must stand at end, or else start.

@@ -131,35 +131,50 @@ func date(days int) (year, month, day int) {
 // kube-apiserver does: "2006-01-02T15:04:05". It returns the fraction in
 // microseconds too.
 func appendSeconds(dst []byte, micros int64) ([]byte, int) {
-	seconds, fraction := micros/1e6, int(micros%1e6)
-	if fraction < 0 {
-		seconds, fraction = seconds-1, fraction+1e6
-	}
-	days, second := seconds/86400, int(seconds%86400)
-	if second < 0 {
-		days, second = days-1, second+86400
-	}
+	seconds, fraction := split(micros, 1e6)
+	days, second := split(seconds, 86400)
 	year, month, day := date(int(days))
 	hour, minute := second/3600, second/60%60
-	second %= 60
-	return append(dst,
-		digit(year/1000), digit(year/100), digit(year/10), digit(year), '-',
-		digit(month/10), digit(month), '-', digit(day/10), digit(day), 'T',
-		digit(hour/10), digit(hour), ':', digit(minute/10), digit(minute), ':',
-		digit(second/10), digit(second)), fraction
+	dst = append(pair(pair(dst, year/100), year%100), '-')
+	dst = append(pair(dst, month), '-')
+	dst = append(pair(dst, day), 'T')
+	dst = append(pair(dst, hour), ':')
+	dst = append(pair(dst, minute), ':')
+	return pair(dst, second%60), fraction
 }
 
-// digit is the last decimal digit of n, which is not negative.
-func digit(n int) byte { return '0' + byte(n%10) }
+// split divides n by unit, rounding down.
+func split(n, unit int64) (int64, int) {
+	q, r := n/unit, n%unit
+	if r < 0 {
+		q, r = q-1, r+unit
+	}
+	return q, int(r)
+}
+
+// pair appends n as two decimal digits.
+func pair(dst []byte, n int) []byte {
+	const digits = "00010203040506070809101112131415161718192021222324" +
+		"25262728293031323334353637383940414243444546474849" +
+		"50515253545556575859606162636465666768697071727374" +
+		"75767778798081828384858687888990919293949596979899"
+	i := uint(n) % 100 * 2
+	return append(dst, digits[i], digits[i+1])
+}
 
 // appendTime appends a time as JSON with its microseconds, or null.
 func appendTime(dst []byte, micros int64) []byte {
 	if micros == NoTime {
 		return append(dst, "null"...)
 	}
-	dst, f := appendSeconds(append(dst, '"'), micros)
-	return append(dst, '.', digit(f/100000), digit(f/10000), digit(f/1000),
-		digit(f/100), digit(f/10), digit(f), 'Z', '"')
+	dst, fraction := appendSeconds(append(dst, '"'), micros)
+	return appendFraction(dst, fraction)
+}
+
+// appendFraction ends a time in JSON after its seconds.
+func appendFraction(dst []byte, micros int) []byte {
+	dst = pair(append(dst, '.'), micros/10000)
+	return append(pair(pair(dst, micros/100%100), micros%100), 'Z', '"')
 }
 
 // appendSecondTime appends a time as JSON without its fraction, or null.
