@@ -1,0 +1,79 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"kubetrail/audit"
+)
+
+const fieldsLong = `Fields lists every field that a question, --by or --fields can name. Behind a Map
+comes a key, behind an Object a path: annotations.k8s.io/deprecated,
+requestObject.spec.replicas.`
+
+func (a *app) fieldsVerb() *cobra.Command {
+	f := &asked{}
+	cmd := &cobra.Command{
+		Use:   "fields",
+		Short: "List the fields that questions can name",
+		Long:  fieldsLong,
+		Args:  noArgs,
+		Example: `  # every field with its alias and type
+  kubetrail fields`,
+		RunE: func(*cobra.Command, []string) error { return a.fields(f) },
+	}
+	f.how(cmd.Flags(), a, countOutputs)
+	return cmd
+}
+
+func (a *app) fields(f *asked) error {
+	if err := f.check(countOutputs); err != nil {
+		return err
+	}
+	all := audit.Fields()
+	if f.output != "table" {
+		return a.printRows(f, "FieldList", map[string]any{}, len(all), func(b []byte, i int) []byte {
+			return appendFieldEntry(b, all[i])
+		})
+	}
+	t := table{w: a.stdout(), headers: !f.noHeaders, fit: terminal(a.out),
+		titles: []string{"FIELD", "ALIAS", "TYPE", "MEANING"}, soft: []int{3}}
+	for _, x := range all {
+		doc := x.Doc
+		if f.lang == "zh" {
+			doc = x.DocZH
+		}
+		if err := t.add(x.Path, cell(x.Alias), typeName(x.Type), doc); err != nil {
+			return err
+		}
+	}
+	return t.flush()
+}
+
+func appendFieldEntry(b []byte, x audit.Field) []byte {
+	for _, m := range []struct{ lead, value string }{
+		{`{"path":`, x.Path}, {`,"alias":`, x.Alias}, {`,"type":`, typeName(x.Type)},
+		{`,"doc":`, x.Doc}, {`,"docZH":`, x.DocZH},
+	} {
+		b = append(b, m.lead...)
+		b = appendString(b, m.value)
+	}
+	return append(b, '}')
+}
+
+func typeName(t audit.Type) string {
+	switch t {
+	case audit.Keyword:
+		return "keyword"
+	case audit.Prose:
+		return "text"
+	case audit.Number:
+		return "number"
+	case audit.Time:
+		return "time"
+	case audit.List:
+		return "list"
+	case audit.Map:
+		return "map"
+	}
+	return "object"
+}

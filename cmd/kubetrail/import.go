@@ -1,0 +1,202 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"kubetrail/internal/collect"
+	"kubetrail/internal/trail"
+	"kubetrail/internal/trail/disk"
+)
+
+const importLong = `Import reads audit logs into the trail and keeps every event in them, byte for byte.
+
+PATH is a file, a directory, which is searched for audit logs with all that is below
+it, or - for standard input. Logs are known by their content: JSON lines of any
+version of audit.k8s.io, webhook bodies, the legacy format, exports of EKS, GKE and
+AKS; also in gzip, zstd and tar. Rotated sets are read in order.
+
+Importing again adds only what is new, also when files were renamed or compressed by
+rotation in between. An interrupted import goes on where it stopped when it is
+started again. Lines that are no events are set aside and reported.`
+
+const importExample = `  # the log directory of a control-plane node
+  kubetrail import /var/log/kubernetes/audit
+
+  # two clusters in one trail
+  kubetrail import --cluster prod prod-audit.tar.gz
+  kubetrail import --cluster staging staging-audit.log.gz
+
+  # from another machine
+  ssh node1 sudo cat /var/log/kubernetes/audit/audit.log | kubetrail import -`
+
+// importFlags are the flags of import.
+type importFlags struct {
+	data, cluster string
+	strict, quiet bool
+}
+
+func (a *app) importVerb() *cobra.Command {
+	f := &importFlags{}
+	cmd := &cobra.Command{
+		Use:     "import PATH...",
+		Short:   "Read audit logs into the trail",
+		Long:    importLong,
+		Example: importExample,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usage("for example /var/log/kubernetes/audit, or - for standard input", "no file or directory given")
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error { return a.importPaths(cmd.Context(), f, args) },
+	}
+	cmd.Flags().StringVar(&f.data, "data", a.dataDir(), "Directory of the trail (default $KUBETRAIL_DATA)")
+	cmd.Flags().StringVar(&f.cluster, "cluster", "", "`NAME` of the cluster that the logs come from")
+	cmd.Flags().BoolVar(&f.strict, "strict", false, "Exit with 1 where a file held lines that are no events")
+	cmd.Flags().BoolVarP(&f.quiet, "quiet", "q", false, "Print no progress and no summary, only warnings and errors")
+	return cmd
+}
+
+func (a *app) importPaths(ctx context.Context, f *importFlags, paths []string) error {
+	set, err := collect.Find(ctx, collect.FindConfig{Paths: paths, Stdin: a.in})
+	if err != nil {
+		return err
+	}
+	defer set.Close()
+	w, err := disk.OpenWriter(disk.Config{Dir: f.data})
+	if errors.Is(err, disk.ErrLocked) {
+		return failed(fmt.Errorf("%s: another process writes to this trail", f.data), "wait for it to end, or choose another trail with --data")
+	}
+	if err != nil {
+		return err
+	}
+	faults := &opened{}
+	meter := newMeter(a, f.quiet)
+	start := a.now()
+	report, err := collect.Import(ctx, w, collect.ImportConfig{
+		Files: set.Files, Cluster: f.cluster, OnFault: faults.fault, Progress: meter.show,
+		OnSkip: func(s collect.Skip) { set.Skips = append(set.Skips, s) },
+	})
+	meter.clear()
+	err = errors.Join(err, w.Close())
+	a.tellFaults(faults.faults, faults.more)
+	if !f.quiet {
+		a.tellSkips(set.Skips)
+		a.tellReport(ctx, f, report, a.now().Sub(start))
+	}
+	switch {
+	case errors.Is(err, context.Canceled):
+		return &failure{exitInterrupted, err, "what was read is kept; the same command goes on where this one stopped"}
+	case err != nil:
+		return err
+	case f.strict && len(faults.faults) > 0:
+		return failed(fmt.Errorf("%d stretches held no event; all others are kept", len(faults.faults)+faults.more), "leave --strict away to take them as warnings")
+	}
+	return nil
+}
+
+// keptSkips is how many files that are no audit logs are listed.
+const keptSkips = 5
+
+func (a *app) tellSkips(skips []collect.Skip) {
+	for i, s := range skips {
+		if i == keptSkips {
+			fmt.Fprintf(a.err, "skipped %d more files\n", len(skips)-i)
+			return
+		}
+		fmt.Fprintf(a.err, "skipped %s: %s\n", plain(s.Name, false), plain(s.Reason, false))
+	}
+}
+
+// tellReport prints what an import came to.
+func (a *app) tellReport(ctx context.Context, f *importFlags, r collect.Report, took time.Duration) {
+	fmt.Fprintf(a.err, "%d events from %d sources, %s in %s", r.Events, r.Sources, size(r.Bytes), took.Round(10*time.Millisecond))
+	if r.Known > 0 {
+		fmt.Fprintf(a.err, "; %d sources held nothing new", r.Known)
+	}
+	if r.Faults > 0 {
+		fmt.Fprintf(a.err, "; %d stretches set aside", r.Faults)
+	}
+	fmt.Fprintln(a.err)
+	if s, err := summary(context.WithoutCancel(ctx), f.data); err == nil {
+		fmt.Fprintf(a.err, "%s holds %d events, %s on disk for %s of lines\n", plain(f.data, false), s.Events, size(s.StoredBytes), size(s.LineBytes))
+	}
+}
+
+func summary(ctx context.Context, dir string) (trail.Summary, error) {
+	t, err := disk.Open(dir)
+	if err != nil {
+		return trail.Summary{}, err
+	}
+	s, err := t.Summary(ctx)
+	return s, errors.Join(err, t.Close())
+}
+
+// size writes bytes with a unit.
+func size(n int64) string {
+	v, unit := float64(n), "B"
+	for _, u := range []string{"KiB", "MiB", "GiB", "TiB"} {
+		if v < 1024 {
+			break
+		}
+		v, unit = v/1024, u
+	}
+	if unit == "B" {
+		return fmt.Sprintf("%d B", n)
+	}
+	return fmt.Sprintf("%.1f %s", v, unit)
+}
+
+// A meter shows how far an import is: on a terminal as a line that is written over,
+// from the second second on, elsewhere as a line of its own every ten seconds.
+type meter struct {
+	w       io.Writer
+	now     func() time.Time
+	columns int // of the terminal, 0 if there is none
+	quiet   bool
+	start   time.Time
+	last    time.Time // of a line, where there is no terminal
+	drawn   bool
+}
+
+func newMeter(a *app, quiet bool) *meter {
+	now := a.now()
+	return &meter{w: a.err, now: a.now, columns: terminal(a.err), quiet: quiet, start: now, last: now}
+}
+
+func (m *meter) show(p collect.Progress) {
+	now := m.now()
+	took := now.Sub(m.start)
+	if m.quiet || took < time.Second {
+		return
+	}
+	rate := float64(p.Events) / took.Seconds()
+	if m.columns == 0 {
+		if now.Sub(m.last) >= 10*time.Second {
+			m.last = now
+			fmt.Fprintf(m.w, "%s of %s, %d events, %.0f/s, %s\n", size(p.Bytes), size(p.Total), p.Events, rate, plain(p.Name, false))
+		}
+		return
+	}
+	text := fmt.Sprintf("%9s  %d events  %.0f/s  ", size(p.Bytes), p.Events, rate)
+	if p.Total > 0 {
+		done := min(1, float64(p.Bytes)/float64(p.Total))
+		text = fmt.Sprintf("%3.0f%% %s  ", 100*done, pad(bar(uint64(1000*done), 1000, 20), 20)) + text
+	}
+	fmt.Fprintf(m.w, "\r\x1b[K%s", clip(text+plain(p.Name, false), m.columns-1))
+	m.drawn = true
+}
+
+// clear removes the line from the terminal.
+func (m *meter) clear() {
+	if m.drawn {
+		fmt.Fprint(m.w, "\r\x1b[K")
+		m.drawn = false
+	}
+}

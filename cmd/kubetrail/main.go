@@ -1,0 +1,22 @@
+// Kubetrail answers who did what, when, to what, from where and with what result in
+// Kubernetes clusters, from the audit logs that kube-apiserver writes.
+//
+// This package is the command line: one file per verb, flags.go for the flags that
+// the verbs share, exit.go for the exit codes, wire.go for everything that is put
+// together from the floors below.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	a := &app{in: os.Stdin, out: os.Stdout, err: os.Stderr, env: os.Getenv, now: time.Now}
+	os.Exit(a.run(ctx, os.Args))
+}

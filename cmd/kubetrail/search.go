@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"kubetrail/audit"
+	"kubetrail/internal/trail"
+)
+
+const searchLong = `Search prints the events that answer a question in KQL; without a question, all.
+
+Like journalctl -n, it prints the newest --limit answers, the oldest of them first.
+With --oldest it prints the first ones instead, with --limit 0 all.
+
+Times are UTC. A dash stands for what the event does not say. Text out of the log is
+escaped where it could act on a terminal; -o raw and the JSON formats give it as is.
+
+-o raw gives back the original lines byte for byte; -o jsonl writes every event as
+one line of audit.k8s.io/v1; --fields chooses fields for table, json, jsonl and yaml.`
+
+const searchExample = `  # who deleted what since yesterday
+  kubetrail search --since 24h 'verb:delete and code < 300'
+
+  # what mallory was refused, as JSON lines with three fields
+  kubetrail search 'user:mallory and code:403' -o jsonl --fields time,verb,uri
+
+  # straight from files, the original lines
+  kubetrail search -f audit.log -f audit.log.1.gz 'resource:secrets' -o raw --limit 0`
+
+func (a *app) searchVerb() *cobra.Command {
+	f := &asked{}
+	var oldest bool
+	cmd := &cobra.Command{
+		Use:     "search [QUESTION]",
+		Short:   "Print the events that answer a question",
+		Long:    searchLong,
+		Example: searchExample,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.search(cmd.Context(), f, args, oldest)
+		},
+	}
+	f.where(cmd.Flags(), a)
+	f.which(cmd.Flags())
+	f.how(cmd.Flags(), a, searchOutputs)
+	cmd.Flags().StringSliceVar(&f.fields, "fields", nil, "Print these `FIELDS` of each event, separated by commas")
+	cmd.Flags().IntVar(&f.limit, "limit", 50, "Print at most this many events; 0 is all")
+	cmd.Flags().BoolVar(&oldest, "oldest", false, "Take the oldest answers instead of the newest")
+	return cmd
+}
+
+func (a *app) search(ctx context.Context, f *asked, words []string, oldest bool) error {
+	if err := f.check(searchOutputs); err != nil {
+		return err
+	}
+	q, err := f.question(words, a.now())
+	if err != nil {
+		return err
+	}
+	fields, err := refs("--fields", f.fields)
+	if err != nil {
+		return err
+	}
+	p, err := newPrinter(a, f, fields)
+	if err != nil {
+		return err
+	}
+	r, err := a.open(ctx, f)
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	var n int
+	if oldest || f.limit == 0 {
+		n, err = forward(ctx, r, q, trail.Page{Limit: f.limit, Oldest: true, Columns: p.columns()}, p)
+	} else {
+		n, err = newest(ctx, r, q, f.limit, p)
+	}
+	if err == nil {
+		err = p.close()
+	}
+	return a.finish(f, r, n, err)
+}
+
+// forward prints answers as they come.
+func forward(ctx context.Context, r trail.Reader, q trail.Query, page trail.Page, p printer) (int, error) {
+	n := 0
+	err := r.Search(ctx, q, page, func(e *audit.Event) error {
+		n++
+		x, err := p.render(e)
+		if err != nil {
+			return err
+		}
+		return p.print(x)
+	})
+	return n, err
+}
+
+// held bounds the bytes of rendered events that wait to be printed in reverse.
+const held = 32 << 20
+
+// newest prints the last limit answers, oldest first. They come newest first and
+// wait for their turn; if that takes too much memory, only their number and where
+// they begin are kept, and they are searched for again from there.
+func newest(ctx context.Context, r trail.Reader, q trail.Query, limit int, p printer) (int, error) {
+	var (
+		waiting []piece
+		bytes   int
+		n       int
+		first   trail.Cursor // of the oldest answer so far
+	)
+	columns := p.columns() | audit.Set(audit.Staged, audit.Received, audit.Seq)
+	err := r.Search(ctx, q, trail.Page{Limit: limit, Columns: columns}, func(e *audit.Event) error {
+		n++
+		first = trail.Cursor{Time: e.Time(), Seq: e.Seq}
+		if bytes > held {
+			return nil
+		}
+		x, err := p.render(e)
+		waiting = append(waiting, x)
+		if bytes += x.size(); bytes > held {
+			waiting = nil
+		}
+		return err
+	})
+	if err != nil {
+		return n, err
+	}
+	if bytes > held {
+		first.Seq-- // a cursor stands before what comes next
+		return forward(ctx, r, q, trail.Page{Limit: n, Oldest: true, After: first, Columns: p.columns()}, p)
+	}
+	for _, x := range slices.Backward(waiting) {
+		if err := p.print(x); err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}

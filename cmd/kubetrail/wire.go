@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"kubetrail/audit"
+	"kubetrail/internal/collect"
+	"kubetrail/internal/trail"
+	"kubetrail/internal/trail/disk"
+	"kubetrail/internal/trail/file"
+)
+
+// opened is the trail that a verb asks, with what has to be told and undone after.
+type opened struct {
+	trail.Reader
+	noun   string // what is asked, for messages
+	faults []trail.Fault
+	more   int // faults beyond those kept
+	undo   func() error
+}
+
+// keptFaults is how many faults are shown; the others are counted.
+const keptFaults = 10
+
+func (o *opened) fault(f trail.Fault) {
+	if len(o.faults) < keptFaults {
+		o.faults = append(o.faults, f)
+	} else {
+		o.more++
+	}
+}
+
+func (o *opened) close() {
+	if o.undo != nil {
+		o.undo() // nothing was written: nothing can be lost
+		o.undo = nil
+	}
+}
+
+// open puts together the trail that the flags name: a running server, files on the
+// spot, or the trail on disk.
+func (a *app) open(ctx context.Context, f *asked) (*opened, error) {
+	switch {
+	case f.server != "":
+		return nil, usage("ask the trail with --data, or files with -f", "--server is not there yet")
+	case len(f.files) > 0:
+		return a.openFiles(ctx, f)
+	}
+	return a.openDisk(f)
+}
+
+func (a *app) openDisk(f *asked) (*opened, error) {
+	parts := filepath.Join(f.data, "parts")
+	if _, err := os.Stat(parts); errors.Is(err, os.ErrNotExist) {
+		return nil, failed(fmt.Errorf("%s: there is no trail yet", f.data),
+			"kubetrail import /var/log/kubernetes/audit, or ask a file directly with -f FILE")
+	}
+	t, err := disk.Open(f.data)
+	if err != nil {
+		return nil, err
+	}
+	return &opened{Reader: t, noun: f.data, undo: t.Close}, nil
+}
+
+func (a *app) openFiles(ctx context.Context, f *asked) (*opened, error) {
+	set, err := collect.Find(ctx, collect.FindConfig{Paths: f.files, Stdin: a.in, Spool: true})
+	if err != nil {
+		return nil, err
+	}
+	o := &opened{noun: f.files[0], undo: set.Close}
+	inputs := make([]file.Input, len(set.Files))
+	for i := range set.Files {
+		x := &set.Files[i]
+		inputs[i] = file.Input{Name: x.Name, Size: x.Size,
+			Each: func(visit func(string, io.Reader) error, damage func(*audit.Damage)) error {
+				return x.Each(visit, func(collect.Skip) {}, damage)
+			}}
+	}
+	o.Reader = file.Open(file.Config{Inputs: inputs, Cluster: f.cluster, OnFault: o.fault})
+	return o, nil
+}
+
+// finish ends a verb that asked a question: it tells of faults and decides the exit
+// code. n is the number of answers.
+func (a *app) finish(f *asked, o *opened, n int, err error) error {
+	a.tellFaults(o.faults, o.more)
+	switch {
+	case err != nil:
+		return err
+	case f.strict && len(o.faults) > 0:
+		return failed(fmt.Errorf("%d stretches held no event", len(o.faults)+o.more), "leave --strict away to take them as warnings")
+	case n == 0 && f.failEmpty:
+		return errNothing
+	}
+	return nil
+}
+
+// tellFaults prints what was set aside, the first ones in full.
+func (a *app) tellFaults(faults []trail.Fault, more int) {
+	for _, x := range faults {
+		fmt.Fprintf(a.err, "warning: %s:%d: %s (%d bytes set aside)\n", plain(x.Source, false), x.Offset, plain(x.Reason, false), x.Length)
+	}
+	if more > 0 {
+		fmt.Fprintf(a.err, "warning: and %d more\n", more)
+	}
+}

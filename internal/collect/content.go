@@ -1,0 +1,137 @@
+package collect
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"io"
+
+	"kubetrail/audit"
+)
+
+// judged is how much of a content is looked at to tell whether it is an audit log.
+const judged = 256 << 10
+
+// Each calls visit for everything in the file that holds audit events, once
+// unpacked: the content itself, or each such member of an archive. Members that are
+// no audit logs are passed over and given to skip. damage, if not nil, is told of an
+// archive that is broken between its members; all before that was visited.
+func (f *File) Each(visit func(name string, plain io.Reader) error, skip func(Skip), damage func(*audit.Damage)) error {
+	in, err := f.open()
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	err = audit.Unpack(in, f.Name, func(name string, plain io.Reader) error {
+		head := bufio.NewReaderSize(plain, judged)
+		if name != f.Name {
+			start, _ := head.Peek(judged) // an error comes again when the rest is read
+			if _, reason := judge(start); reason != "" {
+				skip(Skip{name, reason})
+				return nil
+			}
+		}
+		return visit(name, head)
+	})
+	if d, ok := errors.AsType[*audit.Damage](err); ok {
+		if damage != nil {
+			damage(d)
+		}
+		return nil
+	}
+	return err
+}
+
+// judge tells whether a content that begins with head is an audit log: more than
+// half of what is neither white space nor a hole is events. So the log of a program
+// that quotes audit events is none, and one whose beginning is damaged is. It
+// returns the time of the first event, or the reason why it is none.
+func judge(head []byte) (first int64, reason string) {
+	if len(bytes.TrimSpace(head)) == 0 {
+		return 0, "empty"
+	}
+	r := audit.NewReader(bytes.NewReader(head), audit.ReaderConfig{Growing: len(head) == judged})
+	var e audit.Event
+	var good, bad int64
+	first = audit.NoTime
+	for {
+		err := r.Next(&e)
+		if fault, ok := errors.AsType[*audit.Fault](err); ok {
+			if len(bytes.Trim(fault.Head, "\x00")) > 0 {
+				bad += fault.Length
+			}
+			continue
+		}
+		if err != nil {
+			break
+		}
+		if good == 0 {
+			first = e.Time()
+		}
+		good += int64(len(e.Raw))
+	}
+	// What is left is one event that is longer than head, or binary.
+	left := head[min(int64(len(head)), r.Offset()):]
+	switch {
+	case good > bad:
+		return first, ""
+	case good == 0 && len(left) > len(head)/2 && looksLikeEvent(left):
+		return first, ""
+	}
+	return 0, "no audit log"
+}
+
+// looksLikeEvent reports whether a line that is longer than what was read of it may
+// be an event.
+func looksLikeEvent(head []byte) bool {
+	return bytes.Contains(head, []byte(`"audit.k8s.io/`)) || bytes.Contains(head, []byte(`"auditID"`))
+}
+
+// firstEvent finds out whether a file holds events and returns the time of the
+// first. Where its beginning does not tell, the whole of it is read if patient.
+func (f *File) firstEvent(ctx context.Context, patient bool) (int64, error) {
+	in, err := f.open()
+	if err != nil {
+		return 0, err
+	}
+	defer in.Close()
+	first, reason := int64(audit.NoTime), "empty"
+	err = audit.Unpack(in, f.Name, func(name string, plain io.Reader) error {
+		b := bufio.NewReaderSize(plain, judged)
+		head, headErr := b.Peek(judged)
+		at, why := judge(head)
+		if why == "" {
+			first, reason = at, ""
+			return errFound
+		}
+		if reason = why; headErr != nil && headErr != io.EOF {
+			reason = headErr.Error()
+		}
+		if !patient || name != f.Name {
+			return nil
+		}
+		r := audit.NewReader(b, audit.ReaderConfig{})
+		var e audit.Event
+		for ctx.Err() == nil {
+			err := r.Next(&e)
+			if err == nil {
+				first, reason = e.Time(), ""
+				return errFound
+			}
+			if _, ok := errors.AsType[*audit.Fault](err); !ok {
+				return nil
+			}
+		}
+		return ctx.Err()
+	})
+	if _, damaged := errors.AsType[*audit.Damage](err); err != nil && err != errFound && !damaged {
+		return 0, err
+	}
+	if reason != "" {
+		return 0, &NoLogError{Name: f.Name, Reason: reason}
+	}
+	return first, nil
+}
+
+var errFound = errors.New("found")
