@@ -18,7 +18,7 @@ type kind struct {
 // holds secrets, with the exceptions below.
 func kinds() []kind {
 	return []kind{
-		{weight: 1750, make: (*Generator).nodeLease},
+		{weight: 1850, make: (*Generator).nodeLease},
 		{weight: 500, make: (*Generator).leaderLease},
 		{weight: 520, make: (*Generator).read, res: configmaps, verb: get, missing: 40},
 		{weight: 420, make: (*Generator).read, res: pods, verb: get, missing: 60, refused: 10},
@@ -47,20 +47,20 @@ func kinds() []kind {
 		{weight: 380, make: (*Generator).accessReview},
 		{weight: 170, make: (*Generator).tokenReview},
 		{weight: 240, make: (*Generator).tokenRequest},
-		{weight: 310, make: (*Generator).autoscaler, stale: 20},
+		{weight: 250, make: (*Generator).autoscaler, stale: 20},
 		{weight: 190, make: (*Generator).config, stale: 30},
 		{weight: 60, make: (*Generator).secret, stale: 10},
 		{weight: 120, make: (*Generator).application},
 		{weight: 80, make: (*Generator).job},
 		{weight: 80, make: (*Generator).nodeStatus},
-		{weight: 110, make: (*Generator).deploymentStatus, stale: 80},
+		{weight: 70, make: (*Generator).deploymentStatus, stale: 80},
 		{weight: 70, make: (*Generator).slice, stale: 20},
-		{weight: 330, make: (*Generator).podFlap},
+		{weight: 225, make: (*Generator).podFlap},
 		{weight: 40, make: (*Generator).deploymentPatch, refused: 60},
 		{weight: 20, make: (*Generator).exec, refused: 100},
-		{weight: 4, make: (*Generator).podTable},
-		{weight: 2, make: (*Generator).podList},
-		{weight: 380, make: (*Generator).replace},
+		{weight: 2, make: (*Generator).podTable},
+		{weight: 1, make: (*Generator).podList},
+		{weight: 84, make: (*Generator).replace},
 	}
 }
 

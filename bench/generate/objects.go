@@ -179,7 +179,7 @@ func (g *Generator) slice(k *kind) { g.endpoints(k, g.workload()) }
 // endpoints is the endpoint slice of a workload being written after a pod changed.
 func (g *Generator) endpoints(k *kind, d *workload) {
 	c := &g.c
-	c.verb, c.by, c.res = update, g.world.controller["endpointslice-controller"], endpointslices
+	c.level, c.verb, c.by, c.res = "Request", update, g.world.controller["endpointslice-controller"], endpointslices
 	c.ns, c.name = d.slots[slotNS], g.join(d.slots[slotApp], []byte{'-'}, d.slots[slotSliceHash])
 	c.uid = d.slots[slotSliceUID]
 	g.fresh()
@@ -189,19 +189,17 @@ func (g *Generator) endpoints(k *kind, d *workload) {
 		return
 	}
 	g.begin()
-	if request, response := c.bodies(); request && response {
+	if request, _ := c.bodies(); request {
 		g.line = append(g.line, `,"requestObject":`...)
-		g.slicePods(d, "slice.request")
-		g.line = append(g.line, `,"responseObject":`...)
-		g.slicePods(d, "slice.response")
+		g.slicePods(d)
 	}
 	g.end()
 }
 
-func (g *Generator) slicePods(d *workload, head string) {
+func (g *Generator) slicePods(d *workload) {
 	f := g.forms[d.shape]
 	g.v[slotUID], g.v[slotCreated] = d.uid, d.created
-	g.line = f[head].append(g.line, &g.v)
+	g.line = f["slice.request"].append(g.line, &g.v)
 	for i, p := range g.world.pods[d.first : d.first+d.pods] {
 		if i > 0 {
 			g.line = append(g.line, ',')
