@@ -53,7 +53,7 @@ func (t table) write(tb testing.TB) []byte {
 		tb.Fatal(err)
 	}
 	var out bytes.Buffer
-	w := NewWriter(enc)
+	w := NewWriter(enc, enc)
 	w.Reset(&out)
 	w.BeginLong(Column{Name: "long", Type: Bytes, Logical: Text})
 	for i := 0; i == 0 || i < t.rows; i += t.perPage {

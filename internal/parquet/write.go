@@ -14,7 +14,8 @@ import (
 // to the next: Reset begins a new one.
 type Writer struct {
 	w      io.Writer
-	zstd   *zstd.Encoder
+	zstd   *zstd.Encoder // of short pages
+	long   *zstd.Encoder // of pages of long values
 	off    int64
 	err    error
 	chunks []chunk
@@ -50,8 +51,9 @@ type pagePlace struct {
 	firstRow int64
 }
 
-// NewWriter returns a Writer that compresses with enc. Call Reset before use.
-func NewWriter(enc *zstd.Encoder) *Writer { return &Writer{zstd: enc} }
+// NewWriter returns a Writer that compresses the pages of long values with long and
+// all others with short. Call Reset before use.
+func NewWriter(short, long *zstd.Encoder) *Writer { return &Writer{zstd: short, long: long} }
 
 // Reset begins a new file on w.
 func (w *Writer) Reset(to io.Writer) {
@@ -78,7 +80,11 @@ func (w *Writer) begin(c Column, encoding int32) *chunk {
 func (w *Writer) page(c *chunk, kind int32, encoding int32, n int, body []byte) {
 	out := body
 	if c.codec == codecZstd {
-		w.packed = w.zstd.EncodeAll(body, w.packed[:0])
+		enc := w.zstd
+		if c.last {
+			enc = w.long
+		}
+		w.packed = enc.EncodeAll(body, w.packed[:0])
 		out = w.packed
 	}
 	h := &w.head

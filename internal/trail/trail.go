@@ -8,6 +8,7 @@ package trail
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"kubetrail/audit"
@@ -38,6 +39,10 @@ type Reader interface {
 	// Summary tells what the trail holds.
 	Summary(ctx context.Context) (Summary, error)
 }
+
+// ErrTooMany is wrapped by the errors of Aggregate and Histogram where an answer
+// would be larger than the memory it may take.
+var ErrTooMany = errors.New("too many")
 
 // Query is a question: what to match and the time it is about.
 type Query struct {

@@ -2,49 +2,241 @@ package disk
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 
 	"kubetrail/audit"
+	"kubetrail/internal/durable"
+	"kubetrail/internal/parquet"
 	"kubetrail/internal/trail"
 )
 
 // Config says where a trail lies and how it is written.
 type Config struct {
 	Dir       string
-	PartBytes int64 // bytes of lines after which a part is full; 0: 64 MiB
+	PartBytes int64      // bytes of lines after which a part is full; 0: 64 MiB
+	FS        durable.FS // nil: the operating system's
 }
 
+// DefaultPartBytes is the size of a part in bytes of the lines it holds.
+const DefaultPartBytes = 64 << 20
+
+// maxFaultBytes bounds what a part keeps of the faults that were set aside.
+const maxFaultBytes = 4 << 20
+
 // Writer appends events to a trail. One Writer may be open on a directory at a
-// time. It is used from one goroutine.
-type Writer struct{}
+// time. It is used from one goroutine; while a part is being written by another,
+// that one alone owns sealing and the sealer.
+type Writer struct {
+	cfg       Config
+	lock      *durable.Lock
+	sealer    *sealer
+	next      uint64 // the next sequence number
+	filling   *batch
+	sealing   *batch     // being written, or not durable yet because that failed
+	done      chan error // the outcome of writing sealing; nil: nobody writes
+	spare     *batch
+	sources   map[sourceKey]trail.Source // as of everything appended
+	committed []trail.Source             // as of the newest part
+	faultSize int
+}
+
+type sourceKey struct{ cluster, name string }
+
+// ErrLocked means that another process writes to the trail.
+var ErrLocked = durable.ErrLocked
 
 // OpenWriter locks the trail in cfg.Dir, makes it where it is not there, removes
 // what a crash left behind, and reads the position of every source. Its error is
 // an ErrLocked where another process writes there.
-func OpenWriter(cfg Config) (*Writer, error) { panic("unwritten") }
+func OpenWriter(cfg Config) (*Writer, error) {
+	if cfg.PartBytes == 0 {
+		cfg.PartBytes = DefaultPartBytes
+	}
+	if cfg.FS == nil {
+		cfg.FS = durable.OS{}
+	}
+	parts := filepath.Join(cfg.Dir, "parts")
+	if err := durable.MkdirAll(parts); err != nil {
+		return nil, err
+	}
+	lock, err := durable.TakeLock(filepath.Join(cfg.Dir, "lock"))
+	if err != nil {
+		return nil, err
+	}
+	w := &Writer{cfg: cfg, lock: lock, sources: make(map[sourceKey]trail.Source)}
+	if err := w.recover(parts); err != nil {
+		return nil, errors.Join(err, lock.Release())
+	}
+	if w.sealer, err = newSealer(); err != nil {
+		return nil, errors.Join(err, lock.Release())
+	}
+	w.filling, w.spare = &batch{}, &batch{}
+	w.filling.reset(w.next)
+	return w, nil
+}
+
+// recover removes garbage and takes positions and the next sequence number from
+// the newest part.
+func (w *Writer) recover(parts string) error {
+	entries, err := os.ReadDir(parts)
+	if err != nil {
+		return err
+	}
+	names, garbage := liveParts(entries)
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), durable.TempSuffix) {
+			garbage = append(garbage, e.Name())
+		}
+	}
+	for _, name := range garbage {
+		if err := w.cfg.FS.Remove(filepath.Join(parts, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	newest := names[len(names)-1]
+	file, err := readFooter(filepath.Join(parts, newest))
+	if err != nil {
+		return fmt.Errorf("the newest part %s: %w", newest, err)
+	}
+	if err := json.Unmarshal([]byte(metaValue(file.Meta, metaSources)), &w.committed); err != nil {
+		return fmt.Errorf("the newest part %s: %w", newest, err)
+	}
+	for _, s := range w.committed {
+		w.sources[sourceKey{s.Cluster, s.Name}] = s
+	}
+	_, last, _ := parsePartName(newest)
+	w.next = last + 1
+	return nil
+}
+
+func readFooter(path string) (*parquet.File, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	return parquet.ReadFile(f, info.Size())
+}
 
 // Sources returns every source and how far it is committed.
-func (w *Writer) Sources() []trail.Source { panic("unwritten") }
+func (w *Writer) Sources() []trail.Source { return slices.Clone(w.committed) }
 
 // Append adds an event to the next part. It copies what it keeps. Text[Source],
 // Text[Cluster], Raw and Offset must be set.
-func (w *Writer) Append(e *audit.Event) error { panic("unwritten") }
+func (w *Writer) Append(e *audit.Event) {
+	raw := e.Raw
+	if e.Exact() && e.Staged != 0 && e.Received != 0 {
+		raw = nil
+	}
+	w.filling.add(e, w.next, len(e.Raw), raw)
+	w.next++
+}
 
-// SetAside adds a fault to the next part.
-func (w *Writer) SetAside(f trail.Fault) { panic("unwritten") }
+// SetAside adds a fault to the next part. It takes a sequence number too.
+func (w *Writer) SetAside(f trail.Fault) {
+	b := w.filling
+	b.meta.Faults++
+	if w.faultSize < maxFaultBytes {
+		b.faults = append(b.faults, f)
+		w.faultSize += len(f.Head) + len(f.Source) + len(f.Reason) + 64
+	}
+	w.next++
+}
 
 // Advance notes how far s has been read by everything appended so far. It becomes
 // durable with the part that those events are in.
-func (w *Writer) Advance(s trail.Source) { panic("unwritten") }
+func (w *Writer) Advance(s trail.Source) { w.sources[sourceKey{s.Cluster, s.Name}] = s }
 
 // Full reports whether the next part has reached its size.
-func (w *Writer) Full() bool { panic("unwritten") }
+func (w *Writer) Full() bool {
+	return w.filling.meta.LineBytes >= w.cfg.PartBytes || w.filling.rows >= maxRows || w.faultSize >= maxFaultBytes
+}
 
-// Seal starts to write the next part, after waiting for the one before, and
-// returns while it is being written. An error of the one before is returned.
-func (w *Writer) Seal() error { panic("unwritten") }
+// Seal starts to write the next part, after waiting for the one before, and returns
+// while it is being written. An error of the one before is returned; nothing is
+// lost then, and calling Seal or Commit again tries again.
+func (w *Writer) Seal() error {
+	if err := w.settle(); err != nil {
+		return err
+	}
+	b := w.filling
+	if w.next == b.first {
+		return nil
+	}
+	b.meta.Last = w.next - 1
+	b.sources = make([]trail.Source, 0, len(w.sources))
+	for _, s := range w.sources {
+		b.sources = append(b.sources, s)
+	}
+	slices.SortFunc(b.sources, func(x, y trail.Source) int {
+		return strings.Compare(x.Cluster+"\x00"+x.Name, y.Cluster+"\x00"+y.Name)
+	})
+	w.sealing, w.filling = b, w.spare
+	w.filling.reset(w.next)
+	w.faultSize = 0
+	w.write()
+	return nil
+}
 
-// Commit seals and waits: when it returns nil, everything appended is durable.
-func (w *Writer) Commit(ctx context.Context) error { panic("unwritten") }
+// write begins to write w.sealing.
+func (w *Writer) write() {
+	done := make(chan error, 1)
+	w.done = done
+	b, s := w.sealing, w.sealer
+	name := filepath.Join(w.cfg.Dir, "parts", partName(b.first, b.meta.Last))
+	go func() {
+		done <- durable.Write(w.cfg.FS, name, func(out io.Writer) error { return s.write(out, b) })
+	}()
+}
+
+// settle waits until w.sealing is durable, writing it again once where that failed.
+func (w *Writer) settle() error {
+	if w.sealing == nil {
+		return nil
+	}
+	if w.done == nil {
+		w.write()
+	}
+	err := <-w.done
+	w.done = nil
+	if err != nil {
+		return fmt.Errorf("write a part: %w", err)
+	}
+	w.committed = w.sealing.sources
+	w.spare, w.sealing = w.sealing, nil
+	return nil
+}
+
+// Commit seals and waits: when it returns nil, everything appended is durable. It
+// does not stop halfway: ctx is looked at before, not while, a part is written.
+func (w *Writer) Commit(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := w.Seal(); err != nil {
+		return err
+	}
+	return w.settle()
+}
 
 // Close gives the lock back. What was not committed is dropped.
-func (w *Writer) Close() error { panic("unwritten") }
+func (w *Writer) Close() error {
+	if w.done != nil {
+		<-w.done
+	}
+	return w.lock.Release()
+}
