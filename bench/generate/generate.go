@@ -147,12 +147,6 @@ func (g *Generator) hex(n int) []byte {
 	return g.made(from)
 }
 
-func (g *Generator) safe(n int) []byte {
-	from := len(g.arena)
-	g.arena = appendSafe(g.arena, &g.r, n)
-	return g.made(from)
-}
-
 func (g *Generator) base64(alphabet string, n int) []byte {
 	from := len(g.arena)
 	g.arena = appendBase64(g.arena, &g.r, alphabet, n)
@@ -171,9 +165,9 @@ func (g *Generator) time(t int64) []byte {
 	return g.made(from)
 }
 
-func (g *Generator) micro(t int64) []byte {
+func (g *Generator) text(s string) []byte {
 	from := len(g.arena)
-	g.arena = appendMicro(g.arena, t)
+	g.arena = append(g.arena, s...)
 	return g.made(from)
 }
 

@@ -7,7 +7,6 @@ type kind struct {
 	res    resource
 	verb   verb
 	query  string
-	sub    string
 	// Of 1024 requests, how many fail by being forbidden, by asking for what is not
 	// there, and by a conflict.
 	refused, missing, stale int
@@ -138,7 +137,7 @@ func (g *Generator) nodeLease(*kind) {
 	n := g.world.nodes[g.r.below(numNodes)]
 	c := &g.c
 	c.level, c.verb, c.by, c.res = "Metadata", update, n.kubelet, leases
-	c.ns, c.name, c.query = []byte("kube-node-lease"), n.slots[0], "?timeout=10s"
+	c.ns, c.name, c.query = g.text("kube-node-lease"), n.slots[0], "?timeout=10s"
 	c.uid = n.slots[slotNodeUID2-slotNode]
 	g.fresh()
 	c.rv = g.v[slotRVOld]
@@ -151,14 +150,14 @@ func (g *Generator) leaderLease(*kind) {
 	g.fresh()
 	switch g.r.next() >> 62 {
 	case 0:
-		c.by, c.ns, c.name = g.world.manager, []byte("kube-system"), []byte("kube-controller-manager")
+		c.by, c.ns, c.name = g.world.manager, g.text("kube-system"), g.text("kube-controller-manager")
 		c.query, c.uid = "?timeout=5s", g.world.nodes[0].slots[slotNodeUID3-slotNode]
 	case 1:
-		c.by, c.ns, c.name = g.world.scheduler, []byte("kube-system"), []byte("kube-scheduler")
+		c.by, c.ns, c.name = g.world.scheduler, g.text("kube-system"), g.text("kube-scheduler")
 		c.query, c.uid = "?timeout=5s", g.world.nodes[1].slots[slotNodeUID3-slotNode]
 	default:
 		i := g.robotZ.draw(&g.r)
-		c.by, c.ns, c.name = g.world.robots[i], []byte("kube-system"), []byte("operator-lock")
+		c.by, c.ns, c.name = g.world.robots[i], g.text("kube-system"), g.text("operator-lock")
 		c.uid = g.world.nodes[2+i].slots[slotNodeUID3-slotNode]
 	}
 	c.rv = g.v[slotRVOld]

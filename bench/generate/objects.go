@@ -6,7 +6,7 @@ func (g *Generator) accessReview(*kind) {
 	c := &g.c
 	c.verb, c.res, c.code = create, subjectaccessreviews, 201
 	c.by = g.world.robots[1+g.robotZ.draw(&g.r)%(len(g.world.robots)-1)]
-	g.v[slotUser] = []byte(g.world.people[g.peopleZ.draw(&g.r)].name)
+	g.v[slotUser] = g.text(g.world.people[g.peopleZ.draw(&g.r)].name)
 	g.v[slotManager] = c.by.agentName()
 	g.write(0, "sar.request", "sar.response")
 }
@@ -98,7 +98,7 @@ func (g *Generator) application(*kind) {
 	d := g.workload()
 	c := &g.c
 	c.verb, c.by, c.res = patch, g.world.robots[1], applications
-	c.ns, c.name = []byte("argocd"), g.join(d.slots[slotNS], []byte{'-'}, d.slots[slotApp])
+	c.ns, c.name = g.text("argocd"), g.join(d.slots[slotNS], []byte{'-'}, d.slots[slotApp])
 	g.v[slotName], g.v[slotCommit], g.v[slotCommit0] = c.name, g.hex(40), g.hex(40)
 	g.fresh()
 	g.write(d.shape, "app.patch", "app.response")

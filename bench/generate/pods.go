@@ -7,7 +7,7 @@ func (g *Generator) usePod(p *pod) {
 	v[slotName], v[slotUID], v[slotCreated] = p.name, p.uid, p.created
 	v[slotAccess], v[slotPodIP], v[slotCID], v[slotStarted] = p.access, p.ip, p.cid, p.started
 	v[slotRestarts], v[slotPodGen] = g.number(uint64(p.restarts)), g.number(uint64(p.gen))
-	v[slotReady], v[slotIsReady], v[slotNotReady] = []byte("True"), []byte("true"), nil
+	v[slotReady], v[slotIsReady], v[slotNotReady] = g.text("True"), g.text("true"), nil
 }
 
 // queue holds pods that are being replaced; the first one is at a step of it.
@@ -106,7 +106,7 @@ func (g *Generator) podStep(s step, i int) {
 	case stepCreate:
 		c.verb, c.by, c.code = create, g.world.controller["replicaset-controller"], 201
 		c.name = nil // generateName: the request does not know it
-		c.after = []byte(`"pod-security.kubernetes.io/enforce-policy":"baseline:latest"`)
+		c.after = g.text(`"pod-security.kubernetes.io/enforce-policy":"baseline:latest"`)
 		g.step(&p.rv)
 		g.write(d.shape, "pod.request", "pod.created")
 	case stepBind:
@@ -139,8 +139,8 @@ func (g *Generator) podFlap(*kind) {
 	p := g.podOf(d)
 	g.usePod(p)
 	if g.r.chance(400) {
-		g.v[slotReady], g.v[slotIsReady] = []byte("False"), []byte("false")
-		g.v[slotNotReady] = []byte(`,"reason":"ContainersNotReady","message":"containers with unready status"`)
+		g.v[slotReady], g.v[slotIsReady] = g.text("False"), g.text("false")
+		g.v[slotNotReady] = g.text(`,"reason":"ContainersNotReady","message":"containers with unready status"`)
 		p.restarts++
 	}
 	g.podStatus(p, true)
@@ -150,22 +150,22 @@ func (g *Generator) podFlap(*kind) {
 func (g *Generator) podEvent(s step, p *pod) {
 	d, c, v := p.work, &g.c, &g.v
 	c.verb, c.res, c.code, c.by = create, events, 201, p.node.kubelet
-	v[slotComponent], v[slotInstance] = []byte("kubelet"), v[slotNode]
+	v[slotComponent], v[slotInstance] = g.text("kubelet"), v[slotNode]
 	v[slotEventHost] = g.join([]byte(`,"host":"`), v[slotNode], []byte{'"'})
 	v[slotFieldPath] = g.join([]byte(`,"fieldPath":"spec.containers{`), d.slots[slotApp], []byte(`}"`))
-	v[slotEType], v[slotEHash], v[slotNewUID] = []byte("Normal"), g.hex(16), g.uuid()
+	v[slotEType], v[slotEHash], v[slotNewUID] = g.text("Normal"), g.hex(16), g.uuid()
 	switch s {
 	case stepKilling:
-		v[slotReason], v[slotMessage] = []byte("Killing"), g.join([]byte("Stopping container "), d.slots[slotApp])
+		v[slotReason], v[slotMessage] = g.text("Killing"), g.join([]byte("Stopping container "), d.slots[slotApp])
 	case stepScheduled:
 		c.by = g.world.scheduler
-		v[slotComponent], v[slotInstance] = []byte("default-scheduler"), []byte("default-scheduler-cp-0")
-		v[slotEventHost], v[slotFieldPath], v[slotReason] = nil, nil, []byte("Scheduled")
+		v[slotComponent], v[slotInstance] = g.text("default-scheduler"), g.text("default-scheduler-cp-0")
+		v[slotEventHost], v[slotFieldPath], v[slotReason] = nil, nil, g.text("Scheduled")
 		v[slotMessage] = g.join([]byte("Successfully assigned "), d.slots[slotNS], []byte{'/'}, p.name, []byte(" to "), v[slotNode])
 	case stepPulled:
-		v[slotReason], v[slotMessage] = []byte("Pulled"), g.join([]byte(`Container image \"`), d.slots[slotImage], []byte(`\" already present on machine`))
+		v[slotReason], v[slotMessage] = g.text("Pulled"), g.join([]byte(`Container image \"`), d.slots[slotImage], []byte(`\" already present on machine`))
 	default:
-		v[slotReason], v[slotMessage] = []byte("Started"), g.join([]byte("Container started: "), d.slots[slotApp])
+		v[slotReason], v[slotMessage] = g.text("Started"), g.join([]byte("Container started: "), d.slots[slotApp])
 	}
 	v[slotRVOld] = g.number(p.rv)
 	old := v[slotRVOld]
@@ -194,7 +194,7 @@ func (g *Generator) exec(k *kind) {
 	c := &g.c
 	c.level, c.stage, c.verb, c.res, c.sub, c.code = "Request", "ResponseStarted", get, pods, "exec", 101
 	c.by, c.ns, c.name = g.world.people[g.peopleZ.draw(&g.r)], d.slots[slotNS], g.podOf(d).name
-	c.query = "?command=sh\\u0026container=" + d.app + "\\u0026stderr=true\\u0026stdin=true\\u0026stdout=true\\u0026tty=true"
+	c.query = "?command=sh\\u0026stderr=true\\u0026stdin=true\\u0026stdout=true\\u0026tty=true"
 	g.fail(k)
 	g.write(d.shape, "", "")
 }
@@ -222,7 +222,7 @@ func (g *Generator) pods(head, item string, n int) {
 			}
 			g.use(p.work)
 			g.usePod(p)
-			g.v[slotRV], g.v[slotAge] = g.number(p.rv), []byte("17h")
+			g.v[slotRV], g.v[slotAge] = g.number(p.rv), g.text("17h")
 			g.line = g.forms[p.work.shape][item].append(g.line, &g.v)
 		}
 		g.line = append(g.line, "]}"...)
