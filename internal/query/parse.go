@@ -35,6 +35,9 @@ func Parse(text string) (*Node, error) {
 	if !utf8.ValidString(text) {
 		return nil, p.errorAt(0, 0, "the question is not UTF-8", "")
 	}
+	if i := strings.IndexByte(text, 0); i >= 0 {
+		return nil, p.errorAt(i, i+1, "a NUL byte stands here", `write \u0000 for the character`)
+	}
 	if p.space() == 0 {
 		return &Node{Op: All}, nil
 	}
@@ -220,7 +223,7 @@ func (p *parser) words(first value, inValue bool) ([]value, error) {
 		return nil, p.errorAt(p.pos, p.pos+1, "a value ends before this", "put the value in double quotes if this belongs to it")
 	}
 	name := p.raw(&last)
-	if err := p.lookalike(words[:len(words)-1], inValue); err != nil {
+	if err := p.lookalike(words, inValue); err != nil {
 		return nil, err
 	}
 	if hint := p.sqlHint(words); hint != "" {

@@ -3,6 +3,7 @@ package query
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"unicode"
 	"unicode/utf8"
 
@@ -12,27 +13,27 @@ import (
 // text is what a Text node looks for: parts that occur in one column in this order.
 type text struct {
 	parts     [][]byte
-	escaped   [][]byte // as JSON writes them; nil where that is the same
+	escaped   [2][][]byte // as JSON writes them with and without HTML escapes; nil where that is parts
 	fragments [][]byte
 }
 
 // textNode makes a node for bare text, parts being what stands between the stars.
 func textNode(parts []string) *Node {
 	t := &text{}
-	differs := false
 	for _, s := range parts {
-		if s == "" {
-			continue
+		if s != "" {
+			t.parts = append(t.parts, []byte(s))
+			t.fragments = append(t.fragments, pieces([]byte(s))...)
 		}
-		part := []byte(s)
-		quoted := escape(part)
-		differs = differs || !bytes.Equal(part, quoted)
-		t.parts = append(t.parts, part)
-		t.escaped = append(t.escaped, quoted)
-		t.fragments = append(t.fragments, pieces(part)...)
 	}
-	if !differs {
-		t.escaped = nil
+	for i, html := range []bool{true, false} {
+		var escaped [][]byte
+		for _, part := range t.parts {
+			escaped = append(escaped, escape(part, html))
+		}
+		if !slices.EqualFunc(escaped, t.parts, bytes.Equal) {
+			t.escaped[i] = escaped
+		}
 	}
 	t.fragments = longestFirst(t.fragments)
 	return &Node{Op: Text, text: t, needs: textColumns(), cost: 1000}
@@ -68,20 +69,24 @@ func (t *text) in(column []byte, json bool) bool {
 	if len(column) == 0 {
 		return false
 	}
-	if inOrder(t.parts, column) {
-		return true
-	}
 	if !json {
-		return false
+		return inOrder(t.parts, column)
 	}
-	if t.escaped != nil && inOrder(t.escaped, column) {
+	return t.inJSON(column) || Hidden(column) && t.inJSON(reveal(column))
+}
+
+// inJSON looks for the text as it is, so that names with their quotes are found, and
+// as it is inside a JSON string.
+func (t *text) inJSON(raw []byte) bool {
+	if inOrder(t.parts, raw) {
 		return true
 	}
-	if !Hidden(column) {
-		return false
+	for _, parts := range t.escaped {
+		if parts != nil && inOrder(parts, raw) {
+			return true
+		}
 	}
-	plain := reveal(column)
-	return inOrder(t.parts, plain) || t.escaped != nil && inOrder(t.escaped, plain)
+	return false
 }
 
 func inOrder(parts [][]byte, b []byte) bool {
@@ -95,13 +100,16 @@ func inOrder(parts [][]byte, b []byte) bool {
 	return true
 }
 
-// escape returns text as kube-apiserver writes it inside a JSON string.
-func escape(text []byte) []byte {
-	quoted, err := json.Marshal(string(text))
-	if err != nil { // a string can always be written
+// escape returns text as encoding/json writes it inside a string; kube-apiserver has
+// it escape HTML too.
+func escape(text []byte, html bool) []byte {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(html)
+	if err := enc.Encode(string(text)); err != nil { // a string can always be written
 		return text
 	}
-	return quoted[1 : len(quoted)-1]
+	return b.Bytes()[1 : b.Len()-2]
 }
 
 // pieces cuts text where JSON may write it in more than one way. What remains is in
