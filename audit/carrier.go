@@ -13,12 +13,12 @@ const maxListHead = 64 << 10
 // listHead returns the length of the head of the list of events at pos, up to and
 // with the bracket that opens its items, or 0 if no list begins there.
 func (r *Reader) listHead() int {
-	if n := head(r.window()); n >= 0 {
-		return n
+	for {
+		n := head(r.window())
+		if n >= 0 || len(r.window()) >= maxListHead || !r.more() {
+			return max(0, n)
+		}
 	}
-	r.fill(maxListHead)
-	w := r.window()
-	return max(0, head(w[:min(len(w), maxListHead)]))
 }
 
 // head returns the length of the head of the list that begins with b: an EventList,
@@ -88,29 +88,38 @@ func listMember(name []byte) bool {
 // trailer returns the length of the members that stand after the items of a list,
 // with the bracket that closes it, or 0 if there is no such thing at pos.
 func (r *Reader) trailer() int {
-	r.fill(maxListHead)
-	b := r.window()
-	b = b[:min(len(b), maxListHead)]
+	for {
+		n := tail(r.window())
+		if n >= 0 || len(r.window()) >= maxListHead || !r.more() {
+			return max(0, n)
+		}
+	}
+}
+
+// tail returns the length of the trailer that b begins with, 0 if there is none, and
+// -1 if more of it is needed to tell.
+func tail(b []byte) int {
 	for i := 0; ; {
 		name, value, f := memberAt(b, i)
-		if f != none || !listMember(name) {
+		if f == none && !listMember(name) {
 			return 0
 		}
-		end, f := skip(b, value)
-		if f != none {
-			return 0
+		end := value
+		if f == none {
+			end, f = skip(b, value)
 		}
-		if end = space(b, end); end == len(b) {
+		end = space(b, end)
+		switch {
+		case f == cutShort || f == none && end == len(b):
+			return -1
+		case f != none:
 			return 0
-		}
-		switch b[end] {
-		case '}':
+		case b[end] == '}':
 			return end + 1
-		case ',':
-			i = space(b, end+1)
-		default:
+		case b[end] != ',':
 			return 0
 		}
+		i = space(b, end+1)
 	}
 }
 
@@ -132,14 +141,12 @@ const group = "audit.k8s.io/"
 
 // opensArray reports whether the bracket at pos opens an array of objects.
 func (r *Reader) opensArray() bool {
-	for n := 64; ; n *= 2 {
-		grew := r.fill(n)
+	for {
 		w := r.window()
-		i := space(w, 1)
-		if i < len(w) {
+		if i := space(w, 1); i < len(w) {
 			return w[i] == '{' || w[i] == '[' || w[i] == ']'
 		}
-		if !grew || n > maxListHead {
+		if len(w) >= maxListHead || !r.more() {
 			return false
 		}
 	}
@@ -177,17 +184,36 @@ func (r *Reader) text(e *Event) (done bool, err error) {
 	}
 	line := trimRight(r.window()[:n])
 	if prefix == 0 {
-		if scan(e, line) {
-			r.found(e, e.Raw)
-			return true, nil
-		}
-		return true, r.setAside(r.begin(e.Scan(line).Error()), 1, false)
+		return true, r.legacy(e, line)
 	}
 	if r.acceptInside(e, line, line[prefix:]) {
 		return true, nil
 	}
 	return true, r.setAside(r.begin("no audit event after the prefix of the line"), 1, false)
 }
+
+// legacy reads a line of the legacy format.
+func (r *Reader) legacy(e *Event, line []byte) error {
+	if next := nextStart(line, 1); next >= 0 {
+		line = trimRight(line[:next])
+	}
+	err := e.Scan(line)
+	switch {
+	case err != nil:
+		return r.setAside(r.begin(err.Error()), 1, false)
+	case bytes.Contains(line, legacyStage) && !bytes.Contains(line, legacyResponse):
+		return r.setAside(r.begin("a legacy audit line that ends before its response"), 1, false)
+	}
+	r.found(e, line)
+	return nil
+}
+
+// The second and the last member of a legacy line. Only before Kubernetes 1.8 were
+// there lines without a stage, and among these some without a response.
+var (
+	legacyStage    = []byte(` stage="`)
+	legacyResponse = []byte(` response="`)
+)
 
 // noText sets aside a line that holds no event from its beginning on.
 func (r *Reader) noText(e *Event) error {
@@ -217,7 +243,7 @@ func (r *Reader) wholeLine() (n int, over bool) {
 		if len(w) > r.max {
 			return len(w), false
 		}
-		if !r.fill(min(2*len(w), r.max+1)) {
+		if !r.grow() {
 			return len(w), true
 		}
 	}

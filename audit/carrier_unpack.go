@@ -108,17 +108,21 @@ type layer struct {
 }
 
 func (l *layer) Read(p []byte) (int, error) {
-	if l.err != nil && !errors.Is(l.err, zstd.ErrCRCMismatch) {
-		return 0, l.err
+	if l.err == nil {
+		n, err := l.r.Read(p)
+		if err != nil {
+			l.err = l.from.wrap(l.format, err)
+		}
+		if n > 0 || err == nil {
+			return n, nil
+		}
 	}
-	n, err := l.r.Read(p)
-	if err != nil && l.err == nil {
-		l.err = l.from.wrap(l.format, err)
-	}
-	// zstd reports a bad checksum before it gives out the last block, which it
-	// has: reading goes on until it gives no more.
-	if n > 0 {
-		return n, nil
+	if l.format == "zstd" && l.err != io.EOF {
+		// The decoder reports that a checksum is wrong or missing before it gives
+		// out the last block, which it has.
+		if n, _ := l.r.Read(p); n > 0 {
+			return n, nil
+		}
 	}
 	return 0, l.err
 }

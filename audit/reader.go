@@ -120,7 +120,7 @@ func (r *Reader) Next(e *Event) error {
 			r.advance(1)
 			at = place{line: true, closed: at.closed}
 		}
-		if !at.list && r.nextLine(e) {
+		if r.nextEvent(e) {
 			return nil
 		}
 		if len(r.window()) == 0 && !r.more() {
@@ -132,29 +132,37 @@ func (r *Reader) Next(e *Event) error {
 	}
 }
 
-// nextLine reads the event that is the rest of the line, the case that has to be
-// fast. Where it is not that simple, it reads nothing.
-func (r *Reader) nextLine(e *Event) bool {
-	n := r.lineEnd()
-	if n <= 0 || n > r.max || r.buf[r.pos] != '{' {
-		return false
+// nextEvent reads the event that begins at pos, the case that has to be fast. Where
+// there is something else, or more than a full buffer, it reads nothing.
+func (r *Reader) nextEvent(e *Event) bool {
+	for {
+		w := r.window()
+		if len(w) == 0 || w[0] != '{' || bytes.HasPrefix(w, eventList) {
+			return false
+		}
+		n, f := e.scanFirst(w)
+		switch {
+		case f == none && n > r.max:
+			return false
+		case f == none && (n < len(w) || !r.growing):
+			r.found(e, w[:n])
+			return true
+		case f != none && f != cutShort, len(w) == len(r.buf), !r.more():
+			return false
+		}
 	}
-	line := trimRight(r.buf[r.pos : r.pos+n])
-	if bytes.HasPrefix(line, eventList) || !scan(e, line) {
-		return false
-	}
-	r.found(e, e.Raw)
-	return true
 }
 
-// scan is Event.Scan, but takes an event that something follows.
-func scan(e *Event, line []byte) bool {
-	err := e.Scan(line)
-	if err == nil {
-		return true
+// scanFirst is Scan of the event that b begins with, whatever follows it. It returns
+// the length of the event, or a fault: badValue for an object that is no event.
+func (e *Event) scanFirst(b []byte) (int, fault) {
+	e.reset(b)
+	s := scanner{Event: e, b: b, created: NoTime, timestamp: NoTime}
+	n, f := s.event(0)
+	if f == none && s.finish() != "" {
+		f = badValue
 	}
-	var fault *ScanError
-	return errors.As(err, &fault) && fault.Trailing
+	return n, f
 }
 
 // found returns raw, which begins at pos, as the event e.
@@ -221,12 +229,11 @@ func (r *Reader) object(e *Event, at *place) (done bool, err error) {
 		r.advance(n)
 		return false, nil
 	}
-	if at.list && r.nextItem(e) {
-		return true, nil
-	}
 	n, f := r.frame()
 	w := r.window()
 	switch {
+	case f == none && n == len(w) && r.growing && !r.grow():
+		return true, r.err
 	case f == none && n <= r.max:
 		return r.whole(e, n)
 	case len(w) > r.max:
@@ -238,22 +245,13 @@ func (r *Reader) object(e *Event, at *place) (done bool, err error) {
 	return true, r.broken(n, f, at)
 }
 
-// nextItem reads the object at pos where it is an event and all of it in the window.
-func (r *Reader) nextItem(e *Event) bool {
-	if !scan(e, r.window()) || len(e.Raw) > r.max {
-		return false
-	}
-	r.found(e, trimRight(e.Raw))
-	return true
-}
-
 // frame returns the length of the JSON value at pos, reading on as needed, or the
 // fault in it and where it is. It gives up beyond max bytes.
 func (r *Reader) frame() (int, fault) {
 	for {
 		w := r.window()
 		n, f := skip(w, 0)
-		if f != cutShort || len(w) > r.max || !r.fill(min(2*len(w), r.max+1)) {
+		if f != cutShort || len(w) > r.max || !r.grow() {
 			return n, f
 		}
 	}
@@ -273,8 +271,9 @@ func (r *Reader) whole(e *Event, n int) (done bool, err error) {
 		return true, r.setAside(r.begin("a line that ends inside an object"), 1, false)
 	}
 	if resyncs(object) {
-		err := e.Scan(object)
-		return true, r.setAsideTo(r.begin("an audit event that cannot be read: "+err.Error()), n)
+		fault := r.begin("an audit event that cannot be read: " + e.Scan(object).Error())
+		r.drop(fault, n)
+		return true, fault
 	}
 	return true, r.noise(e, n, "a JSON object that is no audit event")
 }
@@ -305,12 +304,23 @@ func (r *Reader) lineEnd() int {
 	}
 }
 
-// fill reads on until the window holds n bytes, and reports whether it grew.
-func (r *Reader) fill(n int) bool {
+// grow reads on until there is a newline in what was read or the window is twice as
+// long, but not far beyond max bytes. It reports whether there was anything to read.
+// It waits for no more than the end of a line: a pipe may not give more for long.
+func (r *Reader) grow() bool {
 	before := len(r.window())
-	for len(r.window()) < n && r.more() {
+	for len(r.window()) < min(2*before, r.max+1) && r.more() {
+		if bytes.IndexByte(r.window()[before:], '\n') >= 0 {
+			break
+		}
 	}
 	return len(r.window()) > before
+}
+
+// fill reads on until the window holds n bytes or a line.
+func (r *Reader) fill(n int) {
+	for len(r.window()) < n && bytes.IndexByte(r.window(), '\n') < 0 && r.more() {
+	}
 }
 
 // more reads more bytes, and reports whether there were any. What lies in the buffer

@@ -60,26 +60,35 @@ func legacyTime(b []byte) int {
 	return n
 }
 
-// nextStart returns the offset of the first beginning of an event in b from i, or -1.
-func nextStart(b []byte, i int) int {
-	for ; i < len(b); i++ {
-		j := bytes.IndexByte(b[i:], '{')
-		k := bytes.Index(b[i:], legacyMark)
-		if k >= 0 && (j < 0 || k < j) {
-			if start := timeBefore(b, i+k); start >= i {
-				return start
+// nextStart returns the offset of the first beginning of an event in b at from or
+// later, or -1.
+func nextStart(b []byte, from int) int {
+	mark := indexFrom(b, legacyMark, from)
+	for i := from; ; {
+		if j := bytes.IndexByte(b[i:mark], '{'); j >= 0 {
+			if i += j; resyncs(b[i:]) {
+				return i
 			}
-			i += k
+			i++
 			continue
 		}
-		if j < 0 {
+		if mark == len(b) {
 			return -1
 		}
-		if i += j; resyncs(b[i:]) {
-			return i
+		if start := timeBefore(b, mark); start >= from {
+			return start
 		}
+		i = mark + 1
+		mark = indexFrom(b, legacyMark, i)
 	}
-	return -1
+}
+
+// indexFrom returns the offset of the first sep in b from i, or len(b).
+func indexFrom(b, sep []byte, i int) int {
+	if n := bytes.Index(b[i:], sep); n >= 0 {
+		return i + n
+	}
+	return len(b)
 }
 
 // timeBefore returns the offset of the time that ends at end, or -1.
@@ -116,31 +125,15 @@ func (r *Reader) resync(line []byte, i int, list bool) int {
 
 // begin makes the fault that begins at pos.
 func (r *Reader) begin(reason string) *Fault {
-	r.fill(maxHead)
-	w := r.window()
-	return &Fault{
-		Offset: r.base + int64(r.pos),
-		Reason: reason,
-		Head:   bytes.Clone(w[:min(len(w), maxHead)]),
-	}
+	return &Fault{Offset: r.base + int64(r.pos), Reason: reason}
 }
 
 // drop adds n bytes of the window to a fault.
 func (r *Reader) drop(f *Fault, n int) {
+	head := r.window()[:min(n, maxHead-len(f.Head))]
+	f.Head = append(f.Head, head...)
 	f.Length += int64(n)
 	r.advance(n)
-}
-
-// clip ends a fault.
-func clip(f *Fault) *Fault {
-	f.Head = f.Head[:min(int64(len(f.Head)), f.Length)]
-	return f
-}
-
-// setAsideTo sets the next n bytes of the window aside.
-func (r *Reader) setAsideTo(f *Fault, n int) error {
-	r.drop(f, n)
-	return clip(f)
 }
 
 // setAside sets everything aside up to where reading can go on: the end of the line,
@@ -158,12 +151,12 @@ func (r *Reader) setAside(f *Fault, from int, list bool) error {
 		case start >= 0 && stop < 0 && !last && len(w)-start <= r.max:
 			r.drop(f, start) // and see the rest of the line
 			from = 0
-			r.more()
+			r.grow()
 			continue
 		case start >= 0:
 			if start = r.resync(w[:end], start, list); start >= 0 {
 				r.drop(f, start)
-				return clip(f)
+				return f
 			}
 		}
 		if stop >= 0 || last {
@@ -171,7 +164,7 @@ func (r *Reader) setAside(f *Fault, from int, list bool) error {
 			if last {
 				r.cutShort(f)
 			}
-			return clip(f)
+			return f
 		}
 		n := max(0, len(w)-longestStart)
 		r.drop(f, n)
@@ -232,17 +225,16 @@ func (r *Reader) setAsidePretty(f *Fault, x, column int) error {
 			n = len(r.window())
 		}
 		r.drop(f, n)
-		if r.fill(2 + column); len(r.window()) == 0 {
-			if r.more() {
-				continue
-			}
+		for len(r.window()) < column+3 && r.more() {
+		}
+		if len(r.window()) == 0 {
 			r.cutShort(f)
-			return clip(f)
+			return f
 		}
 		if w := r.window(); w[0] == '\n' {
 			n := blanks(w[1:])
 			if n <= column && 1+n < len(w) && bytes.IndexByte([]byte("{}[]\x00"), w[1+n]) >= 0 {
-				return clip(f)
+				return f
 			}
 			r.drop(f, 1)
 		}
@@ -260,7 +252,7 @@ func (r *Reader) hole() error {
 		}
 		r.drop(f, n)
 		if n < len(w) || !r.more() {
-			return clip(f)
+			return f
 		}
 	}
 }
@@ -275,7 +267,8 @@ func (r *Reader) overlong() error {
 		for i, c := range r.window() {
 			switch {
 			case c == '\n' || c == 0:
-				return r.setAsideTo(f, i)
+				r.drop(f, i)
+				return f
 			case escaped:
 				escaped = false
 			case quoted:
@@ -287,14 +280,15 @@ func (r *Reader) overlong() error {
 				depth++
 			case c == '}' || c == ']':
 				if depth--; depth == 0 {
-					return r.setAsideTo(f, i+1)
+					r.drop(f, i+1)
+					return f
 				}
 			}
 		}
 		r.drop(f, len(r.window()))
 		if !r.more() {
 			r.cutShort(f)
-			return clip(f)
+			return f
 		}
 	}
 }
@@ -319,20 +313,24 @@ func (r *Reader) noise(e *Event, n int, reason string) error {
 	if lines > 1 {
 		f.Reason = fmt.Sprintf("%d lines without an audit event", lines)
 	}
-	return clip(f)
+	return f
 }
 
 // noiseLine returns the length of the newline at pos and the line after it, if all
 // of that is in the window and the line is certainly no event, part of one, or list.
 func (r *Reader) noiseLine(e *Event) int {
-	r.fill(maxNoise)
+	for len(r.window()) == 0 && r.more() {
+	}
 	w := r.window()
 	if len(w) == 0 || w[0] != '\n' {
 		return 0
 	}
-	n := 1 + bytes.IndexByte(w[1:], '\n')
-	if n <= 0 {
-		return 0
+	n := 0
+	for n = 1 + bytes.IndexByte(w[1:], '\n'); n == 0; n = 1 + bytes.IndexByte(w[1:], '\n') {
+		if len(w) > maxNoise || !r.more() {
+			return 0
+		}
+		w = r.window()
 	}
 	line := w[1:n]
 	line = line[blanks(line):]
