@@ -3,6 +3,7 @@ package query
 import (
 	"bytes"
 	"net/netip"
+	"strconv"
 
 	"kubetrail/audit"
 )
@@ -72,6 +73,10 @@ func (t *test) match(r *audit.Ref, e *audit.Event) bool {
 	case t.kind == exists && r.Field.Type == audit.Number || t.kind == exists && r.Field.Type == audit.Time:
 		_, ok := r.Int(e)
 		return ok
+	case t.kind == pattern && r.Field.Type == audit.Number && r.Field.Path != "duration":
+		v, ok := r.Int(e)
+		var digits [20]byte
+		return ok && matchPattern(t.words, strconv.AppendInt(digits[:0], v, 10))
 	case t.body:
 		body := e.RequestObject
 		if r.Field.Needs.Has(audit.ResponseObject) {

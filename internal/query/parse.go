@@ -331,7 +331,7 @@ func (p *parser) field(name *value) (field, error) {
 	case rest != text && rest != "":
 		hint = "write not " + rest + ":…"
 	case hint == "":
-		hint = "put the text in double quotes if it is no field; `kubetrail search --help` names the fields"
+		hint = "put the text in double quotes if it is no field"
 	}
 	return field{}, p.errorAt(name.pos, name.end, fmt.Sprintf("no field %q", text), hint)
 }

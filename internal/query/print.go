@@ -151,6 +151,10 @@ func printQuoted(b *strings.Builder, v []byte) {
 		case '\t':
 			b.WriteString(`\t`)
 		default:
+			if c < ' ' {
+				fmt.Fprintf(b, `\u%04x`, c)
+				continue
+			}
 			b.WriteByte(c)
 		}
 	}
