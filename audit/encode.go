@@ -26,16 +26,18 @@ func (e *Event) AppendColumns(dst []byte) []byte {
 		return e.appendLegacy(dst)
 	}
 	dst = e.appendHead(dst)
-	if e.RequestObject != nil {
+	if len(e.RequestObject) > 0 {
 		dst = append(append(dst, requestObjectKey...), e.RequestObject...)
 	}
-	if e.ResponseObject != nil {
+	if len(e.ResponseObject) > 0 {
 		dst = append(append(dst, responseObjectKey...), e.ResponseObject...)
 	}
 	return e.appendTail(dst)
 }
 
-// Exact reports whether [Event.AppendColumns] would write Raw.
+// Exact reports whether [Event.AppendColumns] would write Raw, that is, whether the
+// columns are enough to give the line back. Bodies that are slices of Raw, as Scan
+// leaves them, are not looked at again.
 func (e *Event) Exact() bool {
 	if e.Form == FormLegacy {
 		e.encoded = e.appendLegacy(e.encoded[:0])
@@ -43,10 +45,10 @@ func (e *Event) Exact() bool {
 	}
 	e.encoded = e.appendHead(e.encoded[:0])
 	rest, ok := bytes.CutPrefix(e.Raw, e.encoded)
-	if ok && e.RequestObject != nil {
+	if ok && len(e.RequestObject) > 0 {
 		rest, ok = cutBody(rest, requestObjectKey, e.RequestObject)
 	}
-	if ok && e.ResponseObject != nil {
+	if ok && len(e.ResponseObject) > 0 {
 		rest, ok = cutBody(rest, responseObjectKey, e.ResponseObject)
 	}
 	if !ok {
