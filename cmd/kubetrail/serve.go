@@ -128,7 +128,7 @@ Three questions to try in another terminal:
     curl -s '%[1]s/api/v1/events?query=verb:delete+and+resource:deployments+and+name:nginx-old'
 
   what did mallory do while she was cluster-admin?
-    curl -s '%[1]s/api/v1/events?query=user:mallory+and+code%3C300&limit=20'
+    curl -s '%[1]s/api/v1/events?query=user:mallory+and+code%%3C300&limit=20'
 
   who was refused most often?
     curl -s '%[1]s/api/v1/aggregate?by=user&query=code:403'

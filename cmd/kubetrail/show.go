@@ -175,7 +175,7 @@ func (s *story) render(e *audit.Event) (piece, error) {
 		{w.request, e.RequestObject},
 		{w.response, e.ResponseObject},
 	} {
-		if l.raw != nil && len(l.raw) > 0 {
+		if len(l.raw) > 0 {
 			b.WriteString(l.name + "\n" + indented(l.raw) + "\n")
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
 
 	"kubetrail/audit"
 )
@@ -43,22 +44,25 @@ func (f *File) Each(visit func(name string, plain io.Reader) error, skip func(Sk
 	return err
 }
 
-// judge tells whether a content that begins with head is an audit log: more than
-// half of what is neither white space nor a hole is events. So the log of a program
-// that quotes audit events is none, and one whose beginning is damaged is. It
-// returns the time of the first event, or the reason why it is none.
+// judge tells whether a content that begins with head is an audit log. Damage to
+// events, such as half a line or a hole, counts for nothing; lines of another kind
+// are a few at most in an audit log, and less than its events. So the log of a
+// program that quotes audit events is none. Judge returns the time of the first
+// event, or the reason why it is none.
 func judge(head []byte) (first int64, reason string) {
 	if len(bytes.TrimSpace(head)) == 0 {
-		return 0, "empty"
+		return 0, "an empty file"
 	}
 	r := audit.NewReader(bytes.NewReader(head), audit.ReaderConfig{Growing: len(head) == judged})
 	var e audit.Event
-	var good, bad int64
+	var events, strange int // in number
+	var good, bad int64     // in bytes
 	first = audit.NoTime
 	for {
 		err := r.Next(&e)
 		if fault, ok := errors.AsType[*audit.Fault](err); ok {
-			if len(bytes.Trim(fault.Head, "\x00")) > 0 {
+			if foreign(fault.Head) {
+				strange++
 				bad += fault.Length
 			}
 			continue
@@ -66,26 +70,40 @@ func judge(head []byte) (first int64, reason string) {
 		if err != nil {
 			break
 		}
-		if good == 0 {
+		if events++; events == 1 {
 			first = e.Time()
 		}
 		good += int64(len(e.Raw))
 	}
-	// What is left is one event that is longer than head, or binary.
+	if good > bad && 4*strange <= events+4 {
+		return first, ""
+	}
+	// An event may be longer than head.
 	left := head[min(int64(len(head)), r.Offset()):]
-	switch {
-	case good > bad:
+	if events == 0 && bad == 0 && len(left) > len(head)/2 && looksLikeEvent(left) {
 		return first, ""
-	case good == 0 && len(left) > len(head)/2 && looksLikeEvent(left):
-		return first, ""
+	}
+	if what := audit.Sniff(head); what != "" && !strings.HasPrefix(what, "audit events") {
+		return 0, what
 	}
 	return 0, "no audit log"
 }
 
-// looksLikeEvent reports whether a line that is longer than what was read of it may
-// be an event.
-func looksLikeEvent(head []byte) bool {
-	return bytes.Contains(head, []byte(`"audit.k8s.io/`)) || bytes.Contains(head, []byte(`"auditID"`))
+// foreign reports whether a stretch that held no event does not even look like a
+// piece of one.
+func foreign(head []byte) bool {
+	head = bytes.TrimLeft(head, "\x00 \t\r\n\ufeff")
+	return len(head) > 0 && head[0] != '{' && !looksLikeEvent(head)
+}
+
+// looksLikeEvent reports whether a piece of text seems to be cut out of an event.
+func looksLikeEvent(text []byte) bool {
+	for _, s := range []string{`"audit.k8s.io/`, `"auditID"`, `"stage"`, `"stageTimestamp"`} {
+		if bytes.Contains(text, []byte(s)) {
+			return true
+		}
+	}
+	return false
 }
 
 // firstEvent finds out whether a file holds events and returns the time of the
@@ -96,7 +114,7 @@ func (f *File) firstEvent(ctx context.Context, patient bool) (int64, error) {
 		return 0, err
 	}
 	defer in.Close()
-	first, reason := int64(audit.NoTime), "empty"
+	first, reason := int64(audit.NoTime), "an empty file"
 	err = audit.Unpack(in, f.Name, func(name string, plain io.Reader) error {
 		b := bufio.NewReaderSize(plain, judged)
 		head, headErr := b.Peek(judged)

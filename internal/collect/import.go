@@ -216,11 +216,13 @@ func isDamage(err error) bool {
 // source reads what comes at s.Position and after it and appends it.
 func (m *importer) source(s trail.Source, again bool, plain io.Reader) error {
 	in := &lastByte{r: plain, last: '\n'}
-	r := audit.NewReader(in, audit.ReaderConfig{StartOffset: s.Position, StartLine: s.Line})
+	r := audit.NewReader(in, audit.ReaderConfig{
+		StartOffset: s.Position, StartLine: s.Line, Source: s.Name, Cluster: s.Cluster,
+	})
 	start := s.Position
 	s.Done = false
+	before := m.report.Events + m.report.Faults
 	e := &m.event
-	e.Text[audit.Source], e.Text[audit.Cluster] = []byte(s.Name), []byte(s.Cluster)
 	torn := int64(-1) // offset of the last fault, where no event came after it
 	for n := 0; ; n++ {
 		s.Position, s.Line = r.Offset(), r.Line()
@@ -263,14 +265,14 @@ func (m *importer) source(s trail.Source, again bool, plain io.Reader) error {
 	if in.last == '\n' {
 		torn = -1
 	}
-	s.Done = true
+	s.Position, s.Line, s.Done = r.Offset(), r.Line(), true
 	m.advance(s, torn)
-	if again && r.Offset() == start {
+	if again && m.report.Events+m.report.Faults == before {
 		m.report.Known++
-	} else {
-		m.report.Sources++
-		m.report.Bytes += r.Offset() - start
+		return nil
 	}
+	m.report.Sources++
+	m.report.Bytes += r.Offset() - start
 	return nil
 }
 

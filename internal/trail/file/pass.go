@@ -19,7 +19,6 @@ func (t *Trail) pass(ctx context.Context, visit func(*audit.Event) error) error 
 // read is pass, and returns the number of faults.
 func (t *Trail) read(ctx context.Context, visit func(*audit.Event) error) (faults int, err error) {
 	p := &passing{trail: t, visit: visit}
-	p.event.Text[audit.Cluster] = []byte(t.cfg.Cluster)
 	for _, in := range t.cfg.Inputs {
 		err := in.Each(func(name string, plain io.Reader) error {
 			return p.content(ctx, name, plain)
@@ -46,9 +45,8 @@ type passing struct {
 const looks = 256
 
 func (p *passing) content(ctx context.Context, name string, plain io.Reader) error {
-	r := audit.NewReader(plain, audit.ReaderConfig{})
+	r := audit.NewReader(plain, audit.ReaderConfig{Source: name, Cluster: p.trail.cfg.Cluster})
 	e := &p.event
-	e.Text[audit.Source] = []byte(name)
 	for n := 0; ; n++ {
 		if n%looks == 0 && ctx.Err() != nil {
 			return ctx.Err()
