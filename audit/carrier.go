@@ -14,8 +14,9 @@ const maxListHead = 64 << 10
 // with the bracket that opens its items, or 0 if no list begins there.
 func (r *Reader) listHead() int {
 	for {
-		n := head(r.window())
-		if n >= 0 || len(r.window()) >= maxListHead || !r.more() {
+		w := r.ahead()
+		n := head(w)
+		if n >= 0 || len(w) >= maxListHead || !r.affords() || !r.more() {
 			return max(0, n)
 		}
 	}
@@ -27,7 +28,7 @@ func (r *Reader) listHead() int {
 func head(b []byte) int {
 	i := space(b, 1)
 	for {
-		name, value, f := memberAt(b, i)
+		name, value, f := nameAndValue(b, i)
 		switch {
 		case f == cutShort:
 			return -1
@@ -53,9 +54,9 @@ func head(b []byte) int {
 	}
 }
 
-// memberAt reads the name of the member at i, as it is written, and the offset of its
+// nameAndValue reads the name of the member at i, as it is written, and the offset of its
 // value.
-func memberAt(b []byte, i int) (name []byte, value int, f fault) {
+func nameAndValue(b []byte, i int) (name []byte, value int, f fault) {
 	value, f = skipKey(b, i)
 	if f != none {
 		return nil, value, f
@@ -85,13 +86,19 @@ func listMember(name []byte) bool {
 	return isItems(name)
 }
 
-// trailer returns the length of the members that stand after the items of a list,
-// with the bracket that closes it, or 0 if there is no such thing at pos.
-func (r *Reader) trailer() int {
+// trailer passes the members that stand after the items of a list, with the bracket
+// that closes it, and reports whether there were any at pos.
+func (r *Reader) trailer() bool {
 	for {
-		n := tail(r.window())
-		if n >= 0 || len(r.window()) >= maxListHead || !r.more() {
-			return max(0, n)
+		w := r.ahead()
+		n := tail(w)
+		if n > 0 {
+			r.advance(n)
+			return true
+		}
+		if n == 0 || len(w) >= maxListHead || !r.affords() || !r.more() {
+			r.debt += len(w)
+			return false
 		}
 	}
 }
@@ -100,7 +107,7 @@ func (r *Reader) trailer() int {
 // -1 if more of it is needed to tell.
 func tail(b []byte) int {
 	for i := 0; ; {
-		name, value, f := memberAt(b, i)
+		name, value, f := nameAndValue(b, i)
 		if f == none && !listMember(name) {
 			return 0
 		}

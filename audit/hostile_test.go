@@ -126,7 +126,7 @@ var scoreboard = []hostile{
 		"ends inside the event", func() (int64, int64) { return int64(len(before + after)), half }},
 	{"A half line in the middle, with its newline", "set aside",
 		between(sample(0)[:half] + "\n"), 2 * around,
-		"control character", spanning(half)},
+		"ends inside the event", spanning(half)},
 	{"A half line glued to the next event", "the half is set aside, the event is kept",
 		between(sample(0)[:half]), 2 * around,
 		"", spanning(half)},
@@ -220,7 +220,7 @@ var scoreboard = []hostile{
 	{"A pretty-printed object cut short", "set aside",
 		func() io.Reader {
 			return strings.NewReader(prettyLines(1, around) + "{\n  \"level\": \"Metadata\",\n  \"user\": [\n" + prettyLines(around+1, 2*around))
-		}, 2 * around, "", func() (int64, int64) { return int64(len(prettyLines(1, around))), 1 }},
+		}, 2 * around, "", func() (int64, int64) { return int64(len(prettyLines(1, around))), 36 }},
 	{"What looks like an event inside the body of a half event", "set aside with it: nobody can forge an event by writing it into an object",
 		between(with(0, `{"kind":"ConfigMap","apiVersion":"v1","data":{"a":"x \"y\" {z}"}}`, `{"a":[`+sample(998)+`,`+sample(999)+`],"b`) + "\n"), 2 * around,
 		"", nil},

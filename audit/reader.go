@@ -65,12 +65,15 @@ type Reader struct {
 }
 
 // NewReader returns a Reader of r.
-func NewReader(r io.Reader, cfg ReaderConfig) *Reader {
+func NewReader(r io.Reader, cfg ReaderConfig) *Reader { return newReader(r, cfg, readSize) }
+
+// newReader makes a Reader whose first buffer has size bytes.
+func newReader(r io.Reader, cfg ReaderConfig, size int) *Reader {
 	if cfg.MaxLine <= 0 {
 		cfg.MaxLine = DefaultMaxLine
 	}
 	return &Reader{
-		src: r, buf: make([]byte, readSize), base: cfg.StartOffset, line: cfg.StartLine,
+		src: r, buf: make([]byte, size), base: cfg.StartOffset, line: cfg.StartLine,
 		max: cfg.MaxLine, growing: cfg.Growing,
 		source: []byte(cfg.Source), cluster: []byte(cfg.Cluster),
 	}
@@ -136,7 +139,7 @@ func (r *Reader) Next(e *Event) error {
 // there is something else, or more than a full buffer, it reads nothing.
 func (r *Reader) nextEvent(e *Event) bool {
 	for {
-		w := r.window()
+		w := r.ahead()
 		if len(w) == 0 || w[0] != '{' || bytes.HasPrefix(w, eventList) {
 			return false
 		}
@@ -148,6 +151,7 @@ func (r *Reader) nextEvent(e *Event) bool {
 			r.found(e, w[:n])
 			return true
 		case f != none && f != cutShort, len(w) == len(r.buf), !r.more():
+			r.debt += n
 			return false
 		}
 	}
@@ -171,8 +175,7 @@ func (r *Reader) found(e *Event, raw []byte) {
 	e.Offset = r.base + int64(r.pos)
 	e.Text[Source] = r.source
 	e.Text[Cluster] = r.cluster
-	r.pos += len(raw)
-	r.eol = max(r.eol, r.pos)
+	r.advance(len(raw))
 }
 
 // step passes one piece of syntax or reads one event. It is called with at least
@@ -205,8 +208,7 @@ func (r *Reader) step(e *Event, at *place) (done bool, err error) {
 			return false, nil
 		}
 	case '"':
-		if n := r.trailer(); at.closed && n > 0 {
-			r.advance(n)
+		if at.closed && r.trailer() {
 			return false, nil
 		}
 	case bom[0]:
@@ -249,9 +251,9 @@ func (r *Reader) object(e *Event, at *place) (done bool, err error) {
 // fault in it and where it is. It gives up beyond max bytes.
 func (r *Reader) frame() (int, fault) {
 	for {
-		w := r.window()
+		w := r.ahead()
 		n, f := skip(w, 0)
-		if f != cutShort || len(w) > r.max || !r.grow() {
+		if f != cutShort || len(w) > r.max || !r.affords() || !r.grow() {
 			return n, f
 		}
 	}
@@ -267,8 +269,8 @@ func (r *Reader) whole(e *Event, n int) (done bool, err error) {
 		r.advance(n)
 		return false, nil
 	}
-	if torn := bytes.Index(object, tornLine); torn >= 0 {
-		return true, r.setAside(r.begin("a line that ends inside an object"), 1, false)
+	if bytes.Contains(object, tornLine) {
+		return true, r.setAside(r.begin(cutShort.reason()), 1, false)
 	}
 	if resyncs(object) {
 		fault := r.begin("an audit event that cannot be read: " + e.Scan(object).Error())

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 )
 
 // sample returns a log line as kube-apiserver writes them, without its newline. Its
@@ -149,13 +150,14 @@ func checkResume(t *testing.T, data []byte, nth int) reading {
 	type stop struct{ offset, line int64 }
 	var stops []stop
 	calls := 0
-	whole := read(NewReader(bytes.NewReader(data), ReaderConfig{MaxLine: 1 << 20}), func(r *Reader) {
+	whole := read(newReader(bytes.NewReader(data), ReaderConfig{MaxLine: 1 << 20}, 1<<10), func(r *Reader) {
 		if calls++; calls%nth == 0 {
 			stops = append(stops, stop{r.Offset(), r.Line()})
 		}
 	})
 	for _, s := range stops {
-		r := NewReader(bytes.NewReader(data[s.offset:]), ReaderConfig{MaxLine: 1 << 20, StartOffset: s.offset, StartLine: s.line})
+		cfg := ReaderConfig{MaxLine: 1 << 20, StartOffset: s.offset, StartLine: s.line}
+		r := newReader(bytes.NewReader(data[s.offset:]), cfg, 1<<10)
 		rest := read(r, nil)
 		var want [][2]int64
 		for _, span := range whole.spans {
@@ -238,6 +240,21 @@ func TestReaderGrowing(t *testing.T) {
 		t.Error(err)
 	}
 	next(io.EOF)
+}
+
+// However a file is made, the work grows no faster than its size.
+func TestReaderLinear(t *testing.T) {
+	for _, line := range []string{`{"a":[` + "\n", `{"metadata":[` + "\n", `],"metadata":[` + "\n", `{"kind":"Event","apiVersion":"audit.k8s.io/v1","a":`, "{", " {\n", "["} {
+		data := strings.Repeat(line, (2<<20)/len(line))
+		start := time.Now()
+		got := readString(data)
+		if took := time.Since(start); took > 10*time.Second {
+			t.Errorf("%q: %v", line, took)
+		}
+		if len(got.ids) > 0 || got.err != nil {
+			t.Errorf("%q: %d events, %v", line, len(got.ids), got.err)
+		}
+	}
 }
 
 // An error of the source is no fault.

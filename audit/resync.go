@@ -34,6 +34,17 @@ const patience = 64 << 20
 // the work for any input grows no faster than its size.
 func (r *Reader) affords() bool { return r.debt < patience }
 
+// ahead is what the reader may look at: the window, or only the line.
+func (r *Reader) ahead() []byte {
+	w := r.window()
+	if !r.affords() {
+		if n := bytes.IndexByte(w, '\n'); n >= 0 {
+			return w[:n]
+		}
+	}
+	return w
+}
+
 // resyncs reports whether b begins like an event or a list of events.
 func resyncs(b []byte) bool {
 	switch {
@@ -156,6 +167,9 @@ func (r *Reader) setAside(f *Fault, from int, list bool) error {
 		case start >= 0:
 			if start = r.resync(w[:end], start, list); start >= 0 {
 				r.drop(f, start)
+				if !list {
+					f.Reason = "a line that breaks off, and another event goes on in its middle"
+				}
 				return f
 			}
 		}
@@ -198,20 +212,23 @@ func lineStop(b []byte, i int) int {
 // broken sets aside the object at pos, which is well formed only up to x, where it
 // has the fault given.
 func (r *Reader) broken(x int, what fault, at *place) error {
-	if what == cutShort && r.err == nil {
-		what = tooDeep // cannot be: frame reads on
-	}
-	f := r.begin(fmt.Sprintf("%s at byte %d", what.reason(), x))
 	w := r.window()
 	newline := bytes.IndexByte(w[:x], '\n')
-	switch {
-	case newline < 0 && x < len(w) && w[x] != '\n':
+	if newline < 0 && x < len(w) && w[x] != '\n' {
 		// All before x is one object's: an event can only begin where the fault
 		// is, or two bytes before, if {" was taken for the end of a string.
+		f := r.begin(fmt.Sprintf("%s at byte %d", what.reason(), x))
 		return r.setAside(f, max(1, x-2), at.list)
-	case newline < 0 || w[newline+1] != ' ' && w[newline+1] != '\t' || bytes.Contains(w[:x+1], tornLine):
+	}
+	f := r.begin(cutShort.reason())
+	if newline < 0 || newline+1 == len(w) || w[newline+1] != ' ' && w[newline+1] != '\t' {
 		return r.setAside(f, 1, at.list)
 	}
+	if torn := bytes.Index(w[:min(x+1, len(w))], tornLine); torn >= 0 {
+		r.drop(f, torn)
+		return f
+	}
+	f.Reason = fmt.Sprintf("%s at byte %d", what.reason(), x)
 	return r.setAsidePretty(f, x, at.column)
 }
 
