@@ -16,7 +16,10 @@ func (p *parser) lookalike(words []value, inValue bool) error {
 			continue
 		}
 		raw := p.raw(w)
-		if hint := p.operatorHint(words, i); hint != "" {
+		if hint := wideHint(raw); hint != "" {
+			return p.errorAt(w.pos, w.end, fmt.Sprintf("%q has full-width characters", raw), hint)
+		}
+		if hint := p.operatorHint(words, i, inValue); hint != "" {
 			return p.errorAt(w.pos, w.end, fmt.Sprintf("%q is not KQL", raw), hint)
 		}
 		if raw[0] == '\'' {
@@ -40,7 +43,7 @@ func (p *parser) lookalike(words []value, inValue bool) error {
 }
 
 // operatorHint says what to write in place of an operator of another language.
-func (p *parser) operatorHint(words []value, i int) string {
+func (p *parser) operatorHint(words []value, i int, inValue bool) string {
 	raw := p.raw(&words[i])
 	switch raw {
 	case "&&", "&":
@@ -53,7 +56,13 @@ func (p *parser) operatorHint(words []value, i int) string {
 		return p.equalsHint(p.fieldBefore(words, i), raw, "value")
 	}
 	if raw[0] == '!' && len(raw) > 1 && i == 0 {
+		if inValue {
+			return "write not field:" + raw[1:] + ", or double quotes around a value that begins so"
+		}
 		return "write not " + raw[1:]
+	}
+	if inValue && i == 0 { // a=b may well be a value
+		return ""
 	}
 	if at := strings.IndexByte(raw, '='); at > 0 {
 		name := strings.TrimRight(raw[:at], "!=")
@@ -79,6 +88,22 @@ func (p *parser) equalsHint(name, op, text string) string {
 		return fmt.Sprintf("write not %s:%s", name, text)
 	}
 	return fmt.Sprintf("write %s:%s", name, text)
+}
+
+// wideHint says which characters an input method for Chinese or Japanese has put in
+// the place of those that KQL knows.
+func wideHint(raw string) string {
+	if name, _, ok := strings.Cut(raw, "："); ok {
+		if _, err := audit.Resolve(name); err == nil {
+			return "write " + name + ": with an ASCII colon"
+		}
+	}
+	for wide, ascii := range map[string]string{"“": `"`, "”": `"`, "（": "("} {
+		if strings.HasPrefix(raw, wide) {
+			return "write " + ascii + " in place of " + wide
+		}
+	}
+	return ""
 }
 
 // sqlHint recognises field in (…) and the like.

@@ -74,7 +74,11 @@ func (p *parser) unexpected(c byte) error {
 	if p.keyword() == "not" {
 		return p.errorAt(p.pos, end, `"and" or "or" must stand before "not"`, `write … and not …`)
 	}
-	return p.errorAt(p.pos, end, `"and" or "or" must stand before this`, "")
+	hint := ""
+	if p.pos > 0 && !isSpace(p.text[p.pos-1]) {
+		hint = "put the value in double quotes if this belongs to it"
+	}
+	return p.errorAt(p.pos, end, `"and" or "or" must stand before this`, hint)
 }
 
 // enter counts one level of nesting.
