@@ -91,7 +91,10 @@ func (r *Reader) Line() int64 { return r.line + int64(r.newline()) }
 // bracket or comma follows, which means another thing at the beginning of a line.
 func (r *Reader) newline() int {
 	w := r.window()
-	if len(w) == 0 || w[0] != '\n' || len(w) > 1 && isSyntax(w[1]) {
+	if len(w) == 0 || w[0] != '\n' {
+		return 0
+	}
+	if next := 1 + blanks(w[1:]); next < len(w) && isSyntax(w[next]) {
 		return 0
 	}
 	return 1

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -168,20 +169,41 @@ func checkResume(t *testing.T, data []byte, nth int) reading {
 		if fmt.Sprint(rest.spans) != fmt.Sprint(want) {
 			t.Fatalf("from %d: events at %v, want %v", s.offset, rest.spans, want)
 		}
-		wantFaults := 0
-		for _, f := range whole.faults {
-			if f.Offset >= s.offset {
-				wantFaults++
-			}
-		}
-		if len(rest.faults) != wantFaults {
-			t.Fatalf("from %d: %d faults %v, want %d of %v", s.offset, len(rest.faults), rest.faults, wantFaults, whole.faults)
+		if all, here := marks(data, whole), marks(data, rest); !bytes.Equal(all[s.offset:], here[s.offset:]) {
+			t.Fatalf("from %d: faults %v, want what is left of %v in %q", s.offset, faultSpans(rest), faultSpans(whole), data)
 		}
 		if s.line != int64(bytes.Count(data[:s.offset], []byte("\n"))) {
 			t.Fatalf("line %d at %d", s.line, s.offset)
 		}
 	}
 	return whole
+}
+
+// marks tells of each byte that is not white space whether it is in an event (e), a
+// fault (f) or neither, however the faults are divided.
+func marks(data []byte, got reading) []byte {
+	m := bytes.Repeat([]byte{'.'}, len(data))
+	mark := func(from, to int64, c byte) {
+		for i := from; i < to; i++ {
+			if strings.IndexByte(" \t\r\n", data[i]) < 0 {
+				m[i] = c
+			}
+		}
+	}
+	for _, span := range got.spans {
+		mark(span[0], span[1], 'e')
+	}
+	for _, f := range got.faults {
+		mark(f.Offset, f.Offset+f.Length, 'f')
+	}
+	return m
+}
+
+func faultSpans(got reading) (spans []string) {
+	for _, f := range got.faults {
+		spans = append(spans, fmt.Sprintf("%d+%d: %s", f.Offset, f.Length, f.Reason))
+	}
+	return spans
 }
 
 // Whatever pieces the bytes come in, the answer is the same.
@@ -292,4 +314,35 @@ func BenchmarkReader(b *testing.B) {
 			}
 		}
 	})
+}
+
+// Pieces of files, whole and broken, in any order: what is whole on its own line is
+// always read, and nothing is lost.
+func TestReaderRandom(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	whole := []string{sample(1), sampleLegacy(2), sampleItem(3), cloudWatch(sample(4)), "host-1 " + sample(5)}
+	list := `{"kind":"EventList","apiVersion":"audit.k8s.io/v1","metadata":{},"items":[` + sampleItem(6) + "," + sampleItem(7) + "]}"
+	pieces := append([]string{list, pretty(t, sample(8)), pretty(t, list), gke, "[", "]", ",", "}", "{", `"`, `"kind":"EventList"}`,
+		"\n", "\r\n", " ", "\x00", "\x00\x00\x00", bom, "rubbish", "rubbish ", `{"a":1}`, `{"a":[` + sample(9) + `]`, "\xff"}, whole...)
+	for range 3000 {
+		var b strings.Builder
+		wanted := 0
+		for range rnd.IntN(12) {
+			switch piece := pieces[rnd.IntN(len(pieces))]; rnd.IntN(4) {
+			case 0:
+				b.WriteString(piece[:rnd.IntN(len(piece)+1)])
+			case 1:
+				b.WriteString("\n" + whole[rnd.IntN(len(whole))] + "\n")
+				wanted++
+			default:
+				b.WriteString(piece)
+			}
+		}
+		data := []byte(b.String())
+		got := checkResume(t, data, 1)
+		checkCovered(t, data, got)
+		if len(got.ids) < wanted {
+			t.Fatalf("%d events of %d in %q", len(got.ids), wanted, data)
+		}
+	}
 }

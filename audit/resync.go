@@ -233,28 +233,29 @@ func (r *Reader) broken(x int, what fault, at *place) error {
 }
 
 // setAsidePretty sets a pretty-printed object aside that is broken at x: up to the
-// first line after x that begins with a bracket no further in than the object did.
+// first line, from that of x on, that is indented no further than the object is.
 func (r *Reader) setAsidePretty(f *Fault, x, column int) error {
-	r.drop(f, x)
+	r.drop(f, bytes.LastIndexByte(r.window()[:x], '\n'))
 	for {
+		for len(r.window()) < column+3 && r.more() {
+		}
+		w := r.window()
+		if len(w) == 0 {
+			r.cutShort(f)
+			return f
+		}
+		if w[0] == '\n' {
+			n := 1 + blanks(w[1:])
+			if n <= 1+column && n < len(w) && w[n] != '\n' {
+				return f
+			}
+			r.drop(f, 1)
+		}
 		n := r.lineEnd()
 		if n < 0 {
 			n = len(r.window())
 		}
 		r.drop(f, n)
-		for len(r.window()) < column+3 && r.more() {
-		}
-		if len(r.window()) == 0 {
-			r.cutShort(f)
-			return f
-		}
-		if w := r.window(); w[0] == '\n' {
-			n := blanks(w[1:])
-			if n <= column && 1+n < len(w) && bytes.IndexByte([]byte("{}[]\x00"), w[1+n]) >= 0 {
-				return f
-			}
-			r.drop(f, 1)
-		}
 	}
 }
 
