@@ -8,8 +8,9 @@ import (
 )
 
 // lookalike finds what other languages would have meant by words without quotes.
-// In KQL they would be text, and silently match nothing.
-func (p *parser) lookalike(words []value, inValue bool) error {
+// In KQL they would be text, and silently match nothing. field is the name whose
+// value they are, empty for bare text.
+func (p *parser) lookalike(words []value, field string) error {
 	for i := range words {
 		w := &words[i]
 		if w.quoted {
@@ -19,31 +20,31 @@ func (p *parser) lookalike(words []value, inValue bool) error {
 		if hint := wideHint(raw); hint != "" {
 			return p.errorAt(w.pos, w.end, fmt.Sprintf("%q has full-width characters", raw), hint)
 		}
-		if hint := p.operatorHint(words, i, inValue); hint != "" {
+		if hint := p.operatorHint(words, i, field); hint != "" {
 			return p.errorAt(w.pos, w.end, fmt.Sprintf("%q is not KQL", raw), hint)
 		}
 		if raw[0] == '\'' {
 			return p.errorAt(w.pos, w.end, "single quotes mean nothing here", `use double quotes: "`+strings.Trim(raw, "'")+`"`)
 		}
-		if !inValue {
+		if field == "" {
 			continue
 		}
 		if hint := luceneHint(raw); hint != "" {
 			return p.errorAt(w.pos, w.end, fmt.Sprintf("%q is Lucene, not KQL", raw), hint)
 		}
 	}
-	if last := &words[len(words)-1]; inValue && !words[0].quoted {
+	if last := &words[len(words)-1]; field != "" && !words[0].quoted {
 		raw := p.text[words[0].pos:last.end]
-		if lo, hi, ok := strings.Cut(raw, " TO "); ok && strings.IndexByte("[", raw[0]) >= 0 {
+		if lo, hi, ok := strings.Cut(raw, " TO "); ok && raw[0] == '[' {
 			return p.errorAt(words[0].pos, last.end, "this is Lucene, not KQL",
-				fmt.Sprintf("write field >= %s and field <= %s", strings.Trim(lo, "[ "), strings.TrimRight(hi, "] ")))
+				fmt.Sprintf("write %s >= %s and %[1]s <= %s", field, strings.Trim(lo, "[ "), strings.TrimRight(hi, "] ")))
 		}
 	}
 	return nil
 }
 
 // operatorHint says what to write in place of an operator of another language.
-func (p *parser) operatorHint(words []value, i int, inValue bool) string {
+func (p *parser) operatorHint(words []value, i int, field string) string {
 	raw := p.raw(&words[i])
 	switch raw {
 	case "&&", "&":
@@ -56,12 +57,12 @@ func (p *parser) operatorHint(words []value, i int, inValue bool) string {
 		return p.equalsHint(p.fieldBefore(words, i), raw, "value")
 	}
 	if raw[0] == '!' && len(raw) > 1 && i == 0 {
-		if inValue {
-			return "write not field:" + raw[1:] + ", or double quotes around a value that begins so"
+		if field != "" {
+			return "write not " + field + ":" + raw[1:] + ", or double quotes around a value that begins so"
 		}
 		return "write not " + raw[1:]
 	}
-	if inValue && i == 0 { // a=b may well be a value
+	if field != "" && i == 0 { // a=b may well be a value
 		return ""
 	}
 	if at := strings.IndexByte(raw, '='); at > 0 {

@@ -192,7 +192,7 @@ func (p *parser) primary() (*Node, error) {
 	if p.operator() {
 		return p.test(&v)
 	}
-	words, err := p.words(v, false)
+	words, err := p.words(v, "")
 	if err != nil {
 		return nil, err
 	}
@@ -206,7 +206,8 @@ func (p *parser) operator() bool {
 }
 
 // words reads the words that follow first up to an operator or special character.
-func (p *parser) words(first value, inValue bool) ([]value, error) {
+// field is the name whose value they are, empty for bare text.
+func (p *parser) words(first value, field string) ([]value, error) {
 	words := []value{first}
 	for {
 		c := p.space()
@@ -227,7 +228,7 @@ func (p *parser) words(first value, inValue bool) ([]value, error) {
 		return nil, p.errorAt(p.pos, p.pos+1, "a value ends before this", "put the value in double quotes if this belongs to it")
 	}
 	name := p.raw(&last)
-	if err := p.lookalike(words, inValue); err != nil {
+	if err := p.lookalike(words, field); err != nil {
 		return nil, err
 	}
 	if hint := p.sqlHint(words); hint != "" {
@@ -239,7 +240,7 @@ func (p *parser) words(first value, inValue bool) ([]value, error) {
 
 // bare makes the node for text that no field was named for.
 func (p *parser) bare(words []value) (*Node, error) {
-	if err := p.lookalike(words, false); err != nil {
+	if err := p.lookalike(words, ""); err != nil {
 		return nil, err
 	}
 	if hint := p.sqlHint(words); hint != "" && p.space() == '(' {
@@ -358,11 +359,11 @@ func (p *parser) operand(f field, at value) ([]value, error) {
 	if err != nil {
 		return nil, err
 	}
-	words, err := p.words(v, true)
+	words, err := p.words(v, p.raw(&f.name))
 	if err != nil {
 		return nil, err
 	}
-	return words, p.lookalike(words, true)
+	return words, p.lookalike(words, p.raw(&f.name))
 }
 
 // comparison reads the bound of a range.
