@@ -37,7 +37,7 @@ func (p *parser) lookalike(words []value, field string) error {
 		raw := p.text[words[0].pos:last.end]
 		if lo, hi, ok := strings.Cut(raw, " TO "); ok && raw[0] == '[' {
 			return p.errorAt(words[0].pos, last.end, "this is Lucene, not KQL",
-				fmt.Sprintf("write %s >= %s and %[1]s <= %s", field, strings.Trim(lo, "[ "), strings.TrimRight(hi, "] ")))
+				fmt.Sprintf("write %[1]s >= %[2]s and %[1]s <= %[3]s", field, strings.Trim(lo, "[ "), strings.TrimRight(hi, "] ")))
 		}
 	}
 	return nil
