@@ -118,6 +118,10 @@ func (f *File) firstEvent(ctx context.Context, patient bool) (int64, error) {
 	err = audit.Unpack(in, f.Name, func(name string, plain io.Reader) error {
 		b := bufio.NewReaderSize(plain, judged)
 		head, headErr := b.Peek(judged)
+		for len(head) == judged && len(bytes.Trim(head, "\x00")) == 0 && ctx.Err() == nil {
+			b.Discard(judged) // the hole that an external truncation left
+			head, headErr = b.Peek(judged)
+		}
 		at, why := judge(head)
 		if why == "" {
 			first, reason = at, ""

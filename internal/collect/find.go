@@ -194,8 +194,8 @@ func (f *finder) named(path string) error {
 	return nil
 }
 
-// again notes the real place of path and reports whether it was there before.
-func (f *finder) again(path string) bool {
+// realPath is the absolute path without links.
+func realPath(path string) string {
 	real, err := filepath.EvalSymlinks(path)
 	if err != nil {
 		real = path
@@ -203,6 +203,12 @@ func (f *finder) again(path string) bool {
 	if abs, err := filepath.Abs(real); err == nil {
 		real = abs
 	}
+	return real
+}
+
+// again notes the real place of path and reports whether it was there before.
+func (f *finder) again(path string) bool {
+	real := realPath(path)
 	was := f.seen[real]
 	f.seen[real] = true
 	return was
@@ -236,6 +242,9 @@ func (f *finder) stream(name string, r io.Reader) error {
 
 // tree takes every audit log under a directory.
 func (f *finder) tree(root string) error {
+	if f.seen[realPath(root)] {
+		return nil
+	}
 	before := len(f.set.Files)
 	f.looked, f.denied = 0, nil
 	var found []candidate
@@ -252,7 +261,7 @@ func (f *finder) tree(root string) error {
 		return f.denied
 	}
 	return &NoLogError{Name: root, Looked: max(1, f.looked),
-		Reason: fmt.Sprintf("no audit log in it (%d files looked at)", f.looked)}
+		Reason: fmt.Sprintf("no audit log in it (files looked at: %d)", f.looked)}
 }
 
 // dir searches one directory. What cannot be read below root is passed over. Links
