@@ -53,7 +53,7 @@ func (iw *itemWriter) append(b []byte, e *audit.Event) []byte {
 // "raw", the line as a string.
 func (iw *itemWriter) appendEvent(b []byte, e *audit.Event) []byte {
 	iw.line = e.AppendLine(iw.line[:0])
-	if e.Form == audit.FormLegacy || !json.Valid(iw.line) {
+	if !json.Valid(iw.line) {
 		v1 := *e
 		v1.Form = audit.FormV1
 		iw.line = v1.AppendColumns(iw.line[:0])

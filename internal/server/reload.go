@@ -4,7 +4,6 @@ import (
 	"log/slog"
 	"os"
 	"sync"
-	"time"
 )
 
 // reloaded is a value made from files and made again when one of them has changed,
@@ -15,29 +14,22 @@ type reloaded[T any] struct {
 	parse func(contents [][]byte) (T, error)
 	log   *slog.Logger
 
-	mu     sync.Mutex // guards what follows
-	stamps []stamp    // of the files that value was made from
-	failed []stamp    // of the files that the last error was about, to log it once
+	mu     sync.Mutex    // guards what follows
+	made   []os.FileInfo // the files that value was made from
+	failed []os.FileInfo // the files that the last error was about, to log it once
 	value  T
-}
-
-// stamp is what changes about a file when its content does.
-type stamp struct {
-	modified time.Time
-	size     int64
 }
 
 // newReloaded reads the files for the first time.
 func newReloaded[T any](log *slog.Logger, parse func([][]byte) (T, error), paths ...string) (*reloaded[T], error) {
 	r := &reloaded[T]{paths: paths, parse: parse, log: log}
-	stamps, err := r.stat()
-	if err != nil {
+	var err error
+	if r.made, err = r.stat(); err != nil {
 		return nil, err
 	}
 	if r.value, err = r.read(); err != nil {
 		return nil, err
 	}
-	r.stamps = stamps
 	return r, nil
 }
 
@@ -45,8 +37,8 @@ func newReloaded[T any](log *slog.Logger, parse func([][]byte) (T, error), paths
 func (r *reloaded[T]) get() T {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	stamps, err := r.stat()
-	if err == nil && equal(stamps, r.stamps) {
+	files, err := r.stat()
+	if err == nil && same(files, r.made) {
 		return r.value
 	}
 	var value T
@@ -54,28 +46,28 @@ func (r *reloaded[T]) get() T {
 		value, err = r.read()
 	}
 	if err != nil {
-		if r.failed == nil || !equal(stamps, r.failed) {
+		if r.failed == nil || !same(files, r.failed) {
 			r.log.Warn("a changed file is no good, the former content stays in force", "err", err)
-			r.failed = stamps
+			r.failed = files
 		}
 		return r.value
 	}
 	r.log.Info("read again after a change", "files", r.paths)
-	r.value, r.stamps, r.failed = value, stamps, nil
+	r.value, r.made, r.failed = value, files, nil
 	return value
 }
 
-// stat is called before read: a change between the two is then seen next time.
-func (r *reloaded[T]) stat() ([]stamp, error) {
-	stamps := make([]stamp, len(r.paths))
+// stat is called before read: a change between the two is then seen next time. A
+// file that is not there is nil.
+func (r *reloaded[T]) stat() ([]os.FileInfo, error) {
+	files := make([]os.FileInfo, len(r.paths))
 	for i, path := range r.paths {
-		info, err := os.Stat(path)
-		if err != nil {
-			return stamps, err
+		var err error
+		if files[i], err = os.Stat(path); err != nil {
+			return files, err
 		}
-		stamps[i] = stamp{info.ModTime(), info.Size()}
 	}
-	return stamps, nil
+	return files, nil
 }
 
 func (r *reloaded[T]) read() (T, error) {
@@ -91,11 +83,19 @@ func (r *reloaded[T]) read() (T, error) {
 	return r.parse(contents)
 }
 
-func equal(a, b []stamp) bool {
+// same reports whether two looks at the files found nothing changed: another file
+// under the name, another time or another size.
+func same(a, b []os.FileInfo) bool {
 	for i := range a {
-		if !a[i].modified.Equal(b[i].modified) || a[i].size != b[i].size {
+		if a[i] == nil || b[i] == nil {
+			if a[i] != b[i] {
+				return false
+			}
+			continue
+		}
+		if !os.SameFile(a[i], b[i]) || !a[i].ModTime().Equal(b[i].ModTime()) || a[i].Size() != b[i].Size() {
 			return false
 		}
 	}
-	return len(a) == len(b)
+	return true
 }
