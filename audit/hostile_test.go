@@ -56,6 +56,9 @@ func with(n int, old, new string) string {
 	return s
 }
 
+// forged is an event whose body holds two objects that look like events.
+var forged = with(0, `{"a":"x \"y\" {z}"}`, `{"a":[`+sample(998)+`,`+sample(999)+`]}`)
+
 // filler is a reader of one byte without end.
 type filler byte
 
@@ -221,9 +224,15 @@ var scoreboard = []hostile{
 		func() io.Reader {
 			return strings.NewReader(prettyLines(1, around) + "{\n  \"level\": \"Metadata\",\n  \"user\": [\n" + prettyLines(around+1, 2*around))
 		}, 2 * around, "", func() (int64, int64) { return int64(len(prettyLines(1, around))), 36 }},
-	{"What looks like an event inside the body of a half event", "set aside with it: nobody can forge an event by writing it into an object",
-		between(with(0, `{"kind":"ConfigMap","apiVersion":"v1","data":{"a":"x \"y\" {z}"}}`, `{"a":[`+sample(998)+`,`+sample(999)+`],"b`) + "\n"), 2 * around,
-		"", nil},
+	{"What looks like an event inside the body of a half line", "set aside with it: nobody can forge an event by writing it into an object",
+		between(forged[:len(forged)-half] + "\n"), 2 * around,
+		"ends inside the event", spanning(len(forged) - half)},
+	{"The same in the second half of a line, at the beginning", "likewise",
+		func() io.Reader { return strings.NewReader(forged[half:] + "\n" + before + after) }, 2 * around,
+		"without an audit event", func() (int64, int64) { return 0, int64(len(forged) - half) }},
+	{"The same in a corrupt line", "likewise",
+		between(strings.Replace(forged, `"verb"`, `"ve`+"\x01"+`rb"`, 2) + "\n"), 2 * around,
+		"control character", spanning(len(forged) + 2)},
 	{"A text that is no audit log", "set aside, 64 KiB at a time",
 		between(strings.Repeat("I1120 15:34:42.367674   14981 flags.go:64] FLAG: --admission-control=\"[]\"\n", 100)), 2 * around,
 		"100 lines without an audit event", spanning(7399)},
@@ -259,7 +268,7 @@ func TestHostile(t *testing.T) {
 				}
 			}
 			if h.fault == "" && h.span == nil {
-				if len(got.faults) > 0 && !strings.HasPrefix(h.input, "What looks like") {
+				if len(got.faults) > 0 {
 					t.Errorf("faults %v", got.faults)
 				}
 				return
