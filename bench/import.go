@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -198,28 +199,35 @@ func (b *bench) sizes(ctx context.Context) ([]row, error) {
 
 // compressed returns how many bytes a compressor makes of an input; of the generated
 // events, of all of them.
-func (b *bench) compressed(ctx context.Context, in input, program string) (int64, error) {
+func (b *bench) compressed(ctx context.Context, log input, program string) (int64, error) {
 	cmd := exec.CommandContext(ctx, "sh", "-c", program+" | wc -c")
-	var lines io.Reader
-	if in.generated {
-		read, write := io.Pipe()
-		defer read.Close()
-		go func() { write.CloseWithError(b.writeAll(write)) }()
-		lines = read
-	} else {
-		f, err := os.Open(in.file)
-		if err != nil {
-			return 0, err
-		}
-		defer f.Close()
-		lines = f
-	}
-	cmd.Stdin = lines
-	out, err := cmd.Output()
+	var out bytes.Buffer
+	cmd.Stdout = &out
+	in, err := cmd.StdinPipe()
 	if err != nil {
+		return 0, err
+	}
+	if err := cmd.Start(); err != nil {
+		return 0, err
+	}
+	if log.generated {
+		err = b.writeAll(in)
+	} else {
+		err = copyFile(in, log.file)
+	}
+	if err := errors.Join(err, in.Close(), cmd.Wait()); err != nil {
 		return 0, fmt.Errorf("%s: %w", program, err)
 	}
-	return strconv.ParseInt(strings.TrimSpace(string(out)), 10, 64)
+	return strconv.ParseInt(strings.TrimSpace(out.String()), 10, 64)
+}
+
+func copyFile(w io.Writer, file string) error {
+	f, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(w, f)
+	return errors.Join(err, f.Close())
 }
 
 func (b *bench) writeAll(w io.Writer) error {

@@ -33,9 +33,9 @@ type task struct {
 // result is its outcome.
 type result struct {
 	Events   int64
-	Bytes    int64 // of lines
-	CPU      time.Duration
-	Wall     time.Duration // ask: median
+	Bytes    int64         // of lines
+	CPU      time.Duration // ask: mean
+	Wall     time.Duration // ask: fastest
 	Peak     int64         // resident memory at most, bytes
 	Stored   int64         // bytes on disk
 	RawLines uint64
@@ -115,8 +115,8 @@ func peakMemory() (int64, error) {
 	return 0, errors.New("/proc/self/status has no VmHWM")
 }
 
-// other runs another program, in a shell, and returns its CPU time and what it wrote.
-// ok is false where the program is not installed.
+// other runs other programs, in a shell, and returns their CPU time and what they
+// wrote.
 func other(ctx context.Context, script string, args ...string) (cpu time.Duration, out []byte, err error) {
 	cmd := exec.CommandContext(ctx, "sh", append([]string{"-c", script, "sh"}, args...)...)
 	cmd.Env = append(os.Environ(), "LC_ALL=C")

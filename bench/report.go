@@ -57,7 +57,7 @@ func (r *report) intro() []string {
 		fmt.Sprintf("%s, commit %s, on %s.", r.date, r.commit, r.machine),
 		fmt.Sprintf("Generated events: seed %d; %d of them are asked about, the first %d imported from a file and given to other programs, whose times are scaled to %[2]d (jq read %[4]d of them).",
 			b.seed, b.events, b.sample, b.jqSample()),
-		"Rates are events per second of CPU time (user and system). Times of questions are the median of warm runs of the whole question, as one waits for it; those of other programs are CPU time. Every answer of ours was checked against what the generator knows.",
+		"Rates are events per second of CPU time (user and system, of all threads). Questions are asked warm; unless it says that one waited, their time is CPU time as well, because the machine is shared: that is what one would wait for on one free core. Every answer of ours was checked against what the generator knows.",
 	}
 }
 

@@ -91,7 +91,7 @@ func readings() map[string]func(line []byte) error {
 }
 
 // scanFile measures how fast the lines of a file are read, from memory. The best of
-// five rounds counts: the others were disturbed.
+// three rounds counts: the others were disturbed.
 func scanFile(ctx context.Context, t task) (result, error) {
 	read := readings()[t.How]
 	data, err := os.ReadFile(t.File)
@@ -100,7 +100,7 @@ func scanFile(ctx context.Context, t task) (result, error) {
 	}
 	lines := bytes.Split(bytes.TrimSuffix(data, []byte{'\n'}), []byte{'\n'})
 	best := result{}
-	for range 5 {
+	for range 3 {
 		r := result{}
 		start := cpuTime()
 		for r.CPU < 300*time.Millisecond {

@@ -20,12 +20,12 @@ questions = {
         lambda rows: [r[0] for r in rows] == [facts["DeletedBy"]],
     ),
     "one auditID": (
-        "SELECT * FROM t WHERE audit_id = CAST(? AS UUID)",
+        "SELECT epoch_us(time), \"user\", verb, resource, namespace, name, code, bodies FROM t WHERE audit_id = CAST(? AS UUID)",
         [facts["MiddleID"]],
         lambda rows: len(rows) == 1,
     ),
     "history of an object, 1,000 bodies": (
-        "SELECT time, \"user\", bodies FROM t WHERE resource = ? AND namespace = ? AND name = ? ORDER BY time",
+        "SELECT epoch_us(time), \"user\", bodies FROM t WHERE resource = ? AND namespace = ? AND name = ? ORDER BY time",
         [hot["Resource"], hot["Namespace"], hot["Name"]],
         lambda rows: len(rows) == facts["HotEvents"],
     ),
@@ -35,7 +35,7 @@ questions = {
         lambda rows: [r[3] for r in rows] == [g["Events"] for g in facts["Top"]],
     ),
     "histogram of the day by minute": (
-        "SELECT time_bucket(INTERVAL 1 MINUTE, time) AS m, count(*) FROM t GROUP BY m ORDER BY m",
+        "SELECT epoch_us(time) // 60000000 AS m, count(*) FROM t GROUP BY m ORDER BY m",
         [],
         lambda rows: [r[1] for r in rows] == facts["Minutes"],
     ),
@@ -45,12 +45,12 @@ questions = {
         lambda rows: [r[1] for r in rows] == [g["Events"] for g in facts["Forbidden"]],
     ),
     "last 50 events": (
-        "SELECT * FROM t ORDER BY time DESC LIMIT 50",
+        "SELECT epoch_us(time), \"user\", verb, resource, namespace, name, code, bodies FROM t ORDER BY time DESC LIMIT 50",
         [],
         lambda rows: len(rows) == len(facts["Last"]),
     ),
     "substring in all bodies": (
-        "SELECT count(*) FROM t WHERE contains(bodies, CAST(? AS BLOB))",
+        "SELECT count(*) FROM t WHERE contains(decode(bodies), ?)",
         [facts["Needle"]],
         lambda rows: rows[0][0] == facts["NeedleEvents"],
     ),
@@ -61,9 +61,14 @@ for name, (sql, args, right) in questions.items():
     took, ok = [], True
     while len(took) < 4 and sum(took) < 20:
         start = time.process_time()
-        rows = db.execute(sql, args).fetchall()
+        try:
+            ok = right(db.execute(sql, args).fetchall()) and ok
+        except duckdb.Error as err:
+            print(f"bench: duckdb: {name}: {err}", file=sys.stderr)
+            break
         took.append(time.process_time() - start)
-        ok = ok and right(rows)
+    if not took:
+        continue
     warm = sorted(took[1:] or took)
     times[name] = {"Seconds": warm[len(warm) // 2], "Right": ok}
 print(json.dumps({"Version": duckdb.__version__, "Times": times}))
