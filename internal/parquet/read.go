@@ -339,8 +339,12 @@ type Dictionary struct {
 // Len returns the number of values.
 func (v *Dictionary) Len() int { return len(v.ends) }
 
-// Value returns value i, which is valid until the Dictionary is read again.
+// Value returns value i, which is valid until the Dictionary is read again; nil
+// where there is no such value, as for a code in a file that somebody made up.
 func (v *Dictionary) Value(i uint32) []byte {
+	if int(i) >= len(v.ends) {
+		return nil
+	}
 	if i == 0 {
 		return v.data[:v.ends[0]:v.ends[0]]
 	}
@@ -393,14 +397,14 @@ func (v *Dictionary) parseInt32(n int, b []byte) error {
 	return nil
 }
 
-// Codes is a dictionary column in memory: for every row the number of its value.
-// Width says which of the three slices holds them; none does where Dict.Len is 1.
+// Codes is a dictionary column in memory: for every row the number of its value, of
+// Width bits, little endian, in Data. That every code has a value is not checked
+// beforehand, a pass over all rows: the page's checksum says that it is as written,
+// and whoever uses a code must not trust it further than Value does.
 type Codes struct {
 	Dict  Dictionary
-	Width int // 0, 8, 16 or 32
-	B     []byte
-	W     []uint16
-	D     []uint32
+	Width int // 0 (every row has value 0), 8, 16 or 32
+	Data  []byte
 	page  []byte
 }
 
@@ -408,11 +412,11 @@ type Codes struct {
 func (v *Codes) At(i int) uint32 {
 	switch v.Width {
 	case 8:
-		return uint32(v.B[i])
+		return uint32(v.Data[i])
 	case 16:
-		return uint32(v.W[i])
+		return uint32(binary.LittleEndian.Uint16(v.Data[2*i:]))
 	case 32:
-		return v.D[i]
+		return binary.LittleEndian.Uint32(v.Data[4*i:])
 	}
 	return 0
 }
@@ -451,7 +455,7 @@ func (d *Decoder) Dictionary(r io.ReaderAt, c *Chunk, rows int, v *Codes) error 
 
 func (v *Codes) parse(rows int) error {
 	b := v.page
-	v.Width, v.B, v.W, v.D = 0, nil, nil, v.D[:0]
+	v.Width, v.Data = 0, nil
 	if rows == 0 {
 		return nil
 	}
@@ -475,50 +479,8 @@ func (v *Codes) parse(rows int) error {
 		len(b) != (rows+7)/8*width {
 		return damaged("codes of another length")
 	}
-	return v.unpack(b, rows)
-}
-
-func (v *Codes) unpack(b []byte, rows int) error {
-	var high uint32
-	switch v.Width {
-	case 8:
-		v.B = b[:rows]
-		if v.Dict.Len() < 256 {
-			var m byte
-			for _, c := range v.B {
-				m = max(m, c)
-			}
-			high = uint32(m)
-		}
-	case 16:
-		v.W = words(b, rows, v.W)
-		var m uint16
-		for _, c := range v.W {
-			m = max(m, c)
-		}
-		high = uint32(m)
-	default:
-		for i := 0; i < rows; i++ {
-			c := binary.LittleEndian.Uint32(b[4*i:])
-			v.D = append(v.D, c)
-			high = max(high, c)
-		}
-	}
-	if int(high) >= v.Dict.Len() {
-		return damaged("a code without a value")
-	}
+	v.Data = b[:rows*width/8]
 	return nil
-}
-
-func words(b []byte, rows int, dst []uint16) []uint16 {
-	if cap(dst) < rows {
-		dst = make([]uint16, rows)
-	}
-	dst = dst[:rows]
-	for i := range dst {
-		dst[i] = binary.LittleEndian.Uint16(b[2*i:])
-	}
-	return dst
 }
 
 // Int64s reads an Int64 or Int32 column written by Delta or Split into dst, which

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"encoding/binary"
 	"fmt"
+	"math/bits"
 	"slices"
 	"sync"
 	"time"
@@ -42,32 +44,75 @@ func (t *Trail) Aggregate(ctx context.Context, q trail.Query, by []audit.Ref, li
 	return total.groups(limit), nil
 }
 
-// tally counts groups. Every value of a field gets a number for the whole question,
+// tally counts groups. Every value of a field gets a number for the whole question;
 // a group is the sequence of its values' numbers.
 type tally struct {
 	by []audit.Ref
 
 	mu     sync.Mutex
 	values []values          // per field
-	counts map[string]uint64 // four bytes per field
-	narrow map[uint64]uint64 // the same, where all numbers fit into 64 bits together
+	narrow counter           // groups of up to maxNarrow fields
+	wide   map[string]uint64 // groups of more: four bytes a field
 	events uint64
 }
 
 func newTally(by []audit.Ref) *tally {
-	t := &tally{by: by, values: make([]values, len(by)), counts: map[string]uint64{}, narrow: map[uint64]uint64{}}
+	t := &tally{by: by, values: make([]values, len(by)), wide: map[string]uint64{}}
 	for i := range t.values {
 		t.values[i].reset()
 	}
 	return t
 }
 
-// maxNarrow fields have numbers of 21 bits each.
+// maxNarrow fields have numbers of 21 bits each, one less than all ones together.
 const maxNarrow = 3
+
+// counter counts by keys other than the largest one: open addressing, without the
+// safety against chosen keys that a map pays for, because keys are numbers of ours.
+type counter struct {
+	slots []struct{ key, count uint64 } // key + 1, 0 free
+	used  []uint32                      // the slots in use
+}
+
+func (c *counter) add(key, count uint64) {
+	if 2*len(c.used) >= len(c.slots) {
+		c.grow()
+	}
+	mask := uint64(len(c.slots) - 1)
+	// The upper bits of a product depend on all bits of the key.
+	for i := key * 0x9e3779b97f4a7c15 >> bits.LeadingZeros64(mask); ; i = (i + 1) & mask {
+		switch s := &c.slots[i]; s.key {
+		case key + 1:
+			s.count += count
+			return
+		case 0:
+			s.key, s.count = key+1, count
+			c.used = append(c.used, uint32(i))
+			return
+		}
+	}
+}
+
+func (c *counter) grow() {
+	old := *c
+	c.slots = make([]struct{ key, count uint64 }, max(1024, 2*len(old.slots)))
+	c.used = make([]uint32, 0, len(c.slots)/2)
+	for _, i := range old.used {
+		c.add(old.slots[i].key-1, old.slots[i].count)
+	}
+}
+
+func (c *counter) reset() {
+	for _, i := range c.used {
+		c.slots[i].key = 0
+	}
+	c.used = c.used[:0]
+}
 
 // tally counts the rows in sel.
 func (v *view) tally(t *tally, sel bitmap) error {
 	codes := make([]*parquet.Codes, len(t.by))
+	combinations := uint64(1)
 	for i, ref := range t.by {
 		column, ok := ref.Column()
 		if !ok || column == audit.AuditID || folded(column) {
@@ -81,97 +126,119 @@ func (v *view) tally(t *tally, sel bitmap) error {
 			return err
 		}
 		codes[i] = c
-	}
-	return v.tallyCodes(t, codes, sel)
-}
-
-// maxDense is up to how many combinations of codes are counted in an array.
-const maxDense = 1 << 18
-
-func (v *view) tallyCodes(t *tally, codes []*parquet.Codes, sel bitmap) error {
-	combinations := 1
-	for _, c := range codes {
-		if combinations *= max(1, c.Dict.Len()); combinations > maxDense {
-			return v.tallySparse(t, codes, sel)
+		if high, low := bits.Mul64(combinations, uint64(max(1, c.Dict.Len()))); high == 0 {
+			combinations = low
+		} else {
+			return v.tallyRows(t, sel)
 		}
 	}
-	counts := make([]uint32, combinations)
-	index := v.combine(codes)
-	for i := sel.next(0); i >= 0; i = sel.next(i + 1) {
-		counts[index[i]]++
-	}
-	return t.merge(codes, func(add func(combination int, count uint64)) {
-		for i, n := range counts {
-			if n != 0 {
-				add(i, uint64(n))
+	v.counter.reset()
+	v.countCodes(codes, sel)
+	return t.merge(codes, &v.counter)
+}
+
+// countCodes counts the rows in sel by the combination of their codes: the codes as
+// the digits of a number, the first column's the most significant.
+func (v *view) countCodes(codes []*parquet.Codes, sel bitmap) {
+	if n := sel.count(); n < v.p.rows/4 {
+		for i := sel.next(0); i >= 0; i = sel.next(i + 1) {
+			var key uint64
+			for _, c := range codes {
+				key = key*uint64(max(1, c.Dict.Len())) + uint64(c.At(i))
 			}
+			v.counter.add(key, 1)
 		}
-	})
-}
-
-func (v *view) tallySparse(t *tally, codes []*parquet.Codes, sel bitmap) error {
-	counts := map[int]uint64{}
-	index := v.combine(codes)
-	for i := sel.next(0); i >= 0; i = sel.next(i + 1) {
-		counts[int(index[i])]++
+		return
 	}
-	return t.merge(codes, func(add func(combination int, count uint64)) {
-		for i, n := range counts {
-			add(i, n)
+	keys := v.combine(codes)
+	for w, word := range sel {
+		from, to := w<<6, min(w<<6+64, len(keys))
+		if word == ^uint64(0) || to-from < 64 && word == 1<<(to-from)-1 {
+			v.countRuns(keys[from:to])
+			continue
 		}
-	})
+		for ; word != 0; word &= word - 1 {
+			v.counter.add(keys[from+bits.TrailingZeros64(word)], 1)
+		}
+	}
 }
 
-// combine returns one number per row for the combination of its codes, the first
-// column's code the most significant.
+// countRuns counts keys of which many are the same as the one before.
+func (v *view) countRuns(keys []uint64) {
+	run, n := keys[0], uint64(0)
+	for _, k := range keys {
+		if k != run {
+			v.counter.add(run, n)
+			run, n = k, 0
+		}
+		n++
+	}
+	v.counter.add(run, n)
+}
+
+// combine returns the combination of every row's codes.
 func (v *view) combine(codes []*parquet.Codes) []uint64 {
-	index := make([]uint64, v.p.rows)
+	if cap(v.keys) < v.p.rows {
+		v.keys = make([]uint64, v.p.rows)
+	}
+	keys := v.keys[:v.p.rows]
+	clear(keys)
 	for _, c := range codes {
 		n := uint64(max(1, c.Dict.Len()))
 		switch c.Width {
 		case 8:
-			for i, x := range c.B {
-				index[i] = index[i]*n + uint64(x)
+			for i, x := range c.Data[:len(keys)] {
+				keys[i] = keys[i]*n + uint64(x)
 			}
 		case 16:
-			for i, x := range c.W {
-				index[i] = index[i]*n + uint64(x)
+			data := c.Data[:2*len(keys)]
+			for i := range keys {
+				keys[i] = keys[i]*n + uint64(binary.LittleEndian.Uint16(data[2*i:]))
 			}
 		case 32:
-			for i, x := range c.D {
-				index[i] = index[i]*n + uint64(x)
+			for i := range keys {
+				keys[i] = keys[i]*n + uint64(c.At(i))
 			}
-		default:
-			if n > 1 {
-				panic("a column of several values without codes")
-			}
-		}
+		} // a column of one value adds nothing
 	}
-	return index
+	return keys
 }
 
-// merge adds the counts of one part's combinations.
-func (t *tally) merge(codes []*parquet.Codes, each func(add func(combination int, count uint64))) error {
+// merge adds what was counted of one part.
+func (t *tally) merge(codes []*parquet.Codes, counts *counter) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	numbers := make([][]uint32, len(codes))
 	for i, c := range codes {
 		numbers[i] = make([]uint32, max(1, c.Dict.Len()))
-		for k := range c.Dict.Len() {
-			numbers[i][k] = t.values[i].code(text(c.Dict.Value(uint32(k)), t.by[i]))
+		for k := range numbers[i] {
+			numbers[i][k] = ^uint32(0)
 		}
 	}
 	key := make([]uint32, len(codes))
-	each(func(combination int, count uint64) {
+	for _, slot := range counts.used {
+		combination, count := counts.slots[slot].key-1, counts.slots[slot].count
 		for i := len(codes) - 1; i >= 0; i-- {
-			n := len(numbers[i])
-			key[i] = numbers[i][combination%n]
+			n := uint64(len(numbers[i]))
+			code := combination % n
 			combination /= n
+			if numbers[i][code] == ^uint32(0) {
+				numbers[i][code] = t.number(i, codes[i], uint32(code))
+			}
+			key[i] = numbers[i][code]
 		}
 		t.add(key, count)
 		t.events += count
-	})
+	}
 	return t.check()
+}
+
+// number returns the number of the value that a part calls code.
+func (t *tally) number(field int, c *parquet.Codes, code uint32) uint32 {
+	if c.Dict.Len() == 0 {
+		return 0
+	}
+	return t.values[field].code(text(c.Dict.Value(code), t.by[field]))
 }
 
 // text is how a value stands in a key: no status code is an empty one.
@@ -188,18 +255,18 @@ func (t *tally) add(key []uint32, count uint64) {
 		for _, n := range key {
 			k = k<<21 | uint64(n)
 		}
-		t.narrow[k] += count
+		t.narrow.add(k, count)
 		return
 	}
 	var b []byte
 	for _, n := range key {
 		b = append(b, byte(n), byte(n>>8), byte(n>>16), byte(n>>24))
 	}
-	t.counts[string(b)] += count
+	t.wide[string(b)] += count
 }
 
 func (t *tally) check() error {
-	if n := len(t.narrow) + len(t.counts); n > MaxGroups {
+	if n := len(t.narrow.used) + len(t.wide); n > MaxGroups {
 		return fmt.Errorf("%w: more than %d groups", trail.ErrTooMany, MaxGroups)
 	}
 	return nil
@@ -260,13 +327,14 @@ func (t *tally) addAll(key []uint32, lists [][][]byte) {
 }
 
 func (t *tally) groups(limit int) trail.Groups {
-	g := trail.Groups{Events: t.events, Groups: len(t.narrow) + len(t.counts)}
+	g := trail.Groups{Events: t.events, Groups: len(t.narrow.used) + len(t.wide)}
 	type entry struct {
 		key   []uint32
 		count uint64
 	}
 	entries := make([]entry, 0, g.Groups)
-	for k, n := range t.narrow {
+	for _, slot := range t.narrow.used {
+		k, n := t.narrow.slots[slot].key-1, t.narrow.slots[slot].count
 		key := make([]uint32, len(t.by))
 		for i := len(key) - 1; i >= 0; i-- {
 			key[i] = uint32(k & (1<<21 - 1))
@@ -274,7 +342,7 @@ func (t *tally) groups(limit int) trail.Groups {
 		}
 		entries = append(entries, entry{key, n})
 	}
-	for k, n := range t.counts {
+	for k, n := range t.wide {
 		key := make([]uint32, len(t.by))
 		for i := range key {
 			key[i] = uint32(k[4*i]) | uint32(k[4*i+1])<<8 | uint32(k[4*i+2])<<16 | uint32(k[4*i+3])<<24
@@ -317,56 +385,63 @@ func (t *Trail) Histogram(ctx context.Context, q trail.Query, every time.Duratio
 		return nil, err
 	}
 	defer t.release(parts)
-	candidates := overlapping(parts, q)
-	first, last, ok := bucketRange(candidates, q, width)
-	if !ok {
-		return nil, nil
-	}
-	if last-first >= MaxBuckets {
-		return nil, fmt.Errorf("%w: more than %d buckets of %v", trail.ErrTooMany, MaxBuckets, every)
-	}
 	var mu sync.Mutex
-	counts := make([]uint64, last-first+1)
-	err = t.each(ctx, candidates, func(v *view) error {
+	var total counter
+	err = t.each(ctx, overlapping(parts, q), func(v *view) error {
 		sel, err := v.answers(q)
 		if err != nil || sel.empty() {
 			return err
 		}
+		if err := v.countTimes(sel, width); err != nil {
+			return err
+		}
 		mu.Lock()
 		defer mu.Unlock()
-		return v.countTimes(counts, sel, first, width)
+		for _, slot := range v.counter.used {
+			total.add(v.counter.slots[slot].key-1, v.counter.slots[slot].count)
+		}
+		return nil
 	})
-	if err != nil {
+	if err != nil || len(total.used) == 0 {
 		return nil, err
 	}
-	return buckets(counts, first, width), nil
+	return buckets(&total, width, every)
 }
 
-// bucketRange returns the numbers of the first and the last bucket that can hold an
-// answer.
-func bucketRange(parts []*part, q trail.Query, width int64) (first, last int64, ok bool) {
-	for _, p := range parts {
-		if p.meta.Oldest == audit.NoTime {
-			continue
-		}
-		from, to := p.meta.Oldest, p.meta.Newest
-		if q.Since != audit.NoTime {
-			from = max(from, q.Since)
-		}
-		if q.Until != audit.NoTime {
-			to = min(to, q.Until-1)
-		}
-		from, to = floorDiv(from, width), floorDiv(to, width)
-		if from > to {
-			continue
-		}
-		if !ok {
-			first, last, ok = from, to, true
-		}
-		first, last = min(first, from), max(last, to)
+// countTimes counts the rows in sel by the number of their bucket. Numbers before
+// 1970 are negative; as keys they are moved up by bucketZero.
+func (v *view) countTimes(sel bitmap, width int64) error {
+	times, err := v.times()
+	if err != nil {
+		return err
 	}
-	return first, last, ok
+	v.counter.reset()
+	// Rows of one object follow each other in time: mostly the bucket is that of
+	// the row before, and no division is needed.
+	var from, to, n int64
+	key := uint64(0)
+	for i := sel.next(0); i >= 0; i = sel.next(i + 1) {
+		t := times[i]
+		if t == audit.NoTime {
+			continue
+		}
+		if t < from || t >= to {
+			if n > 0 {
+				v.counter.add(key, uint64(n))
+			}
+			at := floorDiv(t, width)
+			from, to, n = at*width, (at+1)*width, 0
+			key = uint64(at + bucketZero)
+		}
+		n++
+	}
+	if n > 0 {
+		v.counter.add(key, uint64(n))
+	}
+	return nil
 }
+
+const bucketZero = 1 << 62
 
 func floorDiv(a, b int64) int64 {
 	q := a / b
@@ -376,52 +451,22 @@ func floorDiv(a, b int64) int64 {
 	return q
 }
 
-// countTimes adds the rows in sel to the buckets from number first on.
-func (v *view) countTimes(counts []uint64, sel bitmap, first, width int64) error {
-	staged, err := v.number(colStaged)
-	if err != nil {
-		return err
+// buckets lists the counts by time, with what is empty between them.
+func buckets(total *counter, width int64, every time.Duration) ([]trail.Bucket, error) {
+	first, last := uint64(1<<64-1), uint64(0)
+	for _, slot := range total.used {
+		key := total.slots[slot].key - 1
+		first, last = min(first, key), max(last, key)
 	}
-	duration, err := []int64(nil), error(nil)
-	if v.p.meta.RawLines > 0 {
-		if duration, err = v.number(colDuration); err != nil {
-			return err
-		}
+	if last-first >= MaxBuckets {
+		return nil, fmt.Errorf("%w: more than %d buckets of %v", trail.ErrTooMany, MaxBuckets, every)
 	}
-	// Rows of one object follow each other in time: mostly the bucket is that of
-	// the row before, and no division is needed.
-	var from, to, at int64
-	for i := sel.next(0); i >= 0; i = sel.next(i + 1) {
-		t := staged[i]
-		if t == 0 && duration != nil {
-			if t = rowTime(0, duration[i]); t == audit.NoTime {
-				continue
-			}
-		}
-		if t < from || t >= to {
-			at = floorDiv(t, width)
-			from, to = at*width, (at+1)*width
-			at -= first
-		}
-		if at < 0 || at >= int64(len(counts)) {
-			return v.fail(fmt.Errorf("%w: a time outside its range", parquet.ErrDamaged))
-		}
-		counts[at]++
+	out := make([]trail.Bucket, last-first+1)
+	for i := range out {
+		out[i].Start = (int64(first) - bucketZero + int64(i)) * width
 	}
-	return nil
-}
-
-// buckets leaves out what is empty at both ends.
-func buckets(counts []uint64, first, width int64) []trail.Bucket {
-	for len(counts) > 0 && counts[0] == 0 {
-		counts, first = counts[1:], first+1
+	for _, slot := range total.used {
+		out[total.slots[slot].key-1-first].Count = total.slots[slot].count
 	}
-	for len(counts) > 0 && counts[len(counts)-1] == 0 {
-		counts = counts[:len(counts)-1]
-	}
-	out := make([]trail.Bucket, len(counts))
-	for i, n := range counts {
-		out[i] = trail.Bucket{Start: (first + int64(i)) * width, Count: n}
-	}
-	return out
+	return out, nil
 }

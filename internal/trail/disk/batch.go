@@ -8,6 +8,7 @@ import (
 	"github.com/cespare/xxhash/v2"
 
 	"kubetrail/audit"
+	"kubetrail/internal/query"
 	"kubetrail/internal/trail"
 )
 
@@ -101,12 +102,14 @@ type batch struct {
 	staged   []int64
 	received []int64
 	nanos    []int64
+	missing  []int64
 	seq      []int64
 	line     []int64
 	offset   []int64
 	request  []int64 // bytes of the request body
 	bodies   arena
 	raw      arena
+	room     int64  // bytes of bodies to expect
 	folded   []byte // scratch
 	meta     partMeta
 	faults   []trail.Fault
@@ -135,7 +138,7 @@ func (b *batch) reset(first uint64) {
 	}
 	b.first, b.rows = first, 0
 	b.ids = b.ids[:0]
-	for _, s := range []*[]int64{&b.staged, &b.received, &b.nanos, &b.seq, &b.line, &b.offset, &b.request} {
+	for _, s := range []*[]int64{&b.staged, &b.received, &b.nanos, &b.missing, &b.seq, &b.line, &b.offset, &b.request} {
 		*s = (*s)[:0]
 	}
 	b.bodies.reset()
@@ -170,15 +173,22 @@ func (b *batch) add(e *audit.Event, seq uint64, size int, raw []byte) {
 		code = appendInt32(room[:0], e.Code)
 	}
 	b.codes[colCode] = append(b.codes[colCode], b.dict[colCode].code(code))
-	b.staged = append(b.staged, storedTime(e.Staged))
-	b.received = append(b.received, storedTime(e.Received))
+	b.addTimes(e.Staged, e.Received)
 	b.nanos = append(b.nanos, int64(e.Nanos))
 	b.seq = append(b.seq, int64(seq-b.first))
 	b.line = append(b.line, int64(size))
 	b.offset = append(b.offset, e.Offset)
 	b.request = append(b.request, int64(len(e.RequestObject)))
+	if b.bodies.data == nil && len(e.RequestObject)+len(e.ResponseObject) > 0 {
+		// Room for a whole part at once: growing would copy it several times, and
+		// what is never written to takes no memory.
+		b.bodies.data = make([]byte, 0, b.room)
+	}
 	b.bodies.data = append(append(b.bodies.data, e.RequestObject...), e.ResponseObject...)
 	b.bodies.ends = append(b.bodies.ends, len(b.bodies.data))
+	if query.Hidden(e.RequestObject) || query.Hidden(e.ResponseObject) {
+		b.meta.Hidden++
+	}
 	if raw != nil {
 		b.raw.data = append(b.raw.data, raw...)
 		b.meta.RawLines++
@@ -214,20 +224,15 @@ func (m *partMeta) noteTime(t int64) {
 // formNames are the values of the column form; the empty one is a log line of v1.
 var formNames = [audit.NumForms]string{"", "v1item", "v1beta1", "v1alpha1", "legacy"}
 
-// storedTime keeps a missing time as 0, the only instant that cannot be told from
-// it: a line that really says 1970 is kept in raw.
-func storedTime(t int64) int64 {
-	if t == audit.NoTime {
-		return 0
+func (b *batch) addTimes(staged, received int64) {
+	var missing int64
+	if staged == audit.NoTime {
+		staged, missing = 0, missingStaged
 	}
-	return t
-}
-
-func eventTime(stored int64) int64 {
-	if stored == 0 {
-		return audit.NoTime
+	if received == audit.NoTime {
+		received, missing = 0, missing|missingReceived
 	}
-	return stored
+	b.staged, b.received, b.missing = append(b.staged, staged), append(b.received, received), append(b.missing, missing)
 }
 
 // order returns the rows sorted by object and time.

@@ -1,6 +1,9 @@
 package disk
 
-import "math/bits"
+import (
+	"encoding/binary"
+	"math/bits"
+)
 
 // bitmap is a set of the rows of a part.
 type bitmap []uint64
@@ -99,15 +102,15 @@ func (b bitmap) keepBytes(codes []byte, stays *[256]byte) {
 	}
 }
 
-// keepWords is keep for codes of 16 bits.
-func (b bitmap) keepWords(codes []uint16, stays []byte) {
+// keepWords is keepBytes for codes of 16 bits, little endian.
+func (b bitmap) keepWords(codes []byte, stays []byte) {
 	for w, word := range b {
 		if word == 0 {
 			continue
 		}
 		var m uint64
-		for j, c := range codes[w<<6 : min(w<<6+64, len(codes))] {
-			m |= uint64(stays[c]) << (j & 63)
+		for j, c := 0, codes[w<<7:min(w<<7+128, len(codes))]; len(c) >= 2; j, c = j+1, c[2:] {
+			m |= uint64(stays[binary.LittleEndian.Uint16(c)]) << (j & 63)
 		}
 		b[w] = word & m
 	}

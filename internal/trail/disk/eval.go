@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/binary"
+	"errors"
 	"slices"
 
 	"kubetrail/audit"
@@ -23,7 +24,7 @@ func (v *view) answers(q trail.Query) (bitmap, error) {
 			hi-- // Until is excluded
 		}
 		lo = max(lo, audit.NoTime+1)
-		if v.p.meta.Oldest < lo || v.p.meta.Newest > hi {
+		if v.p.meta.Oldest < lo || v.p.meta.Newest > hi || v.p.chunk[colMissing] != nil {
 			if err := v.keepTimes(sel, lo, hi); err != nil {
 				return nil, err
 			}
@@ -45,7 +46,7 @@ func (v *view) answers(q trail.Query) (bitmap, error) {
 
 // keepTimes leaves the rows whose event time lies between lo and hi.
 func (v *view) keepTimes(sel bitmap, lo, hi int64) error {
-	staged, err := v.number(colStaged)
+	times, err := v.times()
 	if err != nil {
 		return err
 	}
@@ -53,27 +54,8 @@ func (v *view) keepTimes(sel bitmap, lo, hi int64) error {
 		clear(sel)
 		return nil
 	}
-	if v.p.meta.RawLines == 0 { // nothing without a time but what is kept raw
-		sel.keepRange(staged, lo, hi)
-		return nil
-	}
-	duration, err := v.number(colDuration)
-	if err != nil {
-		return err
-	}
-	sel.keep(v.p.rows, func(i int) bool {
-		t := rowTime(staged[i], duration[i])
-		return t != audit.NoTime && t >= lo && t <= hi
-	})
+	sel.keepRange(times, lo, hi)
 	return nil
-}
-
-// rowTime is audit.Event.Time of a row.
-func rowTime(staged, duration int64) int64 {
-	if staged != 0 {
-		return staged
-	}
-	return eventTime(staged - duration)
 }
 
 // mayAnswer asks the Bloom filters before any column is read: false means that no
@@ -232,8 +214,8 @@ func (v *view) filterTest(n *query.Node, sel bitmap) error {
 			return err
 		}
 	}
-	if lo, hi, ok := n.Range(); ok && needs == audit.Set(audit.Staged) && v.p.meta.RawLines == 0 {
-		return v.keepTimes(sel, lo, hi)
+	if lo, hi, ok := n.Range(); ok && needs == audit.Set(audit.Staged) && v.p.chunk[colMissing] == nil {
+		return v.keepTimes(sel, max(lo, audit.NoTime+1), hi)
 	}
 	if needs&bodyColumns != 0 {
 		return v.filterBodies(n, needs, sel)
@@ -279,10 +261,20 @@ func (v *view) keepCodes(c *parquet.Codes, sel bitmap, passes func(value []byte)
 		}
 		return
 	}
-	stays := make([]byte, max(c.Dict.Len(), 256))
+	if cap(v.stays) < 1<<16 {
+		v.stays = make([]byte, 1<<16)
+	}
+	stays := v.stays[:1<<8] // as long as codes of that width can be large
+	switch c.Width {
+	case 16:
+		stays = v.stays[:1<<16]
+	case 32:
+		stays = make([]byte, c.Dict.Len())
+	}
+	clear(stays)
 	some, all := false, true
 	for i := range c.Dict.Len() {
-		if passes(c.Dict.Value(uint32(i))) {
+		if i < len(stays) && passes(c.Dict.Value(uint32(i))) {
 			stays[i], some = 1, true
 		} else {
 			all = false
@@ -293,11 +285,11 @@ func (v *view) keepCodes(c *parquet.Codes, sel bitmap, passes func(value []byte)
 	case !some:
 		clear(sel)
 	case c.Width == 8:
-		sel.keepBytes(c.B, (*[256]byte)(stays))
+		sel.keepBytes(c.Data, (*[256]byte)(stays))
 	case c.Width == 16:
-		sel.keepWords(c.W, stays)
+		sel.keepWords(c.Data, stays)
 	default:
-		sel.keep(len(c.D), func(i int) bool { return stays[c.D[i]] != 0 })
+		sel.keep(v.p.rows, func(i int) bool { k := int(c.At(i)); return k < len(stays) && stays[k] != 0 })
 	}
 }
 
@@ -369,7 +361,7 @@ func longest(fragments [][]byte) (f []byte) {
 
 // keepFragments leaves the rows whose bodies contain fragment.
 func (v *view) keepFragments(fragment []byte, sel bitmap) error {
-	if len(fragment) == 0 {
+	if len(fragment) == 0 || v.p.meta.Hidden > 0 { // fragments say nothing of such bodies
 		return nil
 	}
 	if v.p.chunk[colBodies] == nil {
@@ -431,20 +423,14 @@ func (v *view) filterText(n *query.Node, sel bitmap) error {
 	}
 	for i := range audit.NumText {
 		c := audit.Column(i)
-		if c == audit.AuditID || folded(c) || v.p.chunk[i] == nil {
+		if c == audit.AuditID || folded(c) || v.p.chunk[i] == nil || !n.Needs().Has(c) {
 			continue
 		}
 		if err := take(func(b bitmap) error { return v.filterDictionary(n, i, b) }); err != nil {
 			return err
 		}
 	}
-	short := n.Needs() &^ (bodyColumns | audit.Set(audit.Line))
-	for i := range audit.NumText { // asked above
-		if c := audit.Column(i); c != audit.AuditID && !folded(c) {
-			short &^= audit.Set(c)
-		}
-	}
-	if err := take(func(b bitmap) error { return v.filterRows(n, short, b) }); err != nil {
+	if err := take(func(b bitmap) error { return v.filterFolded(n, b) }); err != nil {
 		return err
 	}
 	if v.p.chunk[colBodies] != nil {
@@ -454,6 +440,78 @@ func (v *view) filterText(n *query.Node, sel bitmap) error {
 	}
 	copy(sel, found)
 	return nil
+}
+
+// filterFolded looks for bare text in what is put together row by row: the audit
+// ID, the columns that hold the object's name as a star, the code and the times.
+func (v *view) filterFolded(n *query.Node, sel bitmap) error {
+	needs := n.Needs() &^ (bodyColumns | audit.Set(audit.Line))
+	for i := range audit.NumText {
+		if c := audit.Column(i); c != audit.AuditID && !folded(c) {
+			needs &^= audit.Set(c)
+		}
+	}
+	f := longest(n.Fragments())
+	if len(f) > 0 && bytes.IndexByte(f, '\\') < 0 { // written the same in JSON and outside
+		if v.p.chunk[audit.AuditID] == nil && !inUUID(f) {
+			needs &^= audit.Set(audit.AuditID)
+		}
+		if needs&^(audit.Set(audit.RequestURI, audit.StatusDetails)) == 0 {
+			if err := v.keepFolded(f, sel); err != nil {
+				return err
+			}
+		}
+	}
+	return v.filterRows(n, needs, sel)
+}
+
+// inUUID reports whether a UUID can contain f.
+func inUUID(f []byte) bool {
+	for _, c := range f {
+		if c != '-' && unhex[c] > 15 {
+			return false
+		}
+	}
+	return len(f) <= 36
+}
+
+// keepFolded leaves the rows whose folded columns can contain f: because they do
+// beside the star, or because f and the object's name overlap.
+func (v *view) keepFolded(f []byte, sel bitmap) error {
+	found := make(bitmap, len(sel))
+	test := func(column audit.Column, passes func([]byte) bool) error {
+		c, err := v.dict(int(column))
+		if err != nil {
+			return err
+		}
+		hits := sel.clone()
+		v.keepCodes(c, hits, passes)
+		found.union(hits)
+		return nil
+	}
+	contains := func(value []byte) bool { return bytes.Contains(value, f) }
+	err := errors.Join(
+		test(audit.RequestURI, contains),
+		test(audit.StatusDetails, contains),
+		test(audit.Name, func(name []byte) bool { return overlap(name, f) }))
+	copy(sel, found)
+	return err
+}
+
+// overlap reports whether an occurrence of f can share a byte with one of name.
+func overlap(name, f []byte) bool {
+	if len(name) == 0 {
+		return false
+	}
+	if bytes.Contains(f, name) || bytes.Contains(name, f) {
+		return true
+	}
+	for k := min(len(name), len(f)) - 1; k > 0; k-- {
+		if bytes.HasSuffix(name, f[:k]) || bytes.HasPrefix(name, f[len(f)-k:]) {
+			return true
+		}
+	}
+	return false
 }
 
 // indexFragment is bytes.Index, looking for the rarest byte of the fragment: the

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"kubetrail/audit"
@@ -22,6 +23,7 @@ const (
 	colStaged                          // audit.Event.Staged
 	colDuration                        // Staged - Received
 	colNanos                           // audit.Event.Nanos
+	colMissing                         // which times are missing: missingStaged, missingReceived
 	colSeq                             // sequence number less the part's first
 	colLine                            // bytes of the line
 	colGap                             // bytes between the line and the one before of its source
@@ -73,6 +75,7 @@ var columnNames = [numColumns]string{
 	colStaged:                    "time",
 	colDuration:                  "duration_us",
 	colNanos:                     "nanos",
+	colMissing:                   "times_missing",
 	colSeq:                       "seq",
 	colLine:                      "line_bytes",
 	colGap:                       "gap_bytes",
@@ -93,7 +96,7 @@ func columnOf(i int) parquet.Column {
 		c.Type, c.Logical = parquet.Int64, parquet.Timestamp
 	case colDuration, colSeq, colGap:
 		c.Type, c.Logical = parquet.Int64, parquet.Plain
-	case colNanos, colLine, colRequest:
+	case colNanos, colMissing, colLine, colRequest:
 		c.Type, c.Logical = parquet.Int32, parquet.Plain
 	case colBodies, colRaw:
 		c.Logical = parquet.Plain
@@ -104,6 +107,12 @@ func columnOf(i int) parquet.Column {
 	}
 	return c
 }
+
+// A missing time is stored as 0, and noted in colMissing.
+const (
+	missingStaged   = 1
+	missingReceived = 2
+)
 
 // Keys of the footer.
 const (
@@ -124,6 +133,7 @@ type partMeta struct {
 	LineBytes int64  `json:"lineBytes"`
 	RawLines  uint64 `json:"rawLines"`
 	Faults    uint64 `json:"faults"`
+	Hidden    uint64 `json:"hidden,omitempty"` // bodies that hide text (query.Hidden)
 }
 
 func encodeMeta(m partMeta, sources []trail.Source, faults []trail.Fault) ([][2]string, error) {
@@ -162,14 +172,16 @@ func partName(first, last uint64) string {
 
 // parsePartName reads the range out of a file name; ok is false for other files.
 func parsePartName(name string) (first, last uint64, ok bool) {
-	var n int
-	base, found := strings.CutSuffix(name, partSuffix)
-	if !found {
+	base, isPart := strings.CutSuffix(name, partSuffix)
+	if !isPart || len(base) != 41 || base[20] != '-' {
 		return 0, 0, false
 	}
-	n, err := fmt.Sscanf(base, "%020d-%020d", &first, &last)
-	ok = err == nil && n == 2 && first <= last && partName(first, last) == name
-	return first, last, ok
+	first, err := strconv.ParseUint(base[:20], 10, 64)
+	if err != nil {
+		return 0, 0, false
+	}
+	last, err = strconv.ParseUint(base[21:], 10, 64)
+	return first, last, err == nil && first <= last
 }
 
 // parseUUID turns the 36 characters of a lower-case UUID into 16 bytes. Everything

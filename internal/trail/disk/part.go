@@ -86,6 +86,15 @@ func (p *part) faults() (list []trail.Fault, err error) {
 	return list, err
 }
 
+// earliest is the time of the part's first event in the order of answers: a missing
+// time comes before all others.
+func (p *part) earliest() int64 {
+	if p.chunk[colMissing] != nil {
+		return audit.NoTime
+	}
+	return p.meta.Oldest
+}
+
 // overlaps reports whether the part can hold events of q's time.
 func (p *part) overlaps(q trail.Query) bool {
 	if q.Since == audit.NoTime && q.Until == audit.NoTime {

@@ -13,11 +13,12 @@ import (
 // maxRows bounds a part: three ranks of 21 bits each make a row's sort key.
 const maxRows = 1 << 20
 
-// A page of bodies is closed at pageBytes, but not before it holds pageRows rows:
-// long lists compress well only beside their like. maxPageBytes bounds it anyway.
+// A page of bodies is closed at pageBytes, but not before it holds pageValues of
+// them: long lists compress well only beside their like. maxPageBytes bounds it
+// anyway.
 const (
-	pageBytes    = 4 << 20
-	pageRows     = 64
+	pageBytes    = 2 << 20
+	pageValues   = 64
 	maxPageBytes = 32 << 20
 )
 
@@ -43,7 +44,7 @@ func newSealer() (*sealer, error) {
 		return nil, err
 	}
 	long, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false),
-		zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithWindowSize(8<<20))
+		zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithWindowSize(16<<20))
 	if err != nil {
 		return nil, err
 	}
@@ -69,6 +70,7 @@ func (s *sealer) write(out io.Writer, b *batch) error {
 	s.file.Delta(columnOf(colSeq), s.gather(b.seq, rows))
 	s.split(colDuration, s.duration(b, rows))
 	s.split(colNanos, s.gather(b.nanos, rows))
+	s.split(colMissing, s.gather(b.missing, rows))
 	s.split(colLine, s.gather(b.line, rows))
 	s.split(colGap, s.gather(b.gaps(), rows))
 	s.split(colRequest, s.gather(b.request, rows))
@@ -159,12 +161,16 @@ func (s *sealer) ids(b *batch, rows []uint32) {
 func (s *sealer) long(column int, a *arena, rows []uint32) {
 	s.file.BeginLong(columnOf(column))
 	s.lengths, s.page = s.lengths[:0], s.page[:0]
+	held := 0 // values in the page that are not empty
 	for _, r := range rows {
 		v := a.at(int(r))
-		if n := len(s.page) + len(v); len(s.lengths) > 0 &&
-			(n > maxPageBytes || n > pageBytes && len(s.lengths) >= pageRows && len(v) > 0) {
+		n := len(s.page) + len(v)
+		if held > 0 && len(v) > 0 && (n > maxPageBytes || n > pageBytes && held >= pageValues) {
 			s.file.LongPage(s.lengths, s.page)
-			s.lengths, s.page = s.lengths[:0], s.page[:0]
+			s.lengths, s.page, held = s.lengths[:0], s.page[:0], 0
+		}
+		if len(v) > 0 {
+			held++
 		}
 		s.lengths = append(s.lengths, int64(len(v)))
 		s.page = append(s.page, v...)

@@ -107,7 +107,7 @@ func (t *Trail) best(ctx context.Context, parts []*part, q trail.Query, page tra
 	parts = slices.DeleteFunc(slices.Clone(parts), func(p *part) bool { return !mayFollow(p, page) })
 	slices.SortStableFunc(parts, func(a, b *part) int {
 		if page.Oldest {
-			return cmp.Compare(a.meta.Oldest, b.meta.Oldest)
+			return cmp.Compare(a.earliest(), b.earliest())
 		}
 		return cmp.Compare(b.meta.Newest, a.meta.Newest)
 	})
@@ -116,7 +116,7 @@ func (t *Trail) best(ctx context.Context, parts []*part, q trail.Query, page tra
 	err := t.each(ctx, parts, func(v *view) error {
 		border := v.p.meta.Newest
 		if page.Oldest {
-			border = v.p.meta.Oldest
+			border = v.p.earliest()
 		}
 		mu.Lock()
 		wanted := f.wants(border)
@@ -159,13 +159,12 @@ func mayFollow(p *part, page trail.Page) bool {
 	case page.Oldest:
 		return p.meta.Newest >= page.After.Time
 	}
-	// A missing time is the oldest of all.
-	return p.meta.Oldest <= page.After.Time || p.meta.RawLines > 0
+	return p.earliest() <= page.After.Time
 }
 
 // hits returns the best n of the rows in sel.
 func (v *view) hits(sel bitmap, page trail.Page, n int) ([]hit, error) {
-	staged, err := v.number(colStaged)
+	times, err := v.times()
 	if err != nil {
 		return nil, err
 	}
@@ -173,19 +172,10 @@ func (v *view) hits(sel bitmap, page trail.Page, n int) ([]hit, error) {
 	if err != nil {
 		return nil, err
 	}
-	duration := []int64(nil)
-	if v.p.meta.RawLines > 0 {
-		if duration, err = v.number(colDuration); err != nil {
-			return nil, err
-		}
-	}
 	f := &found{limit: n, oldest: page.Oldest}
 	after := hit{time: page.After.Time, seq: page.After.Seq}
 	for i := sel.next(0); i >= 0; i = sel.next(i + 1) {
-		h := hit{staged[i], v.p.meta.First + uint64(seq[i]), v.p, int32(i)}
-		if h.time == 0 && duration != nil {
-			h.time = rowTime(0, duration[i])
-		}
+		h := hit{times[i], v.p.meta.First + uint64(seq[i]), v.p, int32(i)}
 		if page.After == (trail.Cursor{}) || f.before(after, h) {
 			f.add(h)
 		}

@@ -18,10 +18,14 @@ type view struct {
 	ids     []byte
 	numbers [numColumns][]int64
 	offsets []int64
-	placed  bool // offsets are known
+	mixed   []int64 // times, where some are missing
+	placed  bool    // offsets are known
 	bodies  pages
 	raw     pages
 
+	stays   []byte      // of keepCodes
+	counter counter     // of Aggregate
+	keys    []uint64    // of Aggregate, one a row
 	scratch audit.Event // for asking a question about one value
 	text    []byte      // of the values that are put together for one row
 }
@@ -139,6 +143,15 @@ func (v *view) lineOffsets() ([]int64, error) {
 		v.offsets = make([]int64, v.p.rows)
 	}
 	v.offsets = v.offsets[:v.p.rows]
+	if source.Dict.Len() <= 1 && cluster.Dict.Len() <= 1 {
+		var end int64
+		for _, row := range order {
+			v.offsets[row] = end + gap[row]
+			end = v.offsets[row] + line[row]
+		}
+		v.placed = true
+		return v.offsets, nil
+	}
 	ends := make(map[[2]uint32]int64)
 	for _, row := range order {
 		key := [2]uint32{source.At(int(row)), cluster.At(int(row))}
@@ -285,7 +298,17 @@ func (v *view) fillNumbers(e *audit.Event, row int, cols audit.Columns) error {
 		if err != nil {
 			return err
 		}
-		e.Staged, e.Received = eventTime(staged[row]), eventTime(staged[row]-duration[row])
+		missing, err := v.number(colMissing)
+		if err != nil {
+			return err
+		}
+		e.Staged, e.Received = staged[row], staged[row]-duration[row]
+		if missing[row]&missingStaged != 0 {
+			e.Staged = audit.NoTime
+		}
+		if missing[row]&missingReceived != 0 {
+			e.Received = audit.NoTime
+		}
 	}
 	if cols.Has(audit.Code) {
 		codes, err := v.dict(colCode)
@@ -378,4 +401,21 @@ func parseForm(name []byte) audit.Form {
 		}
 	}
 	return audit.FormV1
+}
+
+// times returns the time of every row, audit.Event.Time.
+func (v *view) times() ([]int64, error) {
+	staged, err := v.number(colStaged)
+	if err != nil || v.p.chunk[colMissing] == nil {
+		return staged, err
+	}
+	var e audit.Event
+	v.mixed = v.mixed[:0]
+	for row := range staged {
+		if err := v.fillNumbers(&e, row, audit.Set(audit.Staged)); err != nil {
+			return nil, err
+		}
+		v.mixed = append(v.mixed, e.Time())
+	}
+	return v.mixed, nil
 }

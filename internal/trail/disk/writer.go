@@ -77,7 +77,7 @@ func OpenWriter(cfg Config) (*Writer, error) {
 	if w.sealer, err = newSealer(); err != nil {
 		return nil, errors.Join(err, lock.Release())
 	}
-	w.filling, w.spare = &batch{}, &batch{}
+	w.filling, w.spare = &batch{room: cfg.PartBytes}, &batch{room: cfg.PartBytes}
 	w.filling.reset(w.next)
 	return w, nil
 }
@@ -139,7 +139,7 @@ func (w *Writer) Sources() []trail.Source { return slices.Clone(w.committed) }
 // Text[Cluster], Raw and Offset must be set.
 func (w *Writer) Append(e *audit.Event) {
 	raw := e.Raw
-	if e.Exact() && e.Staged != 0 && e.Received != 0 {
+	if e.Exact() {
 		raw = nil
 	}
 	w.filling.add(e, w.next, len(e.Raw), raw)
