@@ -23,5 +23,7 @@ var samples = map[string]string{
 
 	"legacy": `2026-11-20T15:34:44.696864233Z AUDIT: id="dd26bb64" stage="ResponseComplete" ip="127.0.0.1" method="get" user="system:apiserver" groups="\"system:authenticated\",\"system:masters\"" as="<self>" asgroups="<lookup>" user-agent="kube-apiserver/v1.36.3 (linux/amd64) kubernetes/$Format" namespace="<none>" uri="/openapi/v3?a=1&b=2" response="200"`,
 
+	"legacy quoted": `2026-11-20T15:34:44.1Z AUDIT: id="a\"b\\\\c" stage="Panic" ip="::1" method="get" user="\x00\u2028王" groups="\"a\\\"b\",\"c,d\",\"<\\\\>\",\"\\n\"" as="<self>" asgroups="<lookup>" user-agent="\xff" namespace="n" uri="/" response="500"`,
+
 	"legacy absent": `2026-11-20T15:34:44Z AUDIT: id="" stage="RequestReceived" ip="<unknown>" method="" user="<none>" groups="<none>" as="bob" asgroups="\"ops\"" user-agent="" namespace="shop" uri="" response="<deferred>"`,
 }
