@@ -9,6 +9,7 @@ import duckdb
 parts, facts = sys.argv[1], json.load(open(sys.argv[2]))
 db = duckdb.connect()
 db.execute("SET threads = 1")
+db.execute("SET enable_progress_bar = false")
 db.execute("SET TimeZone = 'UTC'")
 db.execute(f"CREATE VIEW t AS SELECT * FROM read_parquet('{parts}', union_by_name = true)")
 deleted, hot = facts["Deleted"], facts["Hot"]

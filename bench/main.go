@@ -92,6 +92,9 @@ func table(ctx context.Context, args []string) error {
 		defer os.RemoveAll(dir)
 		b.dir = dir
 	}
+	if err := os.MkdirAll(b.dir, 0o700); err != nil {
+		return err
+	}
 	r, err := b.all(ctx)
 	if err != nil {
 		return err
