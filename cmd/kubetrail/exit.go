@@ -91,6 +91,8 @@ func commonHint(err error) string {
 		return h.Hint()
 	}
 	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "check the path; kube-apiserver writes its audit log where --audit-log-path says"
 	case errors.Is(err, fs.ErrPermission):
 		return "kube-apiserver writes its audit log readable for root only: try sudo, or copy the file"
 	case errors.Is(err, syscall.ENOSPC):

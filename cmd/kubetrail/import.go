@@ -96,7 +96,7 @@ func (a *app) importPaths(ctx context.Context, f *importFlags, paths []string) e
 	case err != nil:
 		return err
 	case f.strict && len(faults.faults) > 0:
-		return failed(fmt.Errorf("%d stretches held no event; all others are kept", len(faults.faults)+faults.more), "leave --strict away to take them as warnings")
+		return failed(fmt.Errorf("%s held no event; all others are kept", count(len(faults.faults)+faults.more, "stretch")), "leave --strict away to take them as warnings")
 	}
 	return nil
 }
@@ -107,7 +107,7 @@ const keptSkips = 5
 func (a *app) tellSkips(skips []collect.Skip) {
 	for i, s := range skips {
 		if i == keptSkips {
-			fmt.Fprintf(a.err, "skipped %d more files\n", len(skips)-i)
+			fmt.Fprintf(a.err, "skipped %s more\n", count(len(skips)-i, "file"))
 			return
 		}
 		fmt.Fprintf(a.err, "skipped %s: %s\n", plain(s.Name, false), plain(s.Reason, false))
@@ -116,16 +116,16 @@ func (a *app) tellSkips(skips []collect.Skip) {
 
 // tellReport prints what an import came to.
 func (a *app) tellReport(ctx context.Context, f *importFlags, r collect.Report, took time.Duration) {
-	fmt.Fprintf(a.err, "%d events from %d sources, %s in %s", r.Events, r.Sources, size(r.Bytes), took.Round(10*time.Millisecond))
+	fmt.Fprintf(a.err, "%s from %s, %s in %s", count(r.Events, "event"), count(r.Sources, "source"), size(r.Bytes), took.Round(10*time.Millisecond))
 	if r.Known > 0 {
-		fmt.Fprintf(a.err, "; %d sources held nothing new", r.Known)
+		fmt.Fprintf(a.err, "; %s held nothing new", count(r.Known, "source"))
 	}
 	if r.Faults > 0 {
-		fmt.Fprintf(a.err, "; %d stretches set aside", r.Faults)
+		fmt.Fprintf(a.err, "; %s set aside", count(r.Faults, "stretch"))
 	}
 	fmt.Fprintln(a.err)
 	if s, err := summary(context.WithoutCancel(ctx), f.data); err == nil {
-		fmt.Fprintf(a.err, "%s holds %d events, %s on disk for %s of lines\n", plain(f.data, false), s.Events, size(s.StoredBytes), size(s.LineBytes))
+		fmt.Fprintf(a.err, "%s holds %s, %s on disk for %s of lines\n", plain(f.data, false), count(s.Events, "event"), size(s.StoredBytes), size(s.LineBytes))
 	}
 }
 

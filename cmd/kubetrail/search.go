@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"math"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -129,7 +130,10 @@ func newest(ctx context.Context, r trail.Reader, q trail.Query, limit int, p pri
 		return n, err
 	}
 	if bytes > held {
-		first.Seq-- // a cursor stands before what comes next
+		// A cursor stands before what comes next.
+		if first.Seq--; first.Seq == math.MaxUint64 {
+			first.Time--
+		}
 		return forward(ctx, r, q, trail.Page{Limit: n, Oldest: true, After: first, Columns: p.columns()}, p)
 	}
 	for _, x := range slices.Backward(waiting) {

@@ -112,7 +112,7 @@ func (t *table) print(row []string) error {
 			b.WriteString(pad(c, t.widths[i]))
 		}
 	}
-	line := b.String()
+	line := strings.TrimRight(b.String(), " ")
 	if t.paint != nil {
 		line = t.paint(row, line)
 	}

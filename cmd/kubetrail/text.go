@@ -69,6 +69,17 @@ func cell(s string) string {
 	return s
 }
 
+// count is "1 event" or "2 events".
+func count[N int | uint64](n N, noun string) string {
+	if n != 1 {
+		noun += "s"
+		if strings.HasSuffix(noun, "chs") {
+			noun = strings.TrimSuffix(noun, "s") + "es"
+		}
+	}
+	return fmt.Sprintf("%d %s", n, noun)
+}
+
 // width is how many columns s takes on a terminal.
 func width(s string) int {
 	n := 0

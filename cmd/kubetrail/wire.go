@@ -93,7 +93,7 @@ func (a *app) finish(f *asked, o *opened, n int, err error) error {
 	case err != nil:
 		return err
 	case f.strict && len(o.faults) > 0:
-		return failed(fmt.Errorf("%d stretches held no event", len(o.faults)+o.more), "leave --strict away to take them as warnings")
+		return failed(fmt.Errorf("%s held no event", count(len(o.faults)+o.more, "stretch")), "leave --strict away to take them as warnings")
 	case n == 0 && f.failEmpty:
 		return errNothing
 	}

@@ -157,7 +157,7 @@ func (m *importer) seek(f *File) (bool, error) {
 	if _, err := in.Seek(s.Position, io.SeekStart); err != nil {
 		return false, err
 	}
-	return true, m.source(s, true, in)
+	return true, m.source(f.Name, s, true, in)
 }
 
 // contents reads the contents of a file whose names are wanted.
@@ -169,7 +169,7 @@ func (m *importer) contents(f *File, wanted func(name string) bool) error {
 		return m.content(f, name, plain)
 	}
 	return f.Each(visit, m.skip, func(d *audit.Damage) {
-		m.fault(trail.Fault{Source: f.Name, Cluster: m.cfg.Cluster, Reason: d.Error()}, false)
+		m.fault(f.Name, trail.Fault{Source: f.Name, Cluster: m.cfg.Cluster, Reason: d.Error()}, false)
 	})
 }
 
@@ -194,7 +194,7 @@ func (m *importer) content(f *File, name string, plain io.Reader) error {
 			n, err := io.CopyN(io.Discard, b, s.Position)
 			switch {
 			case n == s.Position:
-				return m.source(s, true, b)
+				return m.source(name, s, true, b)
 			case err != io.EOF && !isDamage(err):
 				return err
 			case f.stream:
@@ -205,7 +205,7 @@ func (m *importer) content(f *File, name string, plain io.Reader) error {
 			return m.contents(f, func(n string) bool { return n == name })
 		}
 	}
-	return m.source(m.known.create(name, head), false, b)
+	return m.source(name, m.known.create(name, head), false, b)
 }
 
 func isDamage(err error) bool {
@@ -213,8 +213,9 @@ func isDamage(err error) bool {
 	return ok
 }
 
-// source reads what comes at s.Position and after it and appends it.
-func (m *importer) source(s trail.Source, again bool, plain io.Reader) error {
+// source reads what comes at s.Position and after it and appends it. The content goes
+// by name now, which may be another one than s was recorded under.
+func (m *importer) source(name string, s trail.Source, again bool, plain io.Reader) error {
 	in := &lastByte{r: plain, last: '\n'}
 	r := audit.NewReader(in, audit.ReaderConfig{
 		StartOffset: s.Position, StartLine: s.Line, Source: s.Name, Cluster: s.Cluster,
@@ -233,7 +234,7 @@ func (m *importer) source(s trail.Source, again bool, plain io.Reader) error {
 			}
 		}
 		if n%256 == 0 {
-			m.progress.Name = s.Name
+			m.progress.Name = name
 			m.tell(false)
 			if m.ctx.Err() != nil {
 				m.advance(s, torn)
@@ -252,13 +253,13 @@ func (m *importer) source(s trail.Source, again bool, plain io.Reader) error {
 			torn = f.Offset
 			// What stands at the very place where an earlier import stopped was set
 			// aside by that one.
-			m.fault(trail.Fault{Source: s.Name, Cluster: s.Cluster, Offset: f.Offset,
+			m.fault(name, trail.Fault{Source: s.Name, Cluster: s.Cluster, Offset: f.Offset,
 				Length: f.Length, Reason: f.Reason, Head: f.Head}, again && f.Offset == start)
 			continue
 		}
 		if err != io.EOF {
 			m.advance(s, torn)
-			return fmt.Errorf("%s: %w", s.Name, err)
+			return fmt.Errorf("%s: %w", name, err)
 		}
 		break
 	}
@@ -286,10 +287,13 @@ func (m *importer) advance(s trail.Source, torn int64) {
 	m.w.Advance(s)
 }
 
-// fault tells of a fault and sets it aside, unless that was done before.
-func (m *importer) fault(f trail.Fault, before bool) {
+// fault tells of a fault in the content of that name and sets it aside, unless that
+// was done before.
+func (m *importer) fault(name string, f trail.Fault, before bool) {
 	if m.cfg.OnFault != nil {
-		m.cfg.OnFault(f)
+		told := f
+		told.Source = name
+		m.cfg.OnFault(told)
 	}
 	if !before {
 		m.report.Faults++

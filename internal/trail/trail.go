@@ -108,7 +108,8 @@ type Summary struct {
 }
 
 // Source is one file, spool or stream that events came from, and how far it has
-// been read. Name and Cluster identify it.
+// been read. Cluster, Name and Print identify it: after a rotation another file goes
+// by the same name.
 type Source struct {
 	Name     string `json:"name"`
 	Cluster  string `json:"cluster,omitempty"`

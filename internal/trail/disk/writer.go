@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -47,7 +48,10 @@ type Writer struct {
 	faultSize int
 }
 
-type sourceKey struct{ cluster, name string }
+// sourceKey is what tells sources apart.
+type sourceKey struct{ cluster, name, print string }
+
+func keyOf(s trail.Source) sourceKey { return sourceKey{s.Cluster, s.Name, s.Print} }
 
 // ErrLocked means that another process writes to the trail.
 var ErrLocked = durable.ErrLocked
@@ -112,7 +116,7 @@ func (w *Writer) recover(parts string) error {
 		return fmt.Errorf("the newest part %s: %w", newest, err)
 	}
 	for _, s := range w.committed {
-		w.sources[sourceKey{s.Cluster, s.Name}] = s
+		w.sources[keyOf(s)] = s
 	}
 	_, last, _ := parsePartName(newest)
 	w.next = last + 1
@@ -159,7 +163,7 @@ func (w *Writer) SetAside(f trail.Fault) {
 
 // Advance notes how far s has been read by everything appended so far. It becomes
 // durable with the part that those events are in.
-func (w *Writer) Advance(s trail.Source) { w.sources[sourceKey{s.Cluster, s.Name}] = s }
+func (w *Writer) Advance(s trail.Source) { w.sources[keyOf(s)] = s }
 
 // Full reports whether the next part has reached its size.
 func (w *Writer) Full() bool {
@@ -183,7 +187,7 @@ func (w *Writer) Seal() error {
 		b.sources = append(b.sources, s)
 	}
 	slices.SortFunc(b.sources, func(x, y trail.Source) int {
-		return strings.Compare(x.Cluster+"\x00"+x.Name, y.Cluster+"\x00"+y.Name)
+		return cmp.Or(strings.Compare(x.Cluster, y.Cluster), strings.Compare(x.Name, y.Name), strings.Compare(x.Print, y.Print))
 	})
 	w.sealing, w.filling = b, w.spare
 	w.filling.reset(w.next)

@@ -42,7 +42,7 @@ type Config struct {
 }
 
 // Trail answers questions by reading files. Every method may be called from any
-// goroutine. The number of an event, Seq, is its place in reading order, from 1.
+// goroutine. The number of an event, Seq, is its place in reading order, from 0.
 type Trail struct {
 	cfg Config
 
@@ -128,7 +128,7 @@ func floorDiv(a, b int64) int64 {
 
 // Summary implements [trail.Reader]. Parts is the number of inputs.
 func (t *Trail) Summary(ctx context.Context) (trail.Summary, error) {
-	s := trail.Summary{Parts: len(t.cfg.Inputs), First: audit.NoTime, Last: audit.NoTime, NextSeq: 1}
+	s := trail.Summary{Parts: len(t.cfg.Inputs), First: audit.NoTime, Last: audit.NoTime}
 	for _, in := range t.cfg.Inputs {
 		s.StoredBytes += in.Size
 		s.Sources = append(s.Sources, trail.Source{Name: in.Name, Cluster: t.cfg.Cluster, Position: in.Size, Done: true})

@@ -63,8 +63,8 @@ func (p *passing) content(ctx context.Context, name string, plain io.Reader) err
 		if err != nil {
 			return err
 		}
-		p.seq++
 		e.Seq = p.seq
+		p.seq++
 		if err := p.visit(e); err != nil {
 			return err
 		}

@@ -23,6 +23,7 @@ type search struct {
 	query trail.Query
 	page  trail.Page // Limit and After move on with what was yielded
 	yield func(*audit.Event) error
+	begun bool // something was yielded: After is its place, even if that is the zero Cursor
 	done  bool // the limit is reached
 
 	newest   int64 // the greatest time the first pass saw
@@ -50,7 +51,7 @@ func (s *search) wanted(e *audit.Event) bool {
 		return false
 	}
 	after := s.page.After
-	return after == (trail.Cursor{}) || precedes(after, cursor(e), s.page.Oldest)
+	return !s.begun && after == (trail.Cursor{}) || precedes(after, cursor(e), s.page.Oldest)
 }
 
 func cursor(e *audit.Event) trail.Cursor { return trail.Cursor{Time: e.Time(), Seq: e.Seq} }
@@ -65,7 +66,7 @@ func precedes(a, b trail.Cursor, oldest bool) bool {
 
 // give yields one answer and moves on behind it.
 func (s *search) give(e *audit.Event) error {
-	s.page.After = cursor(e)
+	s.page.After, s.begun = cursor(e), true
 	if err := s.yield(e); err != nil {
 		return err
 	}
