@@ -256,6 +256,19 @@ func TestReaderGrowing(t *testing.T) {
 		}
 	}
 	next(io.EOF)
+	for _, piece := range []string{sample(4)[:half] + sample(5)[:half], sample(5)[half:]} {
+		log.WriteString(piece)
+		next(io.EOF)
+	}
+	log.WriteString("\n")
+	var torn *Fault
+	if err := r.Next(&e); !errors.As(err, &torn) || torn.Length != half {
+		t.Errorf("%v, want half a line", err)
+	}
+	if next(nil); string(e.Raw) != sample(5) {
+		t.Errorf("%s", e.Raw)
+	}
+	next(io.EOF)
 	log.WriteString("rubbish\n")
 	var fault *Fault
 	if err := r.Next(&e); !errors.As(err, &fault) {

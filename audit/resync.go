@@ -148,23 +148,24 @@ func (r *Reader) drop(f *Fault, n int) {
 }
 
 // setAside sets everything aside up to where reading can go on: the end of the line,
-// a NUL byte, or an event further on in the line that begins at from or later.
+// a NUL byte, or an event further on in the line that begins at from or later. In a
+// growing stream it leaves the last line for later, with io.EOF, if that is not over.
 func (r *Reader) setAside(f *Fault, from int, list bool) error {
 	for {
 		w := r.window()
 		stop := lineStop(w, from)
 		last := stop < 0 && r.err != nil
+		unfinished := last && r.growing && r.err == io.EOF
 		end := stop
 		if stop < 0 {
 			end = len(w)
 		}
 		switch start := nextStart(w[:end], from); {
-		case start >= 0 && stop < 0 && !last && len(w)-start <= r.max:
-			r.drop(f, start) // and see the rest of the line
-			from = 0
-			r.grow()
+		case start >= 0 && stop < 0 && !last && len(w) <= r.max:
+			from = start
+			r.grow() // to see the rest of the line
 			continue
-		case start >= 0:
+		case start >= 0 && !unfinished:
 			if start = r.resync(w[:end], start, list); start >= 0 {
 				r.drop(f, start)
 				if !list {
@@ -173,11 +174,17 @@ func (r *Reader) setAside(f *Fault, from int, list bool) error {
 				return f
 			}
 		}
-		if stop >= 0 || last {
+		switch {
+		case stop >= 0:
 			r.drop(f, end)
-			if last {
-				r.cutShort(f)
-			}
+			return f
+		case unfinished && f.Length == 0:
+			return io.EOF // the line may go on with an event
+		case unfinished:
+			return f
+		case last:
+			r.drop(f, end)
+			r.cutShort(f)
 			return f
 		}
 		n := max(0, len(w)-longestStart)
