@@ -63,7 +63,7 @@ func readSample(t testing.TB) []wanted {
 		if err := json.Unmarshal(line, &e); err != nil {
 			t.Fatal(err)
 		}
-		list = append(list, wanted{uint64(len(list) + 1), offset, string(bytes.TrimSpace(line)), e.StageTimestamp, e.User.Username, e.Verb, e.ResponseStatus.Code})
+		list = append(list, wanted{uint64(len(list)), offset, string(bytes.TrimSpace(line)), e.StageTimestamp, e.User.Username, e.Verb, e.ResponseStatus.Code})
 		offset += int64(len(line))
 	}
 	return list
@@ -89,7 +89,7 @@ func check(t *testing.T, got []item, want []wanted) {
 	for i, w := range want {
 		g := got[i]
 		if g.Seq != w.Seq || g.Offset != w.Offset || g.Cluster != "prod" || g.Source != "audit.log" || string(g.Event) != w.Line {
-			t.Fatalf("event %d: %+v\nwant %+v", i, g, w)
+			t.Fatalf("item %d: %d of %s %s at %d: %.99s\nwant %d at %d: %.99s", i, g.Seq, g.Cluster, g.Source, g.Offset, g.Event, w.Seq, w.Offset, w.Line)
 		}
 	}
 }
@@ -144,8 +144,8 @@ func TestEventsPageByPage(t *testing.T) {
 	for _, limit := range []int{1, 7, 100, 199, 200, 201, 10000} {
 		for _, order := range []string{"newest", "oldest"} {
 			for _, lines := range []bool{false, true} {
-				if limit == 1 && lines {
-					continue
+				if limit == 1 && (lines || order == "oldest") {
+					continue // each page is one pass over the sample
 				}
 				pages := allPages(t, s, fmt.Sprintf("/api/v1/events?limit=%d&order=%s", limit, order), lines)
 				check(t, slices.Concat(pages...), inOrder(all, order == "oldest"))
@@ -241,7 +241,8 @@ func TestAccept(t *testing.T) {
 
 func TestOneEvent(t *testing.T) {
 	s := newServer(t, Config{})
-	for _, w := range readSample(t) {
+	for w := range slices.Chunk(readSample(t), 9) { // one of nine: each takes a pass over the sample
+		w := w[0]
 		path := fmt.Sprintf("/api/v1/events/%d", w.Seq)
 		check(t, []item{getJSON[item](t, s, path, 200)}, []wanted{w})
 		if raw := get(s, path+"?raw=true").Body.String(); raw != w.Line {
@@ -249,7 +250,7 @@ func TestOneEvent(t *testing.T) {
 		}
 	}
 	for path, status := range map[string]int{
-		"201": 404, "0": 404, "18446744073709551615": 404, "9223372036854775808": 404,
+		"200": 404, "99999": 404, "18446744073709551615": 404, "9223372036854775808": 404,
 		"18446744073709551616": 400, "-1": 400, "x": 400, "1%20or%20seq:2": 400,
 	} {
 		if e := getJSON[apiError](t, s, "/api/v1/events/"+path, status); e.Code != status || e.Message == "" || e.Hint == "" {
@@ -275,7 +276,7 @@ func TestOddEvents(t *testing.T) {
 			if bytes.Count(w.Body.Bytes(), []byte("\n")) != 1 || !json.Valid(w.Body.Bytes()) || !strings.Contains(w.Body.String(), tt.want) {
 				t.Errorf("got %q, want one line of JSON with %q", w.Body, tt.want)
 			}
-			if raw := get(s, "/api/v1/events/1?raw"); raw.Body.String() != tt.line {
+			if raw := get(s, "/api/v1/events/0?raw"); raw.Body.String() != tt.line {
 				t.Errorf("raw %q, want %q", raw.Body, tt.line)
 			}
 		})
@@ -486,7 +487,7 @@ func FuzzParameters(f *testing.F) {
 	s := newServer(f, Config{Trail: trailOf(sample(f)[:20000])})
 	s.ready.Store(true)
 	f.Add("/api/v1/events", "query=verb:get&limit=3&order=oldest&fields=verb&since=1d&until=now", "application/json")
-	f.Add("/api/v1/events/1", "raw=1", "")
+	f.Add("/api/v1/events/0", "raw=1", "")
 	f.Add("/api/v1/aggregate", "by=user,verb&top=3", "*/*;q=0.1")
 	f.Add("/api/v1/histogram", "every=1d", "")
 	f.Add("/", "query=(&lang=zh&cursor=AA", "")

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -112,11 +113,13 @@ func (s *Server) fail(w *response, r *http.Request, rt route, err error) {
 
 // writeJSON sends v as the whole answer. A client that has gone is not an error.
 func writeJSON(w http.ResponseWriter, code int, v any) {
-	b, err := json.Marshal(v)
-	if err != nil {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false) // the media type keeps browsers from taking it for HTML
+	if err := e.Encode(v); err != nil {
 		panic(err) // v is one of our own types: strings, numbers, lists of those
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
-	_, _ = w.Write(append(b, '\n'))
+	_, _ = w.Write(b.Bytes())
 }

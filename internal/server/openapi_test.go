@@ -226,7 +226,7 @@ func values(parameter map[string]any) (good, bad []string) {
 	name := parameter["name"].(string)
 	switch {
 	case name == "seq":
-		return []string{"1", "200"}, []string{"0", "201", "x"}
+		return []string{"0", "199"}, []string{"200", "-1", "x"}
 	case name == "query":
 		return []string{"verb:get", ""}, []string{"verb:(", "usr:x"}
 	case name == "since":

@@ -29,7 +29,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // sample is 200 lines of a kube-apiserver's audit log. Their numbers in the trail
-// are 1 to 200.
+// are 0 to 199.
 func sample(t testing.TB) []byte {
 	t.Helper()
 	b, err := os.ReadFile("testdata/audit.jsonl")
@@ -243,7 +243,7 @@ func TestRunAnswersAndEnds(t *testing.T) {
 // answer, while /readyz says no.
 func TestDrainFinishesOpenRequests(t *testing.T) {
 	entered, goOn := make(chan struct{}), make(chan struct{})
-	s := newServer(t, Config{DrainDelay: 200 * time.Millisecond, DrainTimeout: time.Minute,
+	s := newServer(t, Config{DrainDelay: time.Second, DrainTimeout: time.Minute,
 		Trail: &hooked{Reader: trailOf(sample(t)), search: func(context.Context) error {
 			close(entered)
 			<-goOn
@@ -281,7 +281,7 @@ func TestDrainFinishesOpenRequests(t *testing.T) {
 	select {
 	case err := <-ended:
 		t.Fatalf("Run returned %v with a request open", err)
-	case <-time.After(300 * time.Millisecond):
+	case <-time.After(1200 * time.Millisecond):
 	}
 	close(goOn)
 	if n := <-lines; n != defaultLimit {
