@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"kubetrail/internal/query"
+	"kubetrail/internal/trail"
 )
 
 // apiVersion is the version of every JSON document that the server writes itself.
@@ -78,10 +79,9 @@ func toAPIError(err error) *apiError {
 			"ask about less time with since and until, or name more of what you look for")
 	case errors.Is(err, context.Canceled):
 		return newError(http.StatusServiceUnavailable, "Canceled", "the request ended before its answer", "ask again")
-	}
-	var hinted interface{ Hint() string }
-	if errors.As(err, &hinted) { // what the asker can do something about
-		return newError(http.StatusBadRequest, "Refused", err.Error(), hinted.Hint())
+	case errors.Is(err, trail.ErrTooMany):
+		return newError(http.StatusBadRequest, "TooMany", "the answer is too large: "+err.Error(),
+			"ask about less time, count by fields with fewer values, or take wider bars")
 	}
 	return newError(http.StatusInternalServerError, "Internal", "the trail did not answer: "+err.Error(), "")
 }

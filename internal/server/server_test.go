@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"maps"
@@ -425,6 +426,15 @@ func TestErrorAtTheBeginningIsAnAnswer(t *testing.T) {
 	}
 	if !strings.Contains(w.Body.String(), "the disk is gone") || strings.Contains(w.Body.String(), `"seq"`) {
 		t.Errorf("body %s", w.Body)
+	}
+}
+
+func TestAnswerTooLarge(t *testing.T) {
+	s := newServer(t, Config{Trail: &hooked{Reader: trailOf(nil), search: func(context.Context) error {
+		return fmt.Errorf("%w: more than 7 groups", trail.ErrTooMany)
+	}}})
+	if e := getJSON[apiError](t, s, "/api/v1/events", http.StatusBadRequest); e.Reason != "TooMany" || e.Hint == "" || !strings.Contains(e.Message, "7 groups") {
+		t.Errorf("%+v", e)
 	}
 }
 
