@@ -60,7 +60,6 @@ const (
 	slotRVOld
 	slotNow
 	slotNow30
-	slotMicro
 	slotAccess
 	slotPodIP
 	slotCID
@@ -89,8 +88,6 @@ const (
 	slotManager
 	slotCommit
 	slotCommit0
-	slotResource
-	slotGroup
 	numSlots
 
 	numWorkloadSlots = int(slotNS) + 1
@@ -104,10 +101,10 @@ func slotNames() [numSlots]string {
 		"rsuid", "rscreated", "rsgen", "svcuid", "hpauid", "cmuid", "sauid", "sliceuid", "slicehash",
 		"replicas", "readyreplicas", "maxreplicas", "gen", "revision", "ns",
 		"node", "nodeuid", "nodeuid2", "nodeuid3", "hostip", "zone", "podcidr", "machine", "machine17", "images",
-		"name", "uid", "created", "rv", "rvold", "now", "now30", "micro", "access", "podip", "cid",
+		"name", "uid", "created", "rv", "rvold", "now", "now30", "access", "podip", "cid",
 		"started", "restarts", "podgen", "ready", "isready", "notready", "age", "newuid", "ehash",
 		"reason", "message", "component", "instance", "eventhost", "etype", "fieldpath", "percent", "milli",
-		"b64short", "b64long", "token", "user", "manager", "commit", "commit0", "resource", "group",
+		"b64short", "b64long", "token", "user", "manager", "commit", "commit0",
 	}
 }
 

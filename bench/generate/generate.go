@@ -3,7 +3,8 @@
 // byte for byte in its JSON form. Benchmarks need more events than any log that may
 // be published holds, and answers that are known beforehand.
 //
-// The same [Config] gives the same bytes for ever. What is random in a cluster (UUIDs,
+// The same [Config] gives the same bytes every time on one architecture (another may
+// round a time otherwise). What is random in a cluster (UUIDs,
 // resource versions, times, hashes, tokens, addresses) is random here, digit by digit;
 // what repeats there (objects, bodies, users) repeats here: a pod is created, bound,
 // reported running and deleted by the events that a real one leaves behind, its later
@@ -115,7 +116,6 @@ func (g *Generator) advance() {
 	from, to := g.share[g.minute], g.share[g.minute+1]
 	inside := int64((x - from) / (to - from) * minute)
 	g.now = g.start + int64(g.minute)*minute + min(max(inside, 0), minute-1)
-
 }
 
 // ordinary makes the next event of a pod that is being replaced, or any other.

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// random is a splitmix64 generator: small, seekable and the same in every version of
-// Go, so that a seed means the same events for ever.
+// random is a splitmix64 generator: small, seekable, and the same in every version of
+// Go.
 type random struct{ state uint64 }
 
 const golden = 0x9e3779b97f4a7c15
