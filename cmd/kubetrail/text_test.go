@@ -1,0 +1,83 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+func TestPlain(t *testing.T) {
+	for in, want := range map[string]string{
+		"":                      "",
+		"kubectl/v1.36 王芳 é":    "kubectl/v1.36 王芳 é",
+		"\x1b[31mred\x07":       `\x1b[31mred\x07`,
+		"a\u202eb\u200bc\ufeff": `a\u202eb\u200bc\ufeff`,
+		"bad \xff utf-8":        `bad \xff utf-8`,
+		"one\ntwo\ttab":         `one\x0atwo\x09tab`,
+		"c1 \u009b31m":          `c1 \u009b31m`,
+		"line\u2028sep":         `line\u2028sep`,
+	} {
+		if got := plain(in, false); got != want {
+			t.Errorf("plain(%q) is %q, want %q", in, got, want)
+		}
+	}
+}
+
+func FuzzPlain(f *testing.F) {
+	f.Add("\x1b]0;x\x07")
+	f.Add("\xe2\x80")
+	f.Fuzz(func(t *testing.T, s string) {
+		for _, lines := range []bool{false, true} {
+			got := plain(s, lines)
+			if !utf8.ValidString(got) || strings.ContainsAny(got, "\x00\x07\x1b\r\x7f\u009b\u202e") {
+				t.Errorf("plain(%q) is %q", s, got)
+			}
+		}
+		if c := cell(s); c == "" || strings.ContainsAny(c, "\n\t") {
+			t.Errorf("cell(%q) is %q", s, c)
+		}
+	})
+}
+
+func TestWidth(t *testing.T) {
+	for s, want := range map[string]int{"abc": 3, "王芳": 4, "é": 1, "e\u0301": 1, "日本 x": 6, "한국": 4, "😀": 2} {
+		if got := width(s); got != want {
+			t.Errorf("width(%q) is %d, want %d", s, got, want)
+		}
+	}
+	if got := clip("王芳王芳", 5); got != "王芳…" || width(got) != 5 {
+		t.Errorf("clip gave %q", got)
+	}
+}
+
+// TestTable checks alignment with wide characters, and that a narrow terminal clips
+// only what may be clipped.
+func TestTable(t *testing.T) {
+	var out bytes.Buffer
+	tb := table{w: bufio.NewWriter(&out), headers: true, titles: []string{"USER", "N", "OBJECT"}, right: []int{1}, soft: []int{2}, fit: 24}
+	for _, row := range [][]string{{"王芳", "1", "a"}, {"alice", "22", "namespace/very-long-name"}} {
+		if err := tb.add(row...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := tb.flush(); err != nil {
+		t.Fatal(err)
+	}
+	want := "USER    N  OBJECT\n王芳    1  a\nalice  22  namespace/ve…\n"
+	if out.String() != want {
+		t.Errorf("got\n%swant\n%s", out.String(), want)
+	}
+}
+
+func TestBar(t *testing.T) {
+	for _, c := range []struct {
+		n, most uint64
+		want    string
+	}{{0, 10, ""}, {10, 10, "████"}, {5, 10, "██"}, {1, 1000, "▏"}, {0, 0, ""}} {
+		if got := bar(c.n, c.most, 4); got != c.want {
+			t.Errorf("bar(%d, %d) is %q, want %q", c.n, c.most, got, c.want)
+		}
+	}
+}
