@@ -229,24 +229,30 @@ func (v *view) filterDictionary(n *query.Node, column int, sel bitmap) error {
 	if err != nil {
 		return err
 	}
-	test := n.Match
+	v.keepCodes(c, sel, v.valueTest(n, column))
+	v.forget()
+	return nil
+}
+
+// valueTest returns what decides about one value of a dictionary column.
+func (v *view) valueTest(n *query.Node, column int) func(value []byte) bool {
 	if n.Op == query.Text {
 		json := audit.Column(column).JSON()
-		test = func(e *audit.Event) bool { return n.MatchText(e.Text[column], json) }
+		return func(value []byte) bool { return n.MatchText(value, json) }
 	}
-	v.keepCodes(c, sel, func(value []byte) bool {
-		if column == colCode {
+	if literals, ok := n.Literals(); ok && len(literals) == 1 && column < audit.NumText && !audit.Column(column).JSON() {
+		return func(value []byte) bool { return bytes.Equal(value, literals[0]) }
+	}
+	if column == colCode {
+		return func(value []byte) bool {
 			v.scratch.Code = parseCode(value)
-		} else {
-			v.scratch.Text[column] = value
+			return n.Match(&v.scratch)
 		}
-		return test(&v.scratch)
-	})
-	v.scratch.Code = 0
-	if column < audit.NumText {
-		v.scratch.Text[column] = nil
 	}
-	return nil
+	return func(value []byte) bool {
+		v.scratch.Text[column] = value
+		return n.Match(&v.scratch)
+	}
 }
 
 // keepCodes leaves the rows whose value passes.

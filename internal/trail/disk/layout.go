@@ -86,6 +86,8 @@ var columnNames = [numColumns]string{
 
 // columnOf describes column i to the file format.
 func columnOf(i int) parquet.Column {
+	// JSON columns are plain text to other readers: an absent value is an empty
+	// string, which is no JSON.
 	c := parquet.Column{Name: columnNames[i], Type: parquet.Bytes, Logical: parquet.Text}
 	switch i {
 	case colCode:
@@ -100,10 +102,6 @@ func columnOf(i int) parquet.Column {
 		c.Type, c.Logical = parquet.Int32, parquet.Plain
 	case colBodies, colRaw:
 		c.Logical = parquet.Plain
-	default:
-		if i < audit.NumText && audit.Column(i).JSON() {
-			c.Logical = parquet.JSON
-		}
 	}
 	return c
 }

@@ -17,6 +17,8 @@ type hit struct {
 	seq  uint64
 	part *part
 	row  int32
+	size int32        // bytes of its line
+	kept *audit.Event // read already, where that was cheap
 }
 
 // found keeps the best hits of a search, the worst of them on top of the heap.
@@ -24,6 +26,23 @@ type found struct {
 	limit  int
 	oldest bool
 	hits   []hit
+	room   int // for events that are read before it is certain that they are wanted
+	early  int // how many were
+}
+
+// reserve reports whether hits should be read at once, while the columns of their
+// part are at hand: where they will probably stay among the best, and fit.
+func (f *found) reserve(hits []hit) bool {
+	size := 0
+	for _, h := range hits {
+		size += int(h.size)
+	}
+	if f.early+len(hits) > f.limit || size > f.room {
+		return false
+	}
+	f.early += len(hits)
+	f.room -= size
+	return true
 }
 
 // before reports whether a comes before b in the answer.
@@ -112,7 +131,7 @@ func (t *Trail) best(ctx context.Context, parts []*part, q trail.Query, page tra
 		return cmp.Compare(b.meta.Newest, a.meta.Newest)
 	})
 	var mu sync.Mutex
-	f := &found{limit: n, oldest: page.Oldest}
+	f := &found{limit: n, oldest: page.Oldest, room: chunkBytes}
 	err := t.each(ctx, parts, func(v *view) error {
 		border := v.p.meta.Newest
 		if page.Oldest {
@@ -131,6 +150,14 @@ func (t *Trail) best(ctx context.Context, parts []*part, q trail.Query, page tra
 		hits, err := v.hits(sel, page, n)
 		if err != nil {
 			return err
+		}
+		mu.Lock()
+		early := f.reserve(hits)
+		mu.Unlock()
+		if early {
+			if err := v.keep(hits, page.Columns); err != nil {
+				return err
+			}
 		}
 		mu.Lock()
 		defer mu.Unlock()
@@ -175,35 +202,54 @@ func (v *view) hits(sel bitmap, page trail.Page, n int) ([]hit, error) {
 	f := &found{limit: n, oldest: page.Oldest}
 	after := hit{time: page.After.Time, seq: page.After.Seq}
 	for i := sel.next(0); i >= 0; i = sel.next(i + 1) {
-		h := hit{times[i], v.p.meta.First + uint64(seq[i]), v.p, int32(i)}
+		h := hit{time: times[i], seq: v.p.meta.First + uint64(seq[i]), part: v.p, row: int32(i)}
 		if page.After == (trail.Cursor{}) || f.before(after, h) {
 			f.add(h)
 		}
 	}
-	return f.hits, nil
+	return f.hits, v.weigh(f.hits, page.Columns)
 }
 
-// materialize reads the rows of hits and yields them in their order, as many at a
-// time as fit in chunkBytes.
+// weigh notes how much memory the hits will take: as much as their lines, where
+// bodies are asked for, else about as much as a line without them.
+func (v *view) weigh(hits []hit, cols audit.Columns) error {
+	if cols&(bodyColumns|audit.Set(audit.Line)) == 0 {
+		for i := range hits {
+			hits[i].size = 1 << 10
+		}
+		return nil
+	}
+	size, err := v.number(colLine)
+	if err != nil {
+		return err
+	}
+	for i := range hits {
+		hits[i].size = int32(size[hits[i].row])
+	}
+	return nil
+}
+
+// materialize yields the events of hits in their order, reading those that were not
+// read yet, as many at a time as fit in chunkBytes.
 func (t *Trail) materialize(ctx context.Context, hits []hit, cols audit.Columns, yield func(*audit.Event) error) error {
 	v, err := t.takeView()
 	if err != nil {
 		return err
 	}
 	defer t.giveView(v)
-	m := materializer{view: v, cols: cols | audit.Set(audit.Seq)}
 	for len(hits) > 0 {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		n, err := m.read(hits)
-		if err != nil {
+		n := chunk(hits)
+		if err := v.keepAll(hits[:n], cols); err != nil {
 			return err
 		}
-		for i := range n {
-			if err := yield(&m.events[i]); err != nil {
+		for i := range hits[:n] {
+			if err := yield(hits[i].kept); err != nil {
 				return err
 			}
+			hits[i].kept = nil
 		}
 		hits = hits[n:]
 	}
@@ -215,87 +261,84 @@ const (
 	chunkBytes = 16 << 20
 )
 
-// materializer reads a chunk of hits at a time.
-type materializer struct {
-	view   *view
-	cols   audit.Columns
-	events []audit.Event
-	bytes  []byte
-	order  []int
-}
-
-// read fills m.events with the first hits, and returns how many: what is asked of
-// them bounds the number.
-func (m *materializer) read(hits []hit) (int, error) {
-	hits = hits[:min(len(hits), chunkHits)]
-	m.order = m.order[:0]
-	for i := range hits {
-		m.order = append(m.order, i)
-	}
-	n := len(hits)
-	if m.cols&(bodyColumns|audit.Set(audit.Line)) != 0 {
-		var err error
-		if n, err = m.fits(hits); err != nil {
-			return 0, err
+// chunk returns how many of the first hits have lines of chunkBytes together.
+func chunk(hits []hit) int {
+	total := 0
+	for i, h := range hits[:min(len(hits), chunkHits)] {
+		if h.kept == nil {
+			total += int(h.size)
+		}
+		if total > chunkBytes && i > 0 {
+			return i
 		}
 	}
-	m.order = m.order[:n]
-	// Rows of one part together and ascending: every page is read once.
-	slices.SortFunc(m.order, func(a, b int) int {
+	return min(len(hits), chunkHits)
+}
+
+// keepAll reads the hits that were not read yet. Those of one part are read
+// together and by ascending row, so that no page is read twice.
+func (v *view) keepAll(hits []hit, cols audit.Columns) error {
+	var order []int
+	for i, h := range hits {
+		if h.kept == nil {
+			order = append(order, i)
+		}
+	}
+	slices.SortFunc(order, func(a, b int) int {
 		return cmp.Or(cmp.Compare(hits[a].part.meta.First, hits[b].part.meta.First), cmp.Compare(hits[a].row, hits[b].row))
 	})
-	m.events = slices.Grow(m.events[:0], n)[:n]
-	m.bytes = m.bytes[:0]
-	for _, i := range m.order {
-		if m.view.p != hits[i].part || len(m.bytes) == 0 {
-			m.view.open(hits[i].part)
+	v.p = nil // what it shows may be of a part that was released since
+	for _, i := range order {
+		if v.p != hits[i].part {
+			v.open(hits[i].part)
 		}
-		var e audit.Event
-		if err := m.view.fill(&e, int(hits[i].row), m.cols); err != nil {
-			return 0, err
+		if err := v.keepOne(&hits[i], cols); err != nil {
+			return err
 		}
-		m.keep(&m.events[i], &e)
 	}
-	return n, nil
+	return nil
 }
 
-// fits returns how many of the first hits have lines of chunkBytes together.
-func (m *materializer) fits(hits []hit) (int, error) {
-	total := int64(0)
-	lines := make(map[*part][]int64)
-	for i, h := range hits {
-		line := lines[h.part]
-		if line == nil {
-			m.view.open(h.part)
-			n, err := m.view.number(colLine)
-			if err != nil {
-				return 0, err
-			}
-			line = slices.Clone(n)
-			lines[h.part] = line
-		}
-		if total += line[h.row]; total > chunkBytes && i > 0 {
-			return i, nil
+// keep reads hits of the open part.
+func (v *view) keep(hits []hit, cols audit.Columns) error {
+	slices.SortFunc(hits, func(a, b hit) int { return cmp.Compare(a.row, b.row) })
+	for i := range hits {
+		if err := v.keepOne(&hits[i], cols); err != nil {
+			return err
 		}
 	}
-	return len(hits), nil
+	return nil
 }
 
-// keep copies an event out of the view.
-func (m *materializer) keep(dst, src *audit.Event) {
-	*dst = *src
-	for i, text := range src.Text {
-		dst.Text[i] = m.copy(text)
+func (v *view) keepOne(h *hit, cols audit.Columns) error {
+	var e audit.Event
+	if err := v.fill(&e, int(h.row), cols|audit.Set(audit.Seq)); err != nil {
+		return err
 	}
-	dst.RequestObject, dst.ResponseObject, dst.Raw = m.copy(src.RequestObject), m.copy(src.ResponseObject), m.copy(src.Raw)
+	h.kept = clone(&e)
+	return nil
 }
 
-// copy keeps b. A slice given out earlier stays as it was when m.bytes moves.
-func (m *materializer) copy(b []byte) []byte {
-	if b == nil {
-		return nil
+// clone copies an event and its bytes, in one piece.
+func clone(e *audit.Event) *audit.Event {
+	size := len(e.RequestObject) + len(e.ResponseObject) + len(e.Raw)
+	for _, text := range e.Text {
+		size += len(text)
 	}
-	from := len(m.bytes)
-	m.bytes = append(m.bytes, b...)
-	return m.bytes[from:len(m.bytes):len(m.bytes)]
+	kept, room := *e, make([]byte, 0, size)
+	move := func(b *[]byte) {
+		if *b == nil {
+			return
+		}
+		from := len(room)
+		room = append(room, *b...)
+		*b = room[from:len(room):len(room)]
+	}
+	for i := range kept.Text {
+		move(&kept.Text[i])
+	}
+	move(&kept.RequestObject)
+	move(&kept.ResponseObject)
+	move(&kept.Raw)
+	return &kept
 }

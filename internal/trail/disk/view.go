@@ -290,24 +290,8 @@ func (v *view) fillText(e *audit.Event, row int, c audit.Column) error {
 
 func (v *view) fillNumbers(e *audit.Event, row int, cols audit.Columns) error {
 	if cols.Has(audit.Staged) || cols.Has(audit.Received) {
-		staged, err := v.number(colStaged)
-		if err != nil {
+		if err := v.fillTimes(e, row, cols.Has(audit.Received)); err != nil {
 			return err
-		}
-		duration, err := v.number(colDuration)
-		if err != nil {
-			return err
-		}
-		missing, err := v.number(colMissing)
-		if err != nil {
-			return err
-		}
-		e.Staged, e.Received = staged[row], staged[row]-duration[row]
-		if missing[row]&missingStaged != 0 {
-			e.Staged = audit.NoTime
-		}
-		if missing[row]&missingReceived != 0 {
-			e.Received = audit.NoTime
 		}
 	}
 	if cols.Has(audit.Code) {
@@ -330,6 +314,34 @@ func (v *view) fillNumbers(e *audit.Event, row int, cols audit.Columns) error {
 			return err
 		}
 		e.Offset = offsets[row]
+	}
+	return nil
+}
+
+// fillTimes sets Staged, and Received where that is asked for or stands in for it.
+func (v *view) fillTimes(e *audit.Event, row int, received bool) error {
+	staged, err := v.number(colStaged)
+	if err != nil {
+		return err
+	}
+	e.Staged, e.Received = staged[row], audit.NoTime
+	if !received && v.p.chunk[colMissing] == nil {
+		return nil
+	}
+	duration, err := v.number(colDuration)
+	if err != nil {
+		return err
+	}
+	missing, err := v.number(colMissing)
+	if err != nil {
+		return err
+	}
+	e.Received = staged[row] - duration[row]
+	if missing[row]&missingStaged != 0 {
+		e.Staged = audit.NoTime
+	}
+	if missing[row]&missingReceived != 0 {
+		e.Received = audit.NoTime
 	}
 	return nil
 }
@@ -412,7 +424,7 @@ func (v *view) times() ([]int64, error) {
 	var e audit.Event
 	v.mixed = v.mixed[:0]
 	for row := range staged {
-		if err := v.fillNumbers(&e, row, audit.Set(audit.Staged)); err != nil {
+		if err := v.fillTimes(&e, row, true); err != nil {
 			return nil, err
 		}
 		v.mixed = append(v.mixed, e.Time())

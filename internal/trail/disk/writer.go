@@ -26,7 +26,7 @@ type Config struct {
 }
 
 // DefaultPartBytes is the size of a part in bytes of the lines it holds.
-const DefaultPartBytes = 64 << 20
+const DefaultPartBytes = 128 << 20
 
 // maxFaultBytes bounds what a part keeps of the faults that were set aside.
 const maxFaultBytes = 4 << 20
