@@ -16,9 +16,11 @@ import (
 // asked holds the flags that every verb which asks a question has: where to look,
 // which events, how to print.
 type asked struct {
-	data, server string
-	files        []string
-	cluster      string
+	data              string
+	server            string
+	tokenFile, caFile string // for the server
+	files             []string
+	cluster           string
 
 	since, until string
 	namespace    string
@@ -37,6 +39,8 @@ type asked struct {
 func (f *asked) where(fs *pflag.FlagSet, a *app) {
 	fs.StringVar(&f.data, "data", a.dataDir(), "Directory of the trail (default $KUBETRAIL_DATA)")
 	fs.StringVar(&f.server, "server", a.env("KUBETRAIL_SERVER"), "Ask a running server at this `URL` instead")
+	fs.StringVar(&f.tokenFile, "token-file", a.env("KUBETRAIL_TOKEN_FILE"), "`FILE` whose only line is the bearer token of the server")
+	fs.StringVar(&f.caFile, "ca-file", a.env("KUBETRAIL_CA_FILE"), "`FILE` with the CA that signed the server's certificate, PEM")
 	fs.StringArrayVarP(&f.files, "file", "f", nil, "Ask audit `FILE`s or directories directly, without a trail; - is stdin")
 	fs.StringVar(&f.cluster, "cluster", "", "Only events of this cluster")
 	fs.BoolVar(&f.strict, "strict", false, "Exit with 1 where a file held lines that are no events")

@@ -122,17 +122,18 @@ func (a *app) tellServing(ctx context.Context, f *serveFlags, r trail.Reader, ur
 	fmt.Fprintf(a.out, `
 KubeTrail serves a sample log at %[1]s
 
-Three questions to try in another terminal:
+Three questions to try in another terminal, or in its page:
 
   who deleted the deployment nginx-old?
-    curl -s '%[1]s/api/v1/events?query=verb:delete+and+resource:deployments+and+name:nginx-old'
+    kubetrail search --server %[1]s 'verb:delete and name:nginx-old'
 
   what did mallory do while she was cluster-admin?
-    curl -s '%[1]s/api/v1/events?query=user:mallory+and+code%%3C300&limit=20'
+    kubetrail search --server %[1]s 'user:mallory and code < 300'
 
   who was refused most often?
-    curl -s '%[1]s/api/v1/aggregate?by=user&query=code:403'
+    kubetrail top --server %[1]s --by user 'code:403'
 
+The API is for programs: curl '%[1]s/api/v1/events?query=code:403'
 Ctrl-C ends it.
 `, url)
 }

@@ -77,6 +77,21 @@ func TestServeSample(t *testing.T) {
 			t.Errorf("%s does not say %s: %.300s", c.path, c.want, got)
 		}
 	}
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"search", "name:nginx-old and verb:delete", "-o", "jsonl", "--fields", "user,code"}, `{"user":"jai","code":200}`},
+		{[]string{"top", "code:403", "--by", "user", "--limit", "2"}, "   17  19.8%  mallory"},
+		{[]string{"histogram", "--every", "1m", "--no-headers"}, "2026-11-20T15:21:00Z"},
+		{[]string{"show", "afbd22bb"}, "Who        jai"},
+		{[]string{"search", "-o", "raw", "--limit", "1", "--oldest"}, `{"kind":"Event",`},
+	} {
+		got, code := runHere(t, append(c.args, "--server", base)...)
+		if code != exitOK || !strings.Contains(string(got), c.want) {
+			t.Errorf("%v --server: code %d, %.300s", c.args, code, got)
+		}
+	}
 	http.DefaultClient.CloseIdleConnections()
 	if code := stop(); code != exitOK {
 		t.Errorf("exit code %d", code)

@@ -13,6 +13,7 @@ import (
 	"kubetrail/internal/trail"
 	"kubetrail/internal/trail/disk"
 	"kubetrail/internal/trail/file"
+	"kubetrail/internal/trail/remote"
 )
 
 // opened is the trail that a verb asks, with what has to be told and undone after.
@@ -47,7 +48,7 @@ func (o *opened) close() {
 func (a *app) open(ctx context.Context, f *asked) (*opened, error) {
 	switch {
 	case f.server != "":
-		return nil, usage("ask the trail with --data, or files with -f", "--server is not there yet")
+		return a.openServer(f)
 	case len(f.files) > 0:
 		return a.openFiles(ctx, f)
 	}
@@ -65,6 +66,14 @@ func (a *app) openDisk(f *asked) (*opened, error) {
 		return nil, err
 	}
 	return &opened{Reader: t, noun: f.data, undo: t.Close}, nil
+}
+
+func (a *app) openServer(f *asked) (*opened, error) {
+	t, err := remote.Open(remote.Config{URL: f.server, TokenFile: f.tokenFile, CAFile: f.caFile})
+	if err != nil {
+		return nil, err
+	}
+	return &opened{Reader: t, noun: f.server, undo: t.Close}, nil
 }
 
 func (a *app) openFiles(ctx context.Context, f *asked) (*opened, error) {

@@ -49,7 +49,7 @@ func (s *Server) searchPage(ctx context.Context, q trail.Query, page trail.Page,
 	n, last := 0, trail.Cursor{}
 	err = s.cfg.Trail.Search(ctx, q, page, func(e *audit.Event) error {
 		if n++; n == page.Limit {
-			next = formatCursor(page.Oldest, last)
+			next = trail.FormatCursor(page.Oldest, last)
 			return nil
 		}
 		last = trail.Cursor{Time: e.Time(), Seq: e.Seq}

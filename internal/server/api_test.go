@@ -412,7 +412,7 @@ func TestBadParameters(t *testing.T) {
 		{"/api/v1/events?until=-1h", "until", "RFC 3339"},
 		{"/api/v1/events?since=1h&until=2h", "since", "not before until"},
 		{"/api/v1/events?cursor=xyz", "cursor", "begin again"},
-		{"/api/v1/events?order=oldest&cursor=" + formatCursor(false, trail.Cursor{Time: 1, Seq: 1}), "cursor", "begin again"},
+		{"/api/v1/events?order=oldest&cursor=" + trail.FormatCursor(false, trail.Cursor{Time: 1, Seq: 1}), "cursor", "begin again"},
 		{"/api/v1/events?fields=verb,usr", "fields", `did you mean`},
 		{"/api/v1/events?fields=" + strings.Repeat("verb,", maxFields) + "verb", "fields", "200 at most"},
 		{"/api/v1/events?qurey=x", "qurey", "no such parameter"},
@@ -460,8 +460,8 @@ func TestBadQuestionSaysWhere(t *testing.T) {
 func TestCursorRoundTrip(t *testing.T) {
 	for _, c := range []trail.Cursor{{}, {Time: audit.NoTime, Seq: 1}, {Time: -1, Seq: 1<<64 - 1}, {Time: 1795188101557464, Seq: 42}} {
 		for _, oldest := range []bool{false, true} {
-			text := formatCursor(oldest, c)
-			gotOldest, got, err := parseCursor(text)
+			text := trail.FormatCursor(oldest, c)
+			gotOldest, got, err := trail.ParseCursor(text)
 			if err != nil || got != c || gotOldest != oldest || url.QueryEscape(text) != text {
 				t.Errorf("%v %v: %q is read as %v %v, %v", oldest, c, text, gotOldest, got, err)
 			}
@@ -471,13 +471,13 @@ func TestCursorRoundTrip(t *testing.T) {
 
 // Only what formatCursor writes is a cursor.
 func FuzzCursor(f *testing.F) {
-	f.Add(formatCursor(true, trail.Cursor{Time: 1795188101557464, Seq: 42}))
-	f.Add(formatCursor(false, trail.Cursor{Time: audit.NoTime}))
+	f.Add(trail.FormatCursor(true, trail.Cursor{Time: 1795188101557464, Seq: 42}))
+	f.Add(trail.FormatCursor(false, trail.Cursor{Time: audit.NoTime}))
 	f.Add("b\nAAAAAAAAAAAAAAAAAAAAA")
 	f.Fuzz(func(t *testing.T, text string) {
-		oldest, c, err := parseCursor(text)
-		if err == nil && formatCursor(oldest, c) != text {
-			t.Errorf("%q is read as %v %v, which is written %q", text, oldest, c, formatCursor(oldest, c))
+		oldest, c, err := trail.ParseCursor(text)
+		if err == nil && trail.FormatCursor(oldest, c) != text {
+			t.Errorf("%q is read as %v %v, which is written %q", text, oldest, c, trail.FormatCursor(oldest, c))
 		}
 	})
 }

@@ -49,19 +49,24 @@ func (iw *itemWriter) append(b []byte, e *audit.Event) []byte {
 // appendEvent appends the member "event". What kube-apiserver wrote is JSON on one
 // line and goes out untouched; anything else that was kept as an event is made so:
 // a legacy line is written as audit.k8s.io/v1, an object on several lines is
-// joined, bytes that are no UTF-8 become U+FFFD. The last resort is the member
-// "raw", the line as a string.
+// joined, bytes that are no UTF-8 become U+FFFD. The member "raw" tells that this
+// was done: it is the line as a string, and the last resort instead of "event".
 func (iw *itemWriter) appendEvent(b []byte, e *audit.Event) []byte {
 	iw.line = e.AppendLine(iw.line[:0])
+	found := len(b)
 	if !json.Valid(iw.line) {
+		b = appendString(append(b, `,"raw":`...), iw.line)
 		v1 := *e
 		v1.Form = audit.FormV1
 		iw.line = v1.AppendColumns(iw.line[:0])
 	}
 	if !json.Valid(iw.line) {
-		return appendString(append(b, `,"raw":`...), e.AppendLine(nil))
+		return b
 	}
 	line := iw.line
+	if len(b) == found && (!utf8.Valid(line) || bytes.ContainsAny(line, "\r\n")) {
+		b = appendString(append(b, `,"raw":`...), line)
+	}
 	if !utf8.Valid(line) {
 		line = bytes.ToValidUTF8(line, []byte("\uFFFD"))
 	}

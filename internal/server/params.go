@@ -1,9 +1,6 @@
 package server
 
 import (
-	"encoding/base64"
-	"encoding/binary"
-	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -128,7 +125,7 @@ func (p params) page(columns audit.Columns) (trail.Page, error) {
 		return page, badParameter("order", fmt.Sprintf("no order %q", order), "newest or oldest")
 	}
 	if text := p.get("cursor"); text != "" {
-		oldest, after, err := parseCursor(text)
+		oldest, after, err := trail.ParseCursor(text)
 		if err != nil || oldest != page.Oldest {
 			return page, badParameter("cursor", "not one that this server gave for this order", "begin again without cursor")
 		}
@@ -156,31 +153,4 @@ func (p params) fields(name string, most int) ([]audit.Ref, error) {
 		}
 	}
 	return refs, nil
-}
-
-// A cursor is written as the base64 of one byte for the order ('n' newest first,
-// 'o' oldest first), the time and the sequence number, eight bytes each.
-const cursorBytes = 1 + 8 + 8
-
-func formatCursor(oldest bool, c trail.Cursor) string {
-	b := make([]byte, 1, cursorBytes)
-	b[0] = 'n'
-	if oldest {
-		b[0] = 'o'
-	}
-	b = binary.BigEndian.AppendUint64(b, uint64(c.Time))
-	b = binary.BigEndian.AppendUint64(b, c.Seq)
-	return base64.RawURLEncoding.Strict().EncodeToString(b)
-}
-
-func parseCursor(text string) (oldest bool, c trail.Cursor, err error) {
-	b, err := base64.RawURLEncoding.Strict().DecodeString(text)
-	if err != nil {
-		return false, c, err
-	}
-	if len(b) != cursorBytes || b[0] != 'n' && b[0] != 'o' || strings.ContainsAny(text, "\r\n") {
-		return false, c, errors.New("malformed")
-	}
-	c = trail.Cursor{Time: int64(binary.BigEndian.Uint64(b[1:])), Seq: binary.BigEndian.Uint64(b[9:])}
-	return b[0] == 'o', c, nil
 }

@@ -71,6 +71,9 @@ type TooManyError struct{ What string }
 
 func (err *TooManyError) Error() string { return "too many " + err.What + " to hold in memory" }
 
+// Unwrap makes it a [trail.ErrTooMany].
+func (err *TooManyError) Unwrap() error { return trail.ErrTooMany }
+
 // Hint returns the next step, one line.
 func (err *TooManyError) Hint() string {
 	return "narrow the question, choose fields with fewer values or longer buckets, or import the files into a trail"
