@@ -38,7 +38,7 @@ func importFile(ctx context.Context, t task) (result, error) {
 		if err != nil {
 			return r, errors.Join(err, w.Close())
 		}
-		report, err := collect.Import(ctx, w, collect.ImportConfig{Files: set.Files})
+		report, err := collect.Import(ctx, w, w.Sources(), collect.ImportConfig{Files: set.Files})
 		if err := errors.Join(err, set.Close(), w.Close()); err != nil {
 			return r, err
 		}

@@ -79,7 +79,7 @@ func (a *app) importPaths(ctx context.Context, f *importFlags, paths []string) e
 	faults := &opened{}
 	meter := newMeter(a, f.quiet)
 	start := a.now()
-	report, err := collect.Import(ctx, w, collect.ImportConfig{
+	report, err := collect.Import(ctx, w, w.Sources(), collect.ImportConfig{
 		Files: set.Files, Cluster: f.cluster, OnFault: faults.fault, Progress: meter.show,
 		OnSkip: func(s collect.Skip) { set.Skips = append(set.Skips, s) },
 	})

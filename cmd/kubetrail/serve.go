@@ -102,7 +102,7 @@ func (a *app) importSample(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	_, err = collect.Import(ctx, w, collect.ImportConfig{Files: []collect.File{collect.Stream("sample", sample.Log())}, Cluster: "sample"})
+	_, err = collect.Import(ctx, w, w.Sources(), collect.ImportConfig{Files: []collect.File{collect.Stream("sample", sample.Log())}, Cluster: "sample"})
 	if closeErr := w.Close(); err == nil {
 		err = closeErr
 	}

@@ -182,7 +182,7 @@ func TestReplaced(t *testing.T) {
 	put(t, log, events(50, 60))
 	m := newModel()
 	var skips []Skip
-	r, err := Import(t.Context(), m, ImportConfig{Files: set.Files, OnSkip: func(s Skip) { skips = append(skips, s) }})
+	r, err := Import(t.Context(), m, m.Sources(), ImportConfig{Files: set.Files, OnSkip: func(s Skip) { skips = append(skips, s) }})
 	if err != nil || len(skips) != 1 {
 		t.Fatal(err, skips)
 	}

@@ -19,7 +19,6 @@ import (
 // Events and the positions given to Advance before the same Seal or Commit become
 // durable together or not at all.
 type Appender interface {
-	Sources() []trail.Source
 	Append(e *audit.Event)
 	SetAside(f trail.Fault)
 	Advance(s trail.Source)
@@ -68,8 +67,10 @@ type Report struct {
 //
 // The last line of a source that does not end and is no event is set aside, but the
 // position stays before it: it may be the half of a line that is being written.
-func Import(ctx context.Context, w Appender, cfg ImportConfig) (Report, error) {
-	m := &importer{ctx: ctx, w: w, cfg: cfg, known: newKnown(w.Sources(), cfg), fresh: map[string]bool{}}
+//
+// sources are those of the trail as it is, however far they were read.
+func Import(ctx context.Context, w Appender, sources []trail.Source, cfg ImportConfig) (Report, error) {
+	m := &importer{ctx: ctx, w: w, cfg: cfg, known: newKnown(sources, cfg), fresh: map[string]bool{}}
 	for _, f := range cfg.Files {
 		m.progress.Total += f.Size
 	}

@@ -178,7 +178,7 @@ func TestClusters(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, cluster := range []string{"a", "b", "a"} {
-		if _, err := Import(t.Context(), m, ImportConfig{Files: set.Files, Cluster: cluster}); err != nil {
+		if _, err := Import(t.Context(), m, m.Sources(), ImportConfig{Files: set.Files, Cluster: cluster}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -219,7 +219,7 @@ func TestInterrupted(t *testing.T) {
 			m := newModel()
 			for range 40 {
 				ctx, cancel := context.WithCancel(t.Context())
-				_, err := Import(ctx, &stopping{m, after, cancel}, ImportConfig{Files: set.Files})
+				_, err := Import(ctx, &stopping{m, after, cancel}, m.Sources(), ImportConfig{Files: set.Files})
 				cancel()
 				if err == nil {
 					break
@@ -231,7 +231,7 @@ func TestInterrupted(t *testing.T) {
 					m.crash()
 				}
 			}
-			if r, err := Import(t.Context(), m, ImportConfig{Files: set.Files}); err != nil || r.Events > 1600 {
+			if r, err := Import(t.Context(), m, m.Sources(), ImportConfig{Files: set.Files}); err != nil || r.Events > 1600 {
 				t.Fatal(r, err)
 			}
 			distinct(t, m.lines, 1600)
@@ -259,7 +259,7 @@ func TestWriteError(t *testing.T) {
 		}
 		m := newModel()
 		m.partLines = lines
-		if _, err := Import(t.Context(), failing{m}, ImportConfig{Files: set.Files}); !errors.Is(err, errFull) {
+		if _, err := Import(t.Context(), failing{m}, nil, ImportConfig{Files: set.Files}); !errors.Is(err, errFull) {
 			t.Errorf("got %v", err)
 		}
 	}
@@ -270,7 +270,7 @@ func TestStream(t *testing.T) {
 	m := newModel()
 	for _, c := range []struct{ upTo, added int }{{50, 50}, {50, 0}, {70, 20}, {30, 0}} {
 		files := []File{Stream("-", strings.NewReader(events(0, c.upTo)))}
-		r, err := Import(t.Context(), m, ImportConfig{Files: files})
+		r, err := Import(t.Context(), m, m.Sources(), ImportConfig{Files: files})
 		if err != nil || r.Events != uint64(c.added) {
 			t.Fatalf("%d events on standard input added %d, want %d (%v)", c.upTo, r.Events, c.added, err)
 		}
@@ -307,7 +307,7 @@ func TestProgress(t *testing.T) {
 		t.Fatal(err)
 	}
 	var last Progress
-	if _, err := Import(t.Context(), newModel(), ImportConfig{Files: set.Files, Progress: func(p Progress) { last = p }}); err != nil {
+	if _, err := Import(t.Context(), newModel(), nil, ImportConfig{Files: set.Files, Progress: func(p Progress) { last = p }}); err != nil {
 		t.Fatal(err)
 	}
 	if last.Bytes != last.Total || last.Total == 0 || last.Events != 900 {

@@ -102,7 +102,7 @@ func load(t *testing.T, m *model, paths ...string) Report {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := Import(t.Context(), m, ImportConfig{Files: set.Files, Cluster: "c"})
+	r, err := Import(t.Context(), m, m.Sources(), ImportConfig{Files: set.Files, Cluster: "c"})
 	if err != nil {
 		t.Fatal(err)
 	}
