@@ -7,7 +7,6 @@ import (
 	"archive/tar"
 	"bytes"
 	"encoding/json"
-	"errors"
 	"io"
 	"os"
 	"path"
@@ -37,17 +36,18 @@ func Path(tb testing.TB, name string) string {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil || dir == filepath.Dir(dir) {
-			break
+	// The root of the module has the corpora beside it; the modules in test/ do not.
+	for ; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err != nil {
+			continue
 		}
-		dir = filepath.Dir(dir)
+		archive := filepath.Join(filepath.Dir(dir), "shared", "corpus", name+".tar.zst")
+		if _, err := os.Stat(archive); err == nil {
+			return archive
+		}
 	}
-	archive := filepath.Join(filepath.Dir(dir), "shared", "corpus", name+".tar.zst")
-	if _, err := os.Stat(archive); errors.Is(err, os.ErrNotExist) {
-		tb.Skipf("no ../shared/corpus/%s.tar.zst beside the repository", name)
-	}
-	return archive
+	tb.Skipf("no ../shared/corpus/%s.tar.zst beside the repository", name)
+	return ""
 }
 
 // Members reads the files of a corpus whose base name matches pattern.
