@@ -1,0 +1,229 @@
+// Package kubetrail_test holds the tests of the house as a whole: what may import
+// what, how large things may become, and that the documents tell the truth.
+package kubetrail_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "kubetrail"
+
+// A room is one package and the floor it lives on.
+type room struct {
+	path  string // below the module
+	floor int
+	kind  kind
+	why   string // what it is there for
+}
+
+// kind tells what a package may do beside what its floor allows.
+type kind int
+
+const (
+	plain    kind = iota
+	impure        // may use the operating system, on whatever floor
+	testOnly      // imported by tests alone; may use the operating system
+)
+
+// rooms lists every package. Adding a package means adding a line here, which is
+// where the decision to have it is seen. A package imports lower floors only.
+// Floors 0 to 2 do not touch the operating system, the network or the clock.
+func rooms() []room {
+	return []room{
+		{"audit", 0, plain, "the audit event: scan, encode, read from files, name its fields"},
+		{"internal/durable", 0, impure, "files that survive a crash, and a lock"},
+		{"internal/parquet", 0, plain, "the shapes of Parquet file that a trail is made of"},
+		{"internal/sample", 0, plain, "a bundled real log, to try things with"},
+		{"internal/corpustest", 0, testOnly, "finds the real logs beside the repository, or skips"},
+		{"bench/generate", 0, plain, "makes realistic events from a seed, any number of them"},
+		{"internal/durable/durabletest", 1, testOnly, "a file system that fails on purpose"},
+		{"internal/query", 1, plain, "the question language and its tree; matches one event"},
+		{"internal/trail", 2, plain, "the contract of a trail and the types that pass through it"},
+		{"internal/trail/disk", 3, impure, "the embedded trail: Parquet parts in a directory"},
+		{"internal/trail/file", 3, impure, "audit files asked on the spot, without a trail"},
+		{"internal/trail/remote", 3, impure, "the trail behind another KubeTrail's HTTP API"},
+		{"internal/trail/trailtest", 3, testOnly, "the law that every trail must pass"},
+		{"internal/collect", 3, impure, "finds audit logs, reads them in order and remembers how far"},
+		{"internal/server", 4, impure, "the HTTP API, health, metrics and a plain page"},
+		{"cmd/kubetrail", 5, impure, "the command line; everything is put together here"},
+		{"bench", 5, impure, "measures us beside others and prints one table"},
+	}
+}
+
+// A source is one parsed Go file.
+type source struct {
+	dir  string // below the module
+	name string // slash-separated, below the module
+	file *ast.File
+	fset *token.FileSet
+	size int // lines
+
+	outside bool // not part of the package: a test, or a program for go run
+}
+
+// sources parses every Go file of the module, whatever its build constraints.
+func sources(t *testing.T) []source {
+	t.Helper()
+	var all []source
+	err := filepath.WalkDir(".", func(path string, d os.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && path != "." && leftOut(path):
+			return filepath.SkipDir
+		case d.IsDir() || filepath.Ext(path) != ".go":
+			return nil
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		fset := token.NewFileSet()
+		f, err := parser.ParseFile(fset, path, text, parser.ParseComments|parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		all = append(all, source{
+			dir: filepath.ToSlash(filepath.Dir(path)), name: filepath.ToSlash(path), file: f, fset: fset,
+			size:    strings.Count(string(text), "\n"),
+			outside: strings.HasSuffix(path, "_test.go") || strings.HasPrefix(string(text), "//go:build ignore\n"),
+		})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// leftOut tells directories that the go command passes over, and other modules.
+func leftOut(dir string) bool {
+	base := filepath.Base(dir)
+	if base == "testdata" || strings.HasPrefix(base, ".") || strings.HasPrefix(base, "_") {
+		return true
+	}
+	_, err := os.Stat(filepath.Join(dir, "go.mod"))
+	return err == nil
+}
+
+func TestEveryPackageHasAFloor(t *testing.T) {
+	listed := map[string]bool{}
+	for _, r := range rooms() {
+		if listed[r.path] {
+			t.Errorf("%s has two lines", r.path)
+		}
+		if r.why == "" {
+			t.Errorf("%s: say why it exists", r.path)
+		}
+		listed[r.path] = true
+	}
+	found := map[string]bool{".": true}
+	for _, s := range sources(t) {
+		if !found[s.dir] && !listed[s.dir] {
+			t.Errorf("%s has no line in rooms: choose its floor", s.dir)
+		}
+		found[s.dir] = true
+	}
+	for path := range listed {
+		if !found[path] {
+			t.Errorf("%s has a line in rooms but holds no package", path)
+		}
+	}
+}
+
+// TestImportsGoDown checks that a package imports only lower floors, or its parent.
+// Tests may look anywhere: a client is best tested against the real server.
+func TestImportsGoDown(t *testing.T) {
+	floor := map[string]room{}
+	for _, r := range rooms() {
+		floor[r.path] = r
+	}
+	for _, s := range sources(t) {
+		from, ok := floor[s.dir]
+		if !ok {
+			continue // the root, and what TestEveryPackageHasAFloor complains of
+		}
+		for _, path := range imports(s) {
+			inside, ours := strings.CutPrefix(path, module+"/")
+			to, known := floor[inside]
+			switch {
+			case !ours || s.outside && known || strings.HasPrefix(s.dir, inside+"/"):
+			case !known:
+				t.Errorf("%s imports %s, which has no floor", s.name, inside)
+			case to.floor >= from.floor:
+				t.Errorf("%s on floor %d imports %s on floor %d: only lower floors may be imported", s.name, from.floor, inside, to.floor)
+			case to.kind == testOnly && from.kind != testOnly:
+				t.Errorf("%s imports %s, which is for tests", s.name, inside)
+			}
+		}
+	}
+}
+
+// TestLowFloorsArePure checks that floors 0 to 2 neither touch the world nor start
+// goroutines, so that what they answer depends on what they are given alone.
+func TestLowFloorsArePure(t *testing.T) {
+	pure := map[string]bool{}
+	for _, r := range rooms() {
+		pure[r.path] = r.floor <= 2 && r.kind == plain
+	}
+	forbidden := []string{"os", "os/exec", "os/signal", "net", "net/http", "syscall", "log", "log/slog", "math/rand", "io/ioutil"}
+	for _, s := range sources(t) {
+		if s.outside || !pure[s.dir] {
+			continue
+		}
+		for _, path := range imports(s) {
+			if slices.Contains(forbidden, path) || strings.HasPrefix(path, "golang.org/x/sys") {
+				t.Errorf("%s imports %s: what it needs from there must be handed in", s.name, path)
+			}
+		}
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.GoStmt:
+				t.Errorf("%s starts a goroutine", at(s, n))
+			case *ast.SelectorExpr:
+				if x, ok := n.X.(*ast.Ident); ok && x.Name == "time" && looksAtClock(n.Sel.Name) {
+					t.Errorf("%s uses time.%s: time is an argument", at(s, n), n.Sel.Name)
+				}
+			}
+			return true
+		})
+	}
+}
+
+func looksAtClock(name string) bool {
+	return slices.Contains([]string{"Now", "Since", "Until", "Sleep", "After", "AfterFunc", "Tick", "NewTimer", "NewTicker"}, name)
+}
+
+// TestNoKubernetesServer keeps the API server's own libraries, 38 modules and more,
+// out of the product: they may only judge it, from a module of their own.
+func TestNoKubernetesServer(t *testing.T) {
+	text, err := os.ReadFile("go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"k8s.io/apiserver", "k8s.io/kubernetes"} {
+		if strings.Contains(string(text), name) {
+			t.Errorf("go.mod names %s", name)
+		}
+	}
+}
+
+func imports(s source) []string {
+	var paths []string
+	for _, i := range s.file.Imports {
+		path, _ := strconv.Unquote(i.Path.Value) // the parser has checked it
+		paths = append(paths, path)
+	}
+	return paths
+}
+
+// at is where a node stands, for messages.
+func at(s source, n ast.Node) string { return s.fset.Position(n.Pos()).String() }
