@@ -10,7 +10,7 @@ import (
 	"syscall"
 )
 
-// The exit codes, all of them. docs/reference/exit-codes.md repeats this table.
+// The exit codes, all of them.
 const (
 	exitOK          = 0   // done; warnings may have been printed
 	exitError       = 1   // it could not be done, or --strict met a fault

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -86,6 +87,8 @@ func (a *app) importPaths(ctx context.Context, f *importFlags, paths []string) e
 	meter.clear()
 	err = errors.Join(err, w.Close())
 	a.tellFaults(faults.faults, faults.more)
+	unread := refused(set.Skips)
+	a.tellRefused(unread)
 	if !f.quiet {
 		a.tellSkips(set.Skips)
 		a.tellReport(ctx, f, report, a.now().Sub(start))
@@ -95,6 +98,8 @@ func (a *app) importPaths(ctx context.Context, f *importFlags, paths []string) e
 		return &failure{exitInterrupted, err, "what was read is kept; the same command goes on where this one stopped"}
 	case err != nil:
 		return err
+	case f.strict && len(unread) > 0:
+		return errRefused(unread)
 	case f.strict && len(faults.faults) > 0:
 		return failed(fmt.Errorf("%s held no event; all others are kept", count(len(faults.faults)+faults.more, "stretch")), "leave --strict away to take them as warnings")
 	}
@@ -105,6 +110,7 @@ func (a *app) importPaths(ctx context.Context, f *importFlags, paths []string) e
 const keptSkips = 5
 
 func (a *app) tellSkips(skips []collect.Skip) {
+	skips = slices.DeleteFunc(skips, func(s collect.Skip) bool { return s.Refused })
 	for i, s := range skips {
 		if i == keptSkips {
 			fmt.Fprintf(a.err, "skipped %s more\n", count(len(skips)-i, "file"))

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"go.uber.org/goleak"
 )
 
 // serving starts serve --sample on a free port and returns its address. stop ends it
@@ -64,6 +66,7 @@ func get(t *testing.T, url string) string {
 
 // TestServeSample asks the three questions that serve --sample proposes.
 func TestServeSample(t *testing.T) {
+	defer goleak.VerifyNone(t)
 	t.Setenv("TMPDIR", t.TempDir())
 	base, stop := serving(t)
 	for _, c := range []struct{ path, want string }{

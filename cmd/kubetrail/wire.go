@@ -19,10 +19,10 @@ import (
 // opened is the trail that a verb asks, with what has to be told and undone after.
 type opened struct {
 	trail.Reader
-	noun   string // what is asked, for messages
-	faults []trail.Fault
-	more   int // faults beyond those kept
-	undo   func() error
+	faults  []trail.Fault
+	more    int            // faults beyond those kept
+	refused []collect.Skip // files that could not be read
+	undo    func() error
 }
 
 // keptFaults is how many faults are shown; the others are counted.
@@ -65,7 +65,7 @@ func (a *app) openDisk(f *asked) (*opened, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &opened{Reader: t, noun: f.data, undo: t.Close}, nil
+	return &opened{Reader: t, undo: t.Close}, nil
 }
 
 func (a *app) openServer(f *asked) (*opened, error) {
@@ -73,7 +73,7 @@ func (a *app) openServer(f *asked) (*opened, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &opened{Reader: t, noun: f.server, undo: t.Close}, nil
+	return &opened{Reader: t, undo: t.Close}, nil
 }
 
 func (a *app) openFiles(ctx context.Context, f *asked) (*opened, error) {
@@ -81,7 +81,7 @@ func (a *app) openFiles(ctx context.Context, f *asked) (*opened, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := &opened{noun: f.files[0], undo: set.Close}
+	o := &opened{refused: refused(set.Skips), undo: set.Close}
 	inputs := make([]file.Input, len(set.Files))
 	for i := range set.Files {
 		x := &set.Files[i]
@@ -98,15 +98,39 @@ func (a *app) openFiles(ctx context.Context, f *asked) (*opened, error) {
 // code. n is the number of answers.
 func (a *app) finish(f *asked, o *opened, n int, err error) error {
 	a.tellFaults(o.faults, o.more)
+	a.tellRefused(o.refused)
 	switch {
 	case err != nil:
 		return err
+	case f.strict && len(o.refused) > 0:
+		return errRefused(o.refused)
 	case f.strict && len(o.faults) > 0:
 		return failed(fmt.Errorf("%s held no event", count(len(o.faults)+o.more, "stretch")), "leave --strict away to take them as warnings")
 	case n == 0 && f.failEmpty:
 		return errNothing
 	}
 	return nil
+}
+
+// refused are those of skips that may well hold events, but could not be read.
+func refused(skips []collect.Skip) []collect.Skip {
+	var out []collect.Skip
+	for _, s := range skips {
+		if s.Refused {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+func (a *app) tellRefused(skips []collect.Skip) {
+	for _, s := range skips {
+		fmt.Fprintf(a.err, "warning: %s: %s\n", plain(s.Name, false), plain(s.Reason, false))
+	}
+}
+
+func errRefused(skips []collect.Skip) error {
+	return failed(fmt.Errorf("%s could not be read; all others were", count(len(skips), "file")), "leave --strict away to take that as a warning")
 }
 
 // tellFaults prints what was set aside, the first ones in full.

@@ -29,7 +29,7 @@ func (f *File) Each(visit func(name string, plain io.Reader) error, skip func(Sk
 		if name != f.Name {
 			start, _ := head.Peek(judged) // an error comes again when the rest is read
 			if _, reason := judge(start); reason != "" {
-				skip(Skip{name, reason})
+				skip(Skip{Name: name, Reason: reason})
 				return nil
 			}
 		}

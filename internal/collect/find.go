@@ -89,8 +89,9 @@ func (f *File) open() (*reading, error) {
 
 // Skip is something in a directory that was not taken.
 type Skip struct {
-	Name   string
-	Reason string
+	Name    string
+	Reason  string
+	Refused bool // it could not be read, whatever it holds
 }
 
 // Set is what Find found.
@@ -327,7 +328,7 @@ func (f *finder) file(path string, info fs.FileInfo, found *[]candidate) {
 }
 
 func (f *finder) skip(name, reason string) {
-	f.set.Skips = append(f.set.Skips, Skip{name, reason})
+	f.set.Skips = append(f.set.Skips, Skip{Name: name, Reason: reason})
 }
 
 // refuse passes over what the operating system would not let us read.
@@ -339,5 +340,5 @@ func (f *finder) refuse(name string, err error) {
 	if errors.As(err, &p) {
 		err = p.Err
 	}
-	f.skip(name, err.Error())
+	f.set.Skips = append(f.set.Skips, Skip{Name: name, Reason: err.Error(), Refused: true})
 }

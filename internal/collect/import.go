@@ -125,7 +125,7 @@ func (m *importer) file(f *File) error {
 		err = m.contents(f, func(string) bool { return true })
 	}
 	if errors.Is(err, ErrChanged) || errors.Is(err, fs.ErrNotExist) {
-		m.skip(Skip{f.Name, ErrChanged.Error()})
+		m.skip(Skip{Name: f.Name, Reason: ErrChanged.Error(), Refused: true})
 		return nil
 	}
 	return err

@@ -11,6 +11,8 @@ import (
 	"testing/iotest"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"kubetrail/audit"
 	"kubetrail/internal/trail"
 	"kubetrail/internal/trail/trailtest"
@@ -33,6 +35,8 @@ func open(memory int) trailtest.Open {
 			OnFault: func(f trail.Fault) { t.Errorf("a fault in the law: %+v", f) }})
 	}
 }
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestLaw(t *testing.T) { trailtest.RunReader(t, open(0)) }
 

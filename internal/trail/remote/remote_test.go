@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"go.uber.org/goleak"
+
 	"kubetrail/audit"
 	"kubetrail/internal/server"
 	"kubetrail/internal/trail"
@@ -52,6 +54,8 @@ func inMemory(lines [][]byte) trail.Reader {
 			return visit(trailtest.Source, bytes.NewReader(b))
 		}}}})
 }
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestLaw(t *testing.T) {
 	trailtest.RunReader(t, func(t *testing.T, lines [][]byte) trail.Reader { return serve(t, inMemory(lines)) })

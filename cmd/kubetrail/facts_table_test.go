@@ -1,0 +1,81 @@
+package main
+
+// A plantedQuestion is one line of facts.jsonl, asked as a person would type it.
+// {load} in a command stands for the time when the planted story was over and the
+// load began.
+type plantedQuestion struct {
+	id      string // of the fact, without the letter of its corpus
+	command string
+	answer  string // how the rows of the output are the answer: see readAnswer
+	note    string // what a reader of the log should know
+}
+
+// plantedQuestions are asked of both corpora. One of them holds every request twice,
+// as RequestReceived and when it was answered: a code, or a stage, chooses one.
+var plantedQuestions = []plantedQuestion{
+	{"f01", `kubetrail search 'verb:delete and resource:deployments and ns:default and name:nginx-old and code:200' -o jsonl --fields user,id`, "set {user}", ""},
+	{"f02", `kubetrail search -n payments 'verb:delete and resource:deployments and name:ledger and code:200' -o jsonl --fields user,id`, "set {user}", ""},
+	{"f03", `kubetrail search -n default 'verb:delete and resource:deployments and name:nginx and decision:forbid and code:403' -o jsonl --fields user,id`, "set {user}", ""},
+	{"f04", `kubetrail search -n default 'verb:delete and resource:deployments and name:nginx and code < 300' -o jsonl --fields user,id`, "set {user}", ""},
+	{"f05", `kubetrail search -n payments 'verb:get and resource:secrets and name:db-password and code:200' -o jsonl --fields time,user,id`, "set {user}", ""},
+	{"f06", `kubetrail top --by user -n payments 'verb:get and resource:secrets and name:db-password and code:403' -o jsonl`, "set {user}", ""},
+	{"f07", `kubetrail search 'user:mallory and verb:list and resource:secrets and not ns:* and code:403' -o jsonl --fields time,message,id`, "count", ""},
+	{"f08", `kubetrail search 'user:mallory and verb:list and resource:secrets and not ns:* and code:200' -o jsonl --fields time,id`, "count", ""},
+	{"f09", `kubetrail search 'verb:create and resource:clusterrolebindings and name:temp-debug and code:201' -o jsonl --fields user,id`, "set {user}", ""},
+	{"f10", `kubetrail search 'verb:delete and resource:clusterrolebindings and name:temp-debug and code:200' -o jsonl --fields user,id`, "set {user}", ""},
+	{"f11", `kubetrail search 'user:mallory and verb:create and code:201 and not resource:selfsubject*' -o jsonl --fields time,resource,sub,ns,name,id`, "set {resource}{/sub}",
+		"A selfsubjectaccessreview is created, too, but leaves no object behind."},
+	{"f12", `kubetrail search -n kube-system 'user:mallory and resource:pods and name:toolbox and sub:exec and stage:ResponseComplete' -o jsonl --fields command,id`, "set {command}",
+		"The command stands in the query of the URI, at every level of the policy."},
+	{"f13", `kubetrail search -n kube-system 'verb:delete and resource:pods and name:toolbox and code:200 and not user:system:*' -o jsonl --fields user,id`, "set {user}", ""},
+	{"f14", `kubetrail search -n kube-system 'verb:(delete or deletecollection) and resource:events and code:200 and not user:system:*' -o jsonl --fields user,verb,name,id`, "set {user}",
+		"kubectl deleted the events one by one."},
+	{"f15", `kubetrail search -n shop 'resource:configmaps and name:app-config and requestObject.data.LOG_LEVEL:debug' -o jsonl --fields user,id`, "set {user}", ""},
+	{"f16", `kubetrail top --by user -n shop 'verb:(create or update or patch) and resource:configmaps and name:app-config and code < 300 and not uri:*dryRun=*' -o jsonl`, "tally {user}", ""},
+	{"f17", `kubetrail search -n shop 'verb:delete and resource:configmaps and name:app-config and code:200' -o jsonl --fields user,id`, "set {user}", ""},
+	{"f18", `kubetrail search -n shop 'verb:delete and resource:configmaps and name:temp-cm and code:200' -o jsonl --fields user,id`, "set {user}", ""},
+	{"f19", `kubetrail search 'resource:certificatesigningrequests and sub:approval and code:200' -o jsonl --fields name,user,id`, "map {name} {user}",
+		"A denial goes through the same subresource; only the body tells them apart."},
+	{"f20", `kubetrail search -n shop 'verb:(patch or update) and resource:deployments and name:web and sub:scale and code:200' -o jsonl --fields user,id`, "set {user}", ""},
+	{"f21", `kubetrail top --by user -n shop 'verb:patch and resource:deployments and name:cart and not sub:* and code:200' -o jsonl`, "set {user}", ""},
+	{"f22", `kubetrail search -n shop 'user:system:serviceaccount:ci:deployer and resource:deployments and name:cart and requestObject.spec.template.spec.containers.image:*' -o jsonl --fields requestObject.spec.template.spec.containers.image,id`, "set {requestObject.spec.template.spec.containers.image}", ""},
+	{"f23", `kubetrail top --by user,code 'as:veeru and verb:list and resource:pods and code:*' --until {load} -o jsonl`, "tally {user}/{code}", ""},
+	{"f24", `kubetrail search 'code:403 and not as:* and message:"cannot impersonate"' -o jsonl --fields user,message,id`, "set {user}", ""},
+	{"f25", `kubetrail search 'ip:203.0.113.7 and code:*' -o jsonl --fields ip,user,id`, "list {ip}",
+		"The client wrote all but the last of them."},
+	{"f26", `kubetrail search 'id:planted-audit-id-0001 and stage:ResponseComplete' -o jsonl --fields user,verb,resource,name,id`, "set {user}", ""},
+	{"f27", `kubetrail search 'resource:pods and sub:eviction and code:201' -o jsonl --fields user,ns,name,id`, "set {user}", ""},
+	{"f28", `kubetrail search 'resource:pods and sub:eviction and code:429 and message:"disruption budget"' -o jsonl --fields user,ns,name,id`, "set {user}", ""},
+	{"f29", `kubetrail search 'verb:delete and resource:nodes and name:kwok-node-19 and code:200' -o jsonl --fields user,id`, "set {user}", ""},
+	{"f30", `kubetrail top --by user 'verb:patch and resource:nodes and name:kwok-node-5 and not sub:* and code:200 and not user:system:*' -o jsonl`, "tally {user}", ""},
+	{"f31", `kubetrail top --by user,ns,name 'resource:serviceaccounts and sub:token and code:201 and not user:system:*' -o jsonl`, "tally {user} {ns}/{name}", ""},
+	{"f32", `kubetrail search 'verb:delete and resource:customresourcedefinitions and name:crontabs.stable.example.com and code:200' -o jsonl --fields user,id`, "set {user}", ""},
+	{"f33", `kubetrail top --by code -n shop 'user:jai and verb:patch and resource:crontabs and name:my-crontab and not sub:* and code:*' -o jsonl`, "tally {code}", ""},
+	{"f34", `kubetrail search 'resource:crontabs and name:my-crontab and sub:scale and code:403' -o jsonl --fields user,verb,id`, "set {user}", ""},
+	{"f35", `kubetrail top --by code -n shop 'user:jai and verb:patch and resource:configmaps and name:ssa-cm and uri:*force=* and code:*' -o jsonl`, "tally {code}", ""},
+	{"f36", `kubetrail top --by user 'code:413' -o jsonl`, "tally {user}", ""},
+	{"f37", `kubetrail search 'stage:Panic' -o jsonl --fields user,uri,id`, "set {user} {uri}", ""},
+	{"f38", `kubetrail top --by verb,resource 'user:breakglass and resource:* and code < 300 and stage:ResponseComplete' -o jsonl`, "set {verb} {resource}", ""},
+	{"f39", `kubetrail search -n default 'verb:delete and resource:rolebindings and name:veeru-pod-lister and code:200' -o jsonl --fields user,id`, "set {user}", ""},
+	{"f40", `kubetrail search -n default 'user:veeru and not as:* and verb:list and resource:pods and code:*' -o jsonl --fields code,time,id`, "list {code}", ""},
+	{"f41", `kubetrail search -n sandbox 'verb:create and resource:pods and name:plain and code:403 and message:"violates PodSecurity"' -o jsonl --fields user,message,id`, "set {user}", ""},
+	{"f42", `kubetrail search 'verb:create and resource:deployments and code:422 and annotations.validation.policy.admission.k8s.io/validation_failure:*replica-limit*' -o jsonl --fields user,name,id`, "set {user}", ""},
+	{"f43", `kubetrail search 'annotations.replica-limit/high-replicas:*' -o jsonl --fields annotations.replica-limit/high-replicas,name,code,id`, "set {annotations.replica-limit/high-replicas}", ""},
+	{"f44", `kubetrail search 'verb:create and resource:configmaps and annotations.failed-open.*:*' -o jsonl --fields annotations.failed-open.*,ns,name,user,id`, "set {annotations.failed-open.*}", ""},
+	{"f45", `kubetrail histogram --every 10s 'code:401' --until {load} -o jsonl`, "count", ""},
+	{"f46", `kubetrail search 'user:veeru and resource:pods and sub:log and code:200 and stage:ResponseComplete' -o jsonl --fields ns,name,id`, "count", ""},
+	{"f47", `kubetrail search 'verb:delete and resource:namespaces and name:sandbox and not sub:* and code:200' -o jsonl --fields user,id`, "set {user}", ""},
+	{"f48", `kubetrail top --by user -n load 'user:mallory and verb:list and resource:secrets and code:403' -o jsonl`, "count", ""},
+	{"f49", `kubetrail top --by user -n load 'user:veeru and verb:delete and resource:configmaps and code:403' -o jsonl`, "count", ""},
+	{"f50", `kubetrail top --by user -n load 'user:jai and verb:get and resource:secrets and code:200' -o jsonl`, "count", ""},
+	{"f51", `kubetrail top --by user -n load 'user:alice and verb:get and resource:secrets and code:200' -o jsonl`, "count", ""},
+	{"f52", `kubetrail top --by user -n load 'user:bob and verb:get and resource:secrets and code:200' -o jsonl`, "count", ""},
+	{"f53", `kubetrail top --by user -n load 'user:王芳 and verb:get and resource:secrets and code:200' -o jsonl`, "count", ""},
+	{"f54", `kubetrail histogram --every 10s -n load 'verb:create and resource:configmaps and code:409' -o jsonl`, "count", ""},
+	{"f55", `kubetrail histogram --every 10s -n load 'verb:create and resource:configmaps and code:422' -o jsonl`, "count", ""},
+	{"f56", `kubetrail histogram --every 10s 'code:401' --since {load} -o jsonl`, "count", ""},
+	{"f57", `kubetrail top --by user,as,code -n load 'as:veeru and verb:get and resource:configmaps and code:*' -o jsonl`, "count", ""},
+	{"f58", `kubetrail top --by user -n load 'user:carol and verb:watch and resource:configmaps and uri:*timeoutSeconds=1 and stage:ResponseComplete' -o jsonl`, "count", ""},
+	{"f59", `kubetrail top --by user -n load 'verb:delete and resource:deployments and code:200 and not user:system:*' -o jsonl`, "count", ""},
+	{"f60", `kubetrail search -n load 'user:jai and verb:get and resource:secrets and code:200' -o jsonl --fields name,id --limit 0`, "set {name}", ""},
+}

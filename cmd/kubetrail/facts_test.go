@@ -1,0 +1,442 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"kubetrail/internal/corpustest"
+)
+
+// A fact is a question about a real log whose answer was planted.
+type fact struct {
+	ID         string
+	Question   string
+	QuestionZH string `json:"question_zh"`
+	Answer     any
+	Seen       any      `json:"seen_in_log"` // what this log shows of it
+	Match      bool     // Seen is Answer; otherwise the policy hides it
+	Events     int      // that show it
+	AuditIDs   []string // of these events; the first twelve, if there are more
+}
+
+// A factLog is a corpus with facts, as a file and as a trail.
+type factLog struct {
+	name  string
+	facts map[string]fact // by id, without the letter of the corpus
+	file  string
+	trail string
+	load  string // when its story was over
+}
+
+func openFacts(t *testing.T, name string) *factLog {
+	t.Helper()
+	l := &factLog{name: name, facts: map[string]fact{}, file: filepath.Join(t.TempDir(), "audit.log"), trail: t.TempDir()}
+	var request struct{ Start string }
+	first, _, _ := bytes.Cut(corpustest.Members(t, name, "requests.jsonl")[0].Data, []byte("\n"))
+	unmarshal(t, first, &request)
+	l.load = request.Start
+	for line := range bytes.Lines(corpustest.Members(t, name, "facts.jsonl")[0].Data) {
+		var f fact
+		unmarshal(t, line, &f)
+		_, id, _ := strings.Cut(f.ID, "-")
+		l.facts[id] = f
+	}
+	if err := os.WriteFile(l.file, corpustest.Members(t, name, "audit.log")[0].Data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, code := runHere(t, "import", "-q", "--data", l.trail, l.file); code != exitOK {
+		t.Fatalf("import of %s: exit code %d", name, code)
+	}
+	return l
+}
+
+func unmarshal(t *testing.T, data []byte, v any) {
+	t.Helper()
+	if err := json.Unmarshal(data, v); err != nil {
+		t.Fatalf("%v in %s", err, data)
+	}
+}
+
+// command is the command line of q for this log, as a person types it.
+func (l *factLog) command(q plantedQuestion) string {
+	return strings.ReplaceAll(q.command, "{load}", l.load)
+}
+
+// ask runs a command line on the trail, or with extra arguments elsewhere.
+func (l *factLog) ask(t *testing.T, args []string, from ...string) []byte {
+	t.Helper()
+	out, code := runHere(t, slices.Concat(args, from)...)
+	if code != exitOK {
+		t.Fatalf("%q: exit code %d", args, code)
+	}
+	return out
+}
+
+// TestFacts asks 60 questions, one command each, of two real logs and compares with
+// the answers that were planted: the answer itself as it stands in the output, and
+// the events that show it. Where the policy hides the answer (match is false), the
+// right answer is what the log does show. docs/reference/questions.md is made of it.
+func TestFacts(t *testing.T) {
+	logs := []*factLog{openFacts(t, "a-gce-derived"), openFacts(t, "d-metadata-all")}
+	for _, l := range logs {
+		if len(l.facts) != len(plantedQuestions) {
+			t.Errorf("%s has %d facts, the table %d questions", l.name, len(l.facts), len(plantedQuestions))
+		}
+	}
+	answers := make([]map[string]any, len(logs))
+	for i, l := range logs {
+		answers[i] = map[string]any{}
+		for n, q := range plantedQuestions {
+			t.Run(l.facts[q.id].ID, func(t *testing.T) {
+				answers[i][q.id] = checkFact(t, l, q)
+				// Files without a trail must print the same: ten questions of each log.
+				if n%6 == 3*i {
+					args := shellWords(l.command(q))
+					if diff := cmp.Diff(l.ask(t, args, "--data", l.trail), l.ask(t, args, "-f", l.file)); diff != "" {
+						t.Errorf("%s: a trail and its file differ:\n%s", l.command(q), diff)
+					}
+				}
+			})
+		}
+	}
+	if !t.Failed() {
+		checkDoc(t, questionsDoc(logs, answers))
+	}
+}
+
+// checkFact asks q and returns the answer.
+func checkFact(t *testing.T, l *factLog, q plantedQuestion) any {
+	t.Helper()
+	f, ok := l.facts[q.id]
+	if !ok {
+		t.Fatalf("%s has no fact %s", l.name, q.id)
+	}
+	args := shellWords(l.command(q))
+	found := jsonRows(t, l.ask(t, args, "--data", l.trail))
+	got, want := readAnswer(t, q.answer, found), wanted(t, q, f)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("%s\n%s\n%s (-want +got):\n%s", f.Question, l.command(q), f.ID, diff)
+	}
+	checkEvents(t, f, eventIDs(t, l, args, found))
+	return got
+}
+
+// eventIDs returns the auditIDs behind an answer: of the rows, or for counts those
+// that search finds with the same question.
+func eventIDs(t *testing.T, l *factLog, args []string, found []map[string]any) (ids []string) {
+	t.Helper()
+	if args[0] != "search" {
+		search := []string{"search", "-o", "jsonl", "--fields", "id", "--limit", "0", "--data", l.trail}
+		for i := 1; i < len(args); i++ {
+			switch args[i] {
+			case "--by", "--every", "-o":
+				i++
+			default:
+				search = append(search, args[i])
+			}
+		}
+		found = jsonRows(t, l.ask(t, search))
+	}
+	for _, row := range found {
+		id, ok := row["id"].(string)
+		if !ok {
+			t.Fatalf("%q prints no id", args)
+		}
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+func checkEvents(t *testing.T, f fact, ids []string) {
+	t.Helper()
+	if len(ids) != f.Events {
+		t.Errorf("%s: %d events, want %d", f.ID, len(ids), f.Events)
+	}
+	left := slices.Clone(ids)
+	for _, id := range f.AuditIDs {
+		i := slices.Index(left, id)
+		if i < 0 {
+			t.Errorf("%s: %s is not among the %d events found", f.ID, id, len(ids))
+			continue
+		}
+		left = slices.Delete(left, i, i+1)
+	}
+}
+
+// wanted is the answer to f that its log can give, in the form of readAnswer.
+func wanted(t *testing.T, q plantedQuestion, f fact) any {
+	t.Helper()
+	want := f.Answer
+	if !f.Match {
+		want = f.Seen
+	}
+	list, ok := want.([]any)
+	if !ok {
+		return want
+	}
+	for i, v := range list {
+		// Fact 12 quotes the query of a URI where the field command gives its words.
+		if s, ok := v.(string); ok && strings.HasPrefix(s, "command=") {
+			query, err := url.ParseQuery(s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			list[i] = strings.Join(query["command"], " ")
+		}
+	}
+	if strings.HasPrefix(q.answer, "set ") {
+		slices.SortFunc(list, func(a, b any) int { return strings.Compare(a.(string), b.(string)) })
+	}
+	return list
+}
+
+// readAnswer computes an answer from the rows of an output:
+//
+//	count          how many events; a row without a count is one
+//	set {a} {b}    the different values of the template, sorted
+//	tally {a}/{b}  how many events have each of them
+//	map {a} {b}    b by a; both must be one to one
+//	list {a}       all values of a, in the order of the rows, elements of lists one by one
+//
+// In a template {/a} is nothing where a is absent, and else a slash and a.
+func readAnswer(t *testing.T, how string, found []map[string]any) any {
+	t.Helper()
+	verb, template, _ := strings.Cut(how, " ")
+	switch verb {
+	case "count":
+		n := 0.0
+		for _, row := range found {
+			n += weight(row)
+		}
+		return n
+	case "set":
+		values := []any{}
+		for _, row := range found {
+			if v := expand(t, template, row); !slices.Contains(values, any(v)) {
+				values = append(values, v)
+			}
+		}
+		slices.SortFunc(values, func(a, b any) int { return strings.Compare(a.(string), b.(string)) })
+		return values
+	case "tally":
+		tally := map[string]any{}
+		for _, row := range found {
+			n, _ := tally[expand(t, template, row)].(float64)
+			tally[expand(t, template, row)] = n + weight(row)
+		}
+		return tally
+	case "map":
+		key, value, _ := strings.Cut(template, " ")
+		pairs := map[string]any{}
+		for _, row := range found {
+			k := expand(t, key, row)
+			if _, twice := pairs[k]; twice {
+				t.Errorf("two rows for %s", k)
+			}
+			pairs[k] = expand(t, value, row)
+		}
+		return pairs
+	case "list":
+		values := []any{}
+		for _, row := range found {
+			switch v := row[strings.Trim(template, "{}")].(type) {
+			case []any:
+				values = append(values, v...)
+			default:
+				values = append(values, v)
+			}
+		}
+		return values
+	}
+	t.Fatalf("unknown answer %q", how)
+	return nil
+}
+
+// weight is how many events a row stands for.
+func weight(row map[string]any) float64 {
+	if n, ok := row["count"].(float64); ok {
+		return n
+	}
+	return 1
+}
+
+var placeholder = regexp.MustCompile(`\{/?[^}]+\}`)
+
+func expand(t *testing.T, template string, row map[string]any) string {
+	return placeholder.ReplaceAllStringFunc(template, func(p string) string {
+		name, optional := strings.CutPrefix(strings.Trim(p, "{}"), "/")
+		v, printed := row[name]
+		switch {
+		case !printed:
+			t.Fatalf("no %s in the row %v", name, row)
+		case v == nil && optional:
+			return ""
+		case optional:
+			return fmt.Sprint("/", v)
+		}
+		return fmt.Sprint(v)
+	})
+}
+
+func jsonRows(t *testing.T, out []byte) (found []map[string]any) {
+	t.Helper()
+	for line := range bytes.Lines(out) {
+		var row map[string]any
+		unmarshal(t, line, &row)
+		found = append(found, row)
+	}
+	return found
+}
+
+// shellWords splits a command line as a shell does, as far as single quotes go, and
+// leaves out the name of the program.
+func shellWords(line string) (args []string) {
+	var word strings.Builder
+	quoted := false
+	for _, r := range line + " " {
+		switch {
+		case r == '\'':
+			quoted = !quoted
+		case r == ' ' && !quoted:
+			args = append(args, word.String())
+			word.Reset()
+		default:
+			word.WriteRune(r)
+		}
+	}
+	return args[1:]
+}
+
+// TestFactsNeedBodies asks the question that neither log can answer, for want of
+// bodies, where they were recorded.
+func TestFactsNeedBodies(t *testing.T) {
+	line := `{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Request","auditID":"b-1","stage":"ResponseComplete",` +
+		`"requestURI":"/api/v1/namespaces/shop/configmaps/app-config","verb":"patch","user":{"username":"bob"},` +
+		`"objectRef":{"resource":"configmaps","namespace":"shop","name":"app-config","apiVersion":"v1"},` +
+		`"responseStatus":{"metadata":{},"code":200},"requestObject":{"data":{"LOG_LEVEL":"debug"}},` +
+		`"requestReceivedTimestamp":"2026-11-20T15:22:04.140846Z","stageTimestamp":"2026-11-20T15:22:04.144000Z"}` + "\n"
+	other := strings.NewReplacer("debug", "info", "bob", "alice").Replace(line)
+	file := filepath.Join(t.TempDir(), "audit.log")
+	if err := os.WriteFile(file, []byte(line+other), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(plantedQuestions, func(q plantedQuestion) bool { return q.id == "f15" })
+	l := &factLog{}
+	found := jsonRows(t, l.ask(t, shellWords(plantedQuestions[i].command), "-f", file))
+	if diff := cmp.Diff(any([]any{"bob"}), readAnswer(t, plantedQuestions[i].answer, found)); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", plantedQuestions[i].command, diff)
+	}
+}
+
+const questionsHead = `# Sixty questions and their answers
+
+Each of these questions is answered by one command. They were planted in two real
+audit logs of a kube-apiserver v1.36: **a** was written under a policy derived from
+GCE's, with bodies for some resources; **d** under one rule, Metadata for everything,
+at all stages. Both logs hold the same story, then a load in the namespace load.
+
+This page is made by the test that asks them (TestFacts in cmd/kubetrail):
+
+    go test ./cmd/kubetrail -run TestFacts -update
+
+Nothing in an output is worked on but to count its rows, or to drop rows that say the
+same. *Not in this log* means that the policy did not record it, and that the command
+rightly finds nothing. A log written at all stages holds every request two or three
+times; a test of code or stage chooses one.
+`
+
+const questionsPath = "../../docs/reference/questions.md"
+
+// questionsDoc writes docs/reference/questions.md.
+func questionsDoc(logs []*factLog, answers []map[string]any) []byte {
+	b := bytes.NewBufferString(questionsHead)
+	for n, q := range plantedQuestions {
+		f := logs[0].facts[q.id]
+		fmt.Fprintf(b, "\n## %d. %s\n\n", n+1, f.Question)
+		if f.QuestionZH != "" {
+			fmt.Fprintf(b, "%s\n\n", f.QuestionZH)
+		}
+		b.WriteString("```sh\n")
+		for i, l := range logs {
+			switch command := l.command(q); {
+			case command == q.command && i > 0: // the same for both
+			case command == q.command:
+				fmt.Fprintf(b, "%s\n", command)
+			default:
+				fmt.Fprintf(b, "%s  # %s\n", command, l.name[:1])
+			}
+		}
+		b.WriteString("```\n\n")
+		for i, l := range logs {
+			fmt.Fprintf(b, "- %s: %s", l.name[:1], answerText(answers[i][q.id]))
+			switch f := l.facts[q.id]; {
+			case f.Events == 0:
+				fmt.Fprintf(b, " (planted: %s)\n", answerText(f.Answer))
+			case f.Events == 1:
+				fmt.Fprintf(b, " (auditID %s)\n", f.AuditIDs[0])
+			default:
+				fmt.Fprintf(b, " (%d events)\n", f.Events)
+			}
+		}
+		if q.note != "" {
+			fmt.Fprintf(b, "\n%s\n", q.note)
+		}
+	}
+	return b.Bytes()
+}
+
+// answerText writes an answer for people.
+func answerText(answer any) string {
+	const most = 6
+	switch v := answer.(type) {
+	case []any:
+		var texts []string
+		for _, x := range v[:min(len(v), most)] {
+			texts = append(texts, "`"+fmt.Sprint(x)+"`")
+		}
+		switch {
+		case len(v) == 0:
+			return "*not in this log*"
+		case len(v) > most:
+			return strconv.Itoa(len(v)) + ": " + strings.Join(texts, ", ") + ", …"
+		}
+		return strings.Join(texts, ", ")
+	case map[string]any:
+		var texts []string
+		for k, x := range v {
+			texts = append(texts, fmt.Sprintf("`%s`: %v", k, x))
+		}
+		slices.Sort(texts)
+		return strings.Join(texts, ", ")
+	}
+	return fmt.Sprint(answer)
+}
+
+func checkDoc(t *testing.T, doc []byte) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(questionsPath, doc, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	have, err := os.ReadFile(questionsPath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(have), string(doc)); diff != "" {
+		t.Errorf("docs/reference/questions.md is old; go test ./cmd/kubetrail -run TestFacts -update (-have +want):\n%s", diff)
+	}
+}
