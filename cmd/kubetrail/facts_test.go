@@ -351,10 +351,10 @@ This page is made by the test that asks them (TestFacts in cmd/kubetrail):
 
     go test ./cmd/kubetrail -run TestFacts -update
 
-Nothing in an output is worked on but to count its rows, or to drop rows that say the
-same. *Not in this log* means that the policy did not record it, and that the command
-rightly finds nothing. A log written at all stages holds every request two or three
-times; a test of code or stage chooses one.
+The answers below are read off the output: the values of a field, each once, or how
+many events there are. *Not in this log* means that the policy did not record it, and
+that the command rightly finds nothing. A log written at all stages holds every request
+two or three times; code or stage in a question chooses one.
 `
 
 const questionsPath = "../../docs/reference/questions.md"
@@ -380,21 +380,26 @@ func questionsDoc(logs []*factLog, answers []map[string]any) []byte {
 		}
 		b.WriteString("```\n\n")
 		for i, l := range logs {
-			fmt.Fprintf(b, "- %s: %s", l.name[:1], answerText(answers[i][q.id]))
-			switch f := l.facts[q.id]; {
-			case f.Events == 0:
-				fmt.Fprintf(b, " (planted: %s)\n", answerText(f.Answer))
-			case f.Events == 1:
-				fmt.Fprintf(b, " (auditID %s)\n", f.AuditIDs[0])
-			default:
-				fmt.Fprintf(b, " (%d events)\n", f.Events)
-			}
+			fmt.Fprintf(b, "- %s: %s%s\n", l.name[:1], answerText(answers[i][q.id]), evidence(l.facts[q.id]))
 		}
 		if q.note != "" {
 			fmt.Fprintf(b, "\n%s\n", q.note)
 		}
 	}
 	return b.Bytes()
+}
+
+// evidence says what an answer rests on, unless the answer itself does.
+func evidence(f fact) string {
+	switch {
+	case f.Events == 0:
+		return fmt.Sprintf(" (planted: %s)", answerText(f.Answer))
+	case f.Events == 1:
+		return fmt.Sprintf(" (auditID %s)", f.AuditIDs[0])
+	case f.Answer == float64(f.Events):
+		return ""
+	}
+	return fmt.Sprintf(" (%d events)", f.Events)
 }
 
 // answerText writes an answer for people.
