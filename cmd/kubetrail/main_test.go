@@ -126,7 +126,7 @@ func makeLog(ts *testscript.TestScript, _ bool, args []string) {
 // TestRawIsTheFile checks on real logs that import and search -o raw give back what
 // went in, byte for byte.
 func TestRawIsTheFile(t *testing.T) {
-	for _, name := range []string{"a-gce-derived", "truncate-10k", "legacy"} {
+	for _, name := range []string{"rotation-maxbackup3", "truncate-10k", "legacy"} {
 		t.Run(name, func(t *testing.T) {
 			log := corpustest.Members(t, name, "audit.log")[0].Data
 			path := t.TempDir() + "/audit.log"
