@@ -109,6 +109,13 @@ func (c *counter) reset() {
 	c.used = c.used[:0]
 }
 
+// each calls f for every key and its count.
+func (c *counter) each(f func(key, count uint64)) {
+	for _, i := range c.used {
+		f(c.slots[i].key-1, c.slots[i].count)
+	}
+}
+
 // tally counts the rows in sel.
 func (v *view) tally(t *tally, sel bitmap) error {
 	codes := make([]*parquet.Codes, len(t.by))
@@ -333,15 +340,14 @@ func (t *tally) groups(limit int) trail.Groups {
 		count uint64
 	}
 	entries := make([]entry, 0, g.Groups)
-	for _, slot := range t.narrow.used {
-		k, n := t.narrow.slots[slot].key-1, t.narrow.slots[slot].count
+	t.narrow.each(func(k, n uint64) {
 		key := make([]uint32, len(t.by))
 		for i := len(key) - 1; i >= 0; i-- {
 			key[i] = uint32(k & (1<<21 - 1))
 			k >>= 21
 		}
 		entries = append(entries, entry{key, n})
-	}
+	})
 	for k, n := range t.wide {
 		key := make([]uint32, len(t.by))
 		for i := range key {
@@ -397,9 +403,7 @@ func (t *Trail) Histogram(ctx context.Context, q trail.Query, every time.Duratio
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		for _, slot := range v.counter.used {
-			total.add(v.counter.slots[slot].key-1, v.counter.slots[slot].count)
-		}
+		v.counter.each(total.add)
 		return nil
 	})
 	if err != nil || len(total.used) == 0 {
@@ -454,10 +458,7 @@ func floorDiv(a, b int64) int64 {
 // buckets lists the counts by time, with what is empty between them.
 func buckets(total *counter, width int64, every time.Duration) ([]trail.Bucket, error) {
 	first, last := uint64(1<<64-1), uint64(0)
-	for _, slot := range total.used {
-		key := total.slots[slot].key - 1
-		first, last = min(first, key), max(last, key)
-	}
+	total.each(func(key, _ uint64) { first, last = min(first, key), max(last, key) })
 	if last-first >= MaxBuckets {
 		return nil, fmt.Errorf("%w: more than %d buckets of %v", trail.ErrTooMany, MaxBuckets, every)
 	}
@@ -465,8 +466,6 @@ func buckets(total *counter, width int64, every time.Duration) ([]trail.Bucket, 
 	for i := range out {
 		out[i].Start = (int64(first) - bucketZero + int64(i)) * width
 	}
-	for _, slot := range total.used {
-		out[total.slots[slot].key-1-first].Count = total.slots[slot].count
-	}
+	total.each(func(key, n uint64) { out[key-first].Count = n })
 	return out, nil
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"container/heap"
 	"context"
+	"errors"
 	"slices"
 	"sync"
 
@@ -17,8 +18,7 @@ type hit struct {
 	seq  uint64
 	part *part
 	row  int32
-	size int32        // bytes of its line
-	kept *audit.Event // read already, where that was cheap
+	kept *audit.Event // the event, once it is read
 }
 
 // found keeps the best hits of a search, the worst of them on top of the heap.
@@ -26,23 +26,21 @@ type found struct {
 	limit  int
 	oldest bool
 	hits   []hit
-	room   int // for events that are read before it is certain that they are wanted
-	early  int // how many were
+	room   int // bytes for events that are read before it is certain that they are wanted
+	early  int // how many such events there are
 }
 
-// reserve reports whether hits should be read at once, while the columns of their
-// part are at hand: where they will probably stay among the best, and fit.
-func (f *found) reserve(hits []hit) bool {
-	size := 0
-	for _, h := range hits {
-		size += int(h.size)
-	}
-	if f.early+len(hits) > f.limit || size > f.room {
-		return false
+// reserve gives the bytes that hits may take if they are read at once, while the
+// columns of their part are at hand; 0 where they should not be, because it is too
+// likely that they will not stay among the best.
+func (f *found) reserve(hits []hit) int {
+	if f.early+len(hits) > f.limit {
+		return 0
 	}
 	f.early += len(hits)
-	f.room -= size
-	return true
+	room := f.room
+	f.room = 0 // until the rest is given back
+	return room
 }
 
 // before reports whether a comes before b in the answer.
@@ -152,15 +150,15 @@ func (t *Trail) best(ctx context.Context, parts []*part, q trail.Query, page tra
 			return err
 		}
 		mu.Lock()
-		early := f.reserve(hits)
+		room := f.reserve(hits)
 		mu.Unlock()
-		if early {
-			if err := v.keep(hits, page.Columns); err != nil {
-				return err
-			}
+		rest, err := v.keep(hits, page.Columns, room)
+		if err != nil && err != errNoRoom {
+			return err
 		}
 		mu.Lock()
 		defer mu.Unlock()
+		f.room += rest
 		for _, h := range hits {
 			f.add(h)
 		}
@@ -207,26 +205,7 @@ func (v *view) hits(sel bitmap, page trail.Page, n int) ([]hit, error) {
 			f.add(h)
 		}
 	}
-	return f.hits, v.weigh(f.hits, page.Columns)
-}
-
-// weigh notes how much memory the hits will take: as much as their lines, where
-// bodies are asked for, else about as much as a line without them.
-func (v *view) weigh(hits []hit, cols audit.Columns) error {
-	if cols&(bodyColumns|audit.Set(audit.Line)) == 0 {
-		for i := range hits {
-			hits[i].size = 1 << 10
-		}
-		return nil
-	}
-	size, err := v.number(colLine)
-	if err != nil {
-		return err
-	}
-	for i := range hits {
-		hits[i].size = int32(size[hits[i].row])
-	}
-	return nil
+	return f.hits, nil
 }
 
 // materialize yields the events of hits in their order, reading those that were not
@@ -237,12 +216,15 @@ func (t *Trail) materialize(ctx context.Context, hits []hit, cols audit.Columns,
 		return err
 	}
 	defer t.giveView(v)
-	for len(hits) > 0 {
+	for n := chunkHits; len(hits) > 0; {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		n := chunk(hits)
-		if err := v.keepAll(hits[:n], cols); err != nil {
+		n = min(n, len(hits))
+		if err := v.keepAll(hits[:n], cols); err == errNoRoom && n > 1 {
+			n /= 2
+			continue
+		} else if err != nil && err != errNoRoom {
 			return err
 		}
 		for i := range hits[:n] {
@@ -252,6 +234,7 @@ func (t *Trail) materialize(ctx context.Context, hits []hit, cols audit.Columns,
 			hits[i].kept = nil
 		}
 		hits = hits[n:]
+		n = min(2*n, chunkHits)
 	}
 	return nil
 }
@@ -261,22 +244,11 @@ const (
 	chunkBytes = 16 << 20
 )
 
-// chunk returns how many of the first hits have lines of chunkBytes together.
-func chunk(hits []hit) int {
-	total := 0
-	for i, h := range hits[:min(len(hits), chunkHits)] {
-		if h.kept == nil {
-			total += int(h.size)
-		}
-		if total > chunkBytes && i > 0 {
-			return i
-		}
-	}
-	return min(len(hits), chunkHits)
-}
+var errNoRoom = errors.New("the events are larger than the memory for them")
 
 // keepAll reads the hits that were not read yet. Those of one part are read
-// together and by ascending row, so that no page is read twice.
+// together and by ascending row, so that no page is read twice. Its error is
+// errNoRoom where they take more than chunkBytes; a single one is read all the same.
 func (v *view) keepAll(hits []hit, cols audit.Columns) error {
 	var order []int
 	for i, h := range hits {
@@ -288,40 +260,60 @@ func (v *view) keepAll(hits []hit, cols audit.Columns) error {
 		return cmp.Or(cmp.Compare(hits[a].part.meta.First, hits[b].part.meta.First), cmp.Compare(hits[a].row, hits[b].row))
 	})
 	v.p = nil // what it shows may be of a part that was released since
+	room := chunkBytes
 	for _, i := range order {
 		if v.p != hits[i].part {
 			v.open(hits[i].part)
 		}
-		if err := v.keepOne(&hits[i], cols); err != nil {
+		size, err := v.keepOne(&hits[i], cols)
+		if err != nil {
 			return err
+		}
+		if room -= size; room < 0 && len(hits) > 1 {
+			for _, i := range order {
+				hits[i].kept = nil
+			}
+			return errNoRoom
 		}
 	}
 	return nil
 }
 
-// keep reads hits of the open part.
-func (v *view) keep(hits []hit, cols audit.Columns) error {
+// keep reads hits of the open part, all of them or, where room is too small, none.
+// It returns how much room is left.
+func (v *view) keep(hits []hit, cols audit.Columns, room int) (rest int, err error) {
+	if room == 0 {
+		return 0, nil
+	}
 	slices.SortFunc(hits, func(a, b hit) int { return cmp.Compare(a.row, b.row) })
+	rest = room
 	for i := range hits {
-		if err := v.keepOne(&hits[i], cols); err != nil {
-			return err
+		size, err := v.keepOne(&hits[i], cols)
+		if err != nil {
+			return room, err
+		}
+		if rest -= size; rest <= 0 {
+			for i := range hits {
+				hits[i].kept = nil
+			}
+			return room, errNoRoom
 		}
 	}
-	return nil
+	return rest, nil
 }
 
-func (v *view) keepOne(h *hit, cols audit.Columns) error {
+func (v *view) keepOne(h *hit, cols audit.Columns) (size int, err error) {
 	var e audit.Event
 	if err := v.fill(&e, int(h.row), cols|audit.Set(audit.Seq)); err != nil {
-		return err
+		return 0, err
 	}
-	h.kept = clone(&e)
-	return nil
+	h.kept, size = clone(&e)
+	return size, nil
 }
 
-// clone copies an event and its bytes, in one piece.
-func clone(e *audit.Event) *audit.Event {
-	size := len(e.RequestObject) + len(e.ResponseObject) + len(e.Raw)
+// clone copies an event and its bytes, in one piece, and returns how many there are.
+func clone(e *audit.Event) (copied *audit.Event, size int) {
+	size = len(e.RequestObject) + len(e.ResponseObject) + len(e.Raw)
 	for _, text := range e.Text {
 		size += len(text)
 	}
@@ -340,5 +332,5 @@ func clone(e *audit.Event) *audit.Event {
 	move(&kept.RequestObject)
 	move(&kept.ResponseObject)
 	move(&kept.Raw)
-	return &kept
+	return &kept, size
 }
