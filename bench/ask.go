@@ -143,10 +143,14 @@ func askID(ctx context.Context, r trail.Reader, f *generate.Facts) error {
 	})
 }
 
+// historyColumns is what a history shows: who changed what, when, how and with what.
+var historyColumns = audit.Set(audit.Staged, audit.Username, audit.ImpersonatedUsername, audit.Verb, audit.Subresource,
+	audit.UserAgent, audit.Code, audit.RequestObject, audit.ResponseObject)
+
 func askHistory(ctx context.Context, r trail.Reader, f *generate.Facts) error {
 	last := int64(audit.NoTime)
 	return search(ctx, r, fmt.Sprintf("objectRef.resource:%s and objectRef.namespace:%s and objectRef.name:%s", f.Hot.Resource, f.Hot.Namespace, f.Hot.Name),
-		trail.Page{Oldest: true, Columns: audit.AllColumns}, f.HotEvents, func(e *audit.Event) error {
+		trail.Page{Oldest: true, Columns: historyColumns}, f.HotEvents, func(e *audit.Event) error {
 			if e.RequestObject == nil || e.ResponseObject == nil || e.Time() < last {
 				return errors.New("a body is missing, or out of order")
 			}

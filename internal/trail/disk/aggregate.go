@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"encoding/binary"
 	"fmt"
 	"math/bits"
 	"slices"
@@ -51,7 +50,7 @@ type tally struct {
 
 	mu     sync.Mutex
 	values []values          // per field
-	narrow counter           // groups of up to maxNarrow fields
+	narrow counter[uint64]   // groups of up to maxNarrow fields
 	wide   map[string]uint64 // groups of more: four bytes a field
 	events uint64
 }
@@ -69,18 +68,25 @@ const maxNarrow = 3
 
 // counter counts by keys other than the largest one: open addressing, without the
 // safety against chosen keys that a map pays for, because keys are numbers of ours.
-type counter struct {
-	slots []struct{ key, count uint64 } // key + 1, 0 free
-	used  []uint32                      // the slots in use
+// Counting the rows of one part takes 32 bits and stays in the processor's cache.
+type counter[T uint32 | uint64] struct {
+	slots []struct{ key, count T } // key + 1, 0 free; a power of two of them
+	used  []uint32                 // the slots in use
+	shift int                      // 64 less the bits of a slot's number
 }
 
-func (c *counter) add(key, count uint64) {
+// home is where a key is, or where the search for it begins: the upper bits of a
+// product depend on all bits of the key.
+func (c *counter[T]) home(key T) uint64 {
+	return uint64(key) * 0x9e3779b97f4a7c15 >> (c.shift & 63)
+}
+
+func (c *counter[T]) add(key, count T) {
 	if 2*len(c.used) >= len(c.slots) {
 		c.grow()
 	}
 	mask := uint64(len(c.slots) - 1)
-	// The upper bits of a product depend on all bits of the key.
-	for i := key * 0x9e3779b97f4a7c15 >> bits.LeadingZeros64(mask); ; i = (i + 1) & mask {
+	for i := c.home(key); ; i = (i + 1) & mask {
 		switch s := &c.slots[i]; s.key {
 		case key + 1:
 			s.count += count
@@ -93,16 +99,15 @@ func (c *counter) add(key, count uint64) {
 	}
 }
 
-func (c *counter) grow() {
+func (c *counter[T]) grow() {
 	old := *c
-	c.slots = make([]struct{ key, count uint64 }, max(1024, 2*len(old.slots)))
+	c.slots = make([]struct{ key, count T }, max(1024, 2*len(old.slots)))
 	c.used = make([]uint32, 0, len(c.slots)/2)
-	for _, i := range old.used {
-		c.add(old.slots[i].key-1, old.slots[i].count)
-	}
+	c.shift = bits.LeadingZeros64(uint64(len(c.slots) - 1))
+	old.each(c.add)
 }
 
-func (c *counter) reset() {
+func (c *counter[T]) reset() {
 	for _, i := range c.used {
 		c.slots[i].key = 0
 	}
@@ -110,7 +115,7 @@ func (c *counter) reset() {
 }
 
 // each calls f for every key and its count.
-func (c *counter) each(f func(key, count uint64)) {
+func (c *counter[T]) each(f func(key, count T)) {
 	for _, i := range c.used {
 		f(c.slots[i].key-1, c.slots[i].count)
 	}
@@ -133,15 +138,13 @@ func (v *view) tally(t *tally, sel bitmap) error {
 			return err
 		}
 		codes[i] = c
-		if high, low := bits.Mul64(combinations, uint64(max(1, c.Dict.Len()))); high == 0 {
-			combinations = low
-		} else {
+		if combinations *= uint64(max(1, c.Dict.Len())); combinations >= 1<<32-1 {
 			return v.tallyRows(t, sel)
 		}
 	}
-	v.counter.reset()
+	v.counts.reset()
 	v.countCodes(codes, sel)
-	return t.merge(codes, &v.counter)
+	return t.merge(codes, &v.counts)
 }
 
 // countCodes counts the rows in sel by the combination of their codes: the codes as
@@ -149,62 +152,72 @@ func (v *view) tally(t *tally, sel bitmap) error {
 func (v *view) countCodes(codes []*parquet.Codes, sel bitmap) {
 	if n := sel.count(); n < v.p.rows/4 {
 		for i := sel.next(0); i >= 0; i = sel.next(i + 1) {
-			var key uint64
+			var key uint32
 			for _, c := range codes {
-				key = key*uint64(max(1, c.Dict.Len())) + uint64(c.At(i))
+				key = key*uint32(max(1, c.Dict.Len())) + c.At(i)
 			}
-			v.counter.add(key, 1)
+			v.counts.add(key, 1)
 		}
 		return
 	}
 	keys := v.combine(codes)
-	for w, word := range sel {
-		from, to := w<<6, min(w<<6+64, len(keys))
-		if word == ^uint64(0) || to-from < 64 && word == 1<<(to-from)-1 {
-			v.countRuns(keys[from:to])
+	for i := 0; i < len(keys); {
+		w := i >> 6
+		if sel[w] == ^uint64(0) { // as far as every row is in
+			for w++; w < len(sel) && sel[w] == ^uint64(0); w++ {
+			}
+			v.countRuns(keys[i:min(w<<6, len(keys))])
+			i = w << 6
 			continue
 		}
-		for ; word != 0; word &= word - 1 {
-			v.counter.add(keys[from+bits.TrailingZeros64(word)], 1)
+		for word := sel[w]; word != 0; word &= word - 1 {
+			v.counts.add(keys[i+bits.TrailingZeros64(word)], 1)
 		}
+		i += 64
 	}
 }
 
 // countRuns counts keys of which many are the same as the one before.
-func (v *view) countRuns(keys []uint64) {
-	run, n := keys[0], uint64(0)
+func (v *view) countRuns(keys []uint32) {
+	c := &v.counts
+	run, n := keys[0], uint32(0)
 	for _, k := range keys {
-		if k != run {
-			v.counter.add(run, n)
-			run, n = k, 0
+		if k == run {
+			n++
+			continue
 		}
-		n++
+		if i := c.home(run); i < uint64(len(c.slots)) && c.slots[i].key == run+1 {
+			c.slots[i].count += n
+		} else {
+			c.add(run, n)
+		}
+		run, n = k, 1
 	}
-	v.counter.add(run, n)
+	c.add(run, n)
 }
 
 // combine returns the combination of every row's codes.
-func (v *view) combine(codes []*parquet.Codes) []uint64 {
+func (v *view) combine(codes []*parquet.Codes) []uint32 {
 	if cap(v.keys) < v.p.rows {
-		v.keys = make([]uint64, v.p.rows)
+		v.keys = make([]uint32, v.p.rows)
 	}
 	keys := v.keys[:v.p.rows]
 	clear(keys)
 	for _, c := range codes {
-		n := uint64(max(1, c.Dict.Len()))
+		n := uint32(max(1, c.Dict.Len()))
 		switch c.Width {
 		case 8:
 			for i, x := range c.Data[:len(keys)] {
-				keys[i] = keys[i]*n + uint64(x)
+				keys[i] = keys[i]*n + uint32(x)
 			}
 		case 16:
 			data := c.Data[:2*len(keys)]
 			for i := range keys {
-				keys[i] = keys[i]*n + uint64(binary.LittleEndian.Uint16(data[2*i:]))
+				keys[i] = keys[i]*n + uint32(data[2*i]) + uint32(data[2*i+1])<<8
 			}
 		case 32:
 			for i := range keys {
-				keys[i] = keys[i]*n + uint64(c.At(i))
+				keys[i] = keys[i]*n + c.At(i)
 			}
 		} // a column of one value adds nothing
 	}
@@ -212,7 +225,7 @@ func (v *view) combine(codes []*parquet.Codes) []uint64 {
 }
 
 // merge adds what was counted of one part.
-func (t *tally) merge(codes []*parquet.Codes, counts *counter) error {
+func (t *tally) merge(codes []*parquet.Codes, counts *counter[uint32]) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	numbers := make([][]uint32, len(codes))
@@ -223,20 +236,19 @@ func (t *tally) merge(codes []*parquet.Codes, counts *counter) error {
 		}
 	}
 	key := make([]uint32, len(codes))
-	for _, slot := range counts.used {
-		combination, count := counts.slots[slot].key-1, counts.slots[slot].count
+	counts.each(func(combination, count uint32) {
 		for i := len(codes) - 1; i >= 0; i-- {
-			n := uint64(len(numbers[i]))
+			n := uint32(len(numbers[i]))
 			code := combination % n
 			combination /= n
 			if numbers[i][code] == ^uint32(0) {
-				numbers[i][code] = t.number(i, codes[i], uint32(code))
+				numbers[i][code] = t.number(i, codes[i], code)
 			}
 			key[i] = numbers[i][code]
 		}
-		t.add(key, count)
-		t.events += count
-	}
+		t.add(key, uint64(count))
+		t.events += uint64(count)
+	})
 	return t.check()
 }
 
@@ -392,7 +404,7 @@ func (t *Trail) Histogram(ctx context.Context, q trail.Query, every time.Duratio
 	}
 	defer t.release(parts)
 	var mu sync.Mutex
-	var total counter
+	var total counter[uint64]
 	err = t.each(ctx, overlapping(parts, q), func(v *view) error {
 		sel, err := v.answers(q)
 		if err != nil || sel.empty() {
@@ -403,7 +415,7 @@ func (t *Trail) Histogram(ctx context.Context, q trail.Query, every time.Duratio
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		v.counter.each(total.add)
+		v.buckets.each(total.add)
 		return nil
 	})
 	if err != nil || len(total.used) == 0 {
@@ -419,7 +431,7 @@ func (v *view) countTimes(sel bitmap, width int64) error {
 	if err != nil {
 		return err
 	}
-	v.counter.reset()
+	v.buckets.reset()
 	// Rows of one object follow each other in time: mostly the bucket is that of
 	// the row before, and no division is needed.
 	var from, to, n int64
@@ -431,7 +443,7 @@ func (v *view) countTimes(sel bitmap, width int64) error {
 		}
 		if t < from || t >= to {
 			if n > 0 {
-				v.counter.add(key, uint64(n))
+				v.buckets.add(key, uint64(n))
 			}
 			at := floorDiv(t, width)
 			from, to, n = at*width, (at+1)*width, 0
@@ -440,7 +452,7 @@ func (v *view) countTimes(sel bitmap, width int64) error {
 		n++
 	}
 	if n > 0 {
-		v.counter.add(key, uint64(n))
+		v.buckets.add(key, uint64(n))
 	}
 	return nil
 }
@@ -456,7 +468,7 @@ func floorDiv(a, b int64) int64 {
 }
 
 // buckets lists the counts by time, with what is empty between them.
-func buckets(total *counter, width int64, every time.Duration) ([]trail.Bucket, error) {
+func buckets(total *counter[uint64], width int64, every time.Duration) ([]trail.Bucket, error) {
 	first, last := uint64(1<<64-1), uint64(0)
 	total.each(func(key, _ uint64) { first, last = min(first, key), max(last, key) })
 	if last-first >= MaxBuckets {

@@ -390,9 +390,10 @@ func (v *view) keepFragments(fragment []byte, sel bitmap) error {
 func (v *view) keepInPage(fragment []byte, sel bitmap, place parquet.Place) {
 	data, ends := v.bodies.long.Data, v.bodies.long.Ends
 	data = data[:ends[len(ends)-1]]
+	rare := rarest(data, fragment)
 	row, from := 0, 0 // the first row that is not decided, and where it begins
 	for row < place.Rows {
-		at := indexFragment(data[from:], fragment)
+		at := indexFragment(data[from:], fragment, rare)
 		if at < 0 {
 			break
 		}
@@ -520,20 +521,31 @@ func overlap(name, f []byte) bool {
 	return false
 }
 
-// indexFragment is bytes.Index, looking for the rarest byte of the fragment: the
-// first one is often a quote or a brace, of which a body is full.
-func indexFragment(data, fragment []byte) int {
-	rare := 0
-	for i, c := range fragment {
-		if commonness[c] < commonness[fragment[rare]] {
-			rare = i
+// rarest returns the index of the byte of fragment that is the least frequent in a
+// sample of data. Looking for the first one would stop at every quote or brace.
+func rarest(data, fragment []byte) (at int) {
+	var counts [256]int
+	const samples, length = 16, 512
+	for i := range samples {
+		from := len(data) / samples * i
+		for _, c := range data[from:min(from+length, len(data))] {
+			counts[c]++
 		}
 	}
-	for from := rare; ; {
-		if from >= len(data) {
-			return -1
+	for i, c := range fragment {
+		if counts[c] < counts[fragment[at]] {
+			at = i
 		}
-		at := bytes.IndexByte(data[from:], fragment[rare])
+	}
+	return at
+}
+
+// indexFragment is bytes.Index, going from one occurrence of the byte at rare to the
+// next.
+func indexFragment(data, fragment []byte, rare int) int {
+	c, first := fragment[rare], fragment[0]
+	for from := rare; from < len(data); {
+		at := bytes.IndexByte(data[from:], c)
 		if at < 0 {
 			return -1
 		}
@@ -541,17 +553,10 @@ func indexFragment(data, fragment []byte) int {
 		if begin+len(fragment) > len(data) {
 			return -1
 		}
-		if bytes.Equal(data[begin:begin+len(fragment)], fragment) {
+		if data[begin] == first && bytes.Equal(data[begin:begin+len(fragment)], fragment) {
 			return begin
 		}
 		from += at + 1
 	}
+	return -1
 }
-
-// commonness ranks bytes by how often they occur in JSON of the Kubernetes API.
-var commonness = func() (t [256]byte) {
-	for i, c := range []byte("XZQJYKWHUGVBNLqFDxPCORzSETMIAj@%&#$^`~!?*<>+=|;_'()Z/w0b9876543kvy21-gfT.huldpscmrn[]\\{}iotae,:\"") {
-		t[c] = byte(i + 1)
-	}
-	return t
-}()

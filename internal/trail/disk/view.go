@@ -23,11 +23,12 @@ type view struct {
 	bodies  pages
 	raw     pages
 
-	stays   []byte      // of keepCodes
-	counter counter     // of Aggregate
-	keys    []uint64    // of Aggregate, one a row
-	scratch audit.Event // for asking a question about one value
-	text    []byte      // of the values that are put together for one row
+	stays   []byte          // of keepCodes
+	counts  counter[uint32] // of Aggregate, by combination of codes
+	keys    []uint32        // of Aggregate, one a row
+	buckets counter[uint64] // of Histogram
+	scratch audit.Event     // for asking a question about one value
+	text    []byte          // of the values that are put together for one row
 }
 
 // pages is a column of long values, one page of it in memory.
