@@ -78,10 +78,11 @@ func (w *Writer) mergeable() ([]*part, error) {
 		to, bytes, rows := from, int64(0), 0
 		for to < len(parts) && (to == from || parts[to].meta.First == parts[to-1].meta.Last+1) {
 			p := parts[to]
-			if bytes+p.meta.LineBytes > w.cfg.PartBytes || rows+p.rows > maxRows || p.rows == 0 {
+			weight := p.weight()
+			if bytes+weight > w.cfg.PartBytes || rows+p.rows > maxRows || p.rows == 0 {
 				break
 			}
-			bytes += p.meta.LineBytes
+			bytes += weight
 			rows += p.rows
 			to++
 		}
@@ -96,9 +97,18 @@ func (w *Writer) mergeable() ([]*part, error) {
 	return nil, nil
 }
 
+// weight is what a part takes of the size of the one it is merged into: the bytes of
+// its lines, those kept beside the columns twice (see Full).
+func (p *part) weight() int64 {
+	if p.rows == 0 {
+		return 0
+	}
+	return p.meta.LineBytes + p.meta.LineBytes/int64(p.rows)*int64(p.meta.RawLines)
+}
+
 // merge writes the union of group and then removes its members.
 func (w *Writer) merge(group []*part) error {
-	b := &batch{}
+	b := w.spare // nobody is writing: one batch more would be memory for nothing
 	first, last := group[0].meta.First, group[len(group)-1].meta.Last
 	b.reset(first)
 	v, err := newView()

@@ -165,9 +165,10 @@ func (w *Writer) SetAside(f trail.Fault) {
 // durable with the part that those events are in.
 func (w *Writer) Advance(s trail.Source) { w.sources[keyOf(s)] = s }
 
-// Full reports whether the next part has reached its size.
+// Full reports whether the next part has reached its size. Lines that are kept beside
+// the columns count twice, as they do in memory.
 func (w *Writer) Full() bool {
-	return w.filling.meta.LineBytes >= w.cfg.PartBytes || w.filling.rows >= maxRows || w.faultSize >= maxFaultBytes
+	return w.filling.meta.LineBytes+int64(len(w.filling.raw.data)) >= w.cfg.PartBytes || w.filling.rows >= maxRows || w.faultSize >= maxFaultBytes
 }
 
 // Seal starts to write the next part, after waiting for the one before, and returns
