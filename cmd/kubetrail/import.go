@@ -24,7 +24,14 @@ AKS; also in gzip, zstd and tar. Rotated sets are read in order.
 
 Importing again adds only what is new, also when files were renamed or compressed by
 rotation in between. An interrupted import goes on where it stopped when it is
-started again. Lines that are no events are set aside and reported.`
+started again. Lines that are no events are set aside and reported.
+
+After that, small parts of the trail are merged into larger ones. With --keep and
+--keep-bytes the oldest events are then removed, part by part; what was removed does
+not come back by importing it again.
+
+Memory stays below 512 MiB whatever is imported. --part-bytes, for experts, lowers
+that: two parts are in memory at a time.`
 
 const importExample = `  # the log directory of a control-plane node
   kubetrail import /var/log/kubernetes/audit
@@ -33,6 +40,9 @@ const importExample = `  # the log directory of a control-plane node
   kubetrail import --cluster prod prod-audit.tar.gz
   kubetrail import --cluster staging staging-audit.log.gz
 
+  # keep the last 30 days, but no more than 10 GiB
+  kubetrail import --keep 30d --keep-bytes 10GiB /var/log/kubernetes/audit
+
   # from another machine
   ssh node1 sudo cat /var/log/kubernetes/audit/audit.log | kubetrail import -`
 
@@ -40,6 +50,7 @@ const importExample = `  # the log directory of a control-plane node
 type importFlags struct {
 	data, cluster string
 	strict, quiet bool
+	kept          kept
 }
 
 func (a *app) importVerb() *cobra.Command {
@@ -59,18 +70,23 @@ func (a *app) importVerb() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&f.data, "data", a.dataDir(), "Directory of the trail (default $KUBETRAIL_DATA)")
 	cmd.Flags().StringVar(&f.cluster, "cluster", "", "`NAME` of the cluster that the logs come from")
+	f.kept.flags(cmd.Flags())
 	cmd.Flags().BoolVar(&f.strict, "strict", false, "Exit with 1 where a file held lines that are no events")
 	cmd.Flags().BoolVarP(&f.quiet, "quiet", "q", false, "Print no progress and no summary, only warnings and errors")
 	return cmd
 }
 
 func (a *app) importPaths(ctx context.Context, f *importFlags, paths []string) error {
+	if err := f.kept.check(); err != nil {
+		return err
+	}
+	defer limitMemory(int64(f.kept.part))()
 	set, err := collect.Find(ctx, collect.FindConfig{Paths: paths, Stdin: a.in})
 	if err != nil {
 		return err
 	}
 	defer set.Close()
-	w, err := disk.OpenWriter(disk.Config{Dir: f.data})
+	w, err := disk.OpenWriter(disk.Config{Dir: f.data, PartBytes: int64(f.kept.part)})
 	if errors.Is(err, disk.ErrLocked) {
 		return failed(fmt.Errorf("%s: another process writes to this trail", f.data), "wait for it to end, or choose another trail with --data")
 	}
@@ -85,13 +101,20 @@ func (a *app) importPaths(ctx context.Context, f *importFlags, paths []string) e
 		OnSkip: func(s collect.Skip) { set.Skips = append(set.Skips, s) },
 	})
 	meter.clear()
+	var gone uint64
+	if err == nil {
+		err = meter.during("merging small parts", func() (err error) {
+			gone, err = f.kept.tidy(ctx, w, start)
+			return err
+		})
+	}
 	err = errors.Join(err, w.Close())
 	a.tellFaults(faults.faults, faults.more)
 	unread := refused(set.Skips)
 	a.tellRefused(unread)
 	if !f.quiet {
 		a.tellSkips(set.Skips)
-		a.tellReport(ctx, f, report, a.now().Sub(start))
+		a.tellReport(ctx, f, report, gone, a.now().Sub(start))
 	}
 	switch {
 	case errors.Is(err, context.Canceled):
@@ -120,14 +143,17 @@ func (a *app) tellSkips(skips []collect.Skip) {
 	}
 }
 
-// tellReport prints what an import came to.
-func (a *app) tellReport(ctx context.Context, f *importFlags, r collect.Report, took time.Duration) {
+// tellReport prints what an import came to. gone is how many events were removed.
+func (a *app) tellReport(ctx context.Context, f *importFlags, r collect.Report, gone uint64, took time.Duration) {
 	fmt.Fprintf(a.err, "%s from %s, %s in %s", count(r.Events, "event"), count(r.Sources, "source"), size(r.Bytes), took.Round(10*time.Millisecond))
 	if r.Known > 0 {
 		fmt.Fprintf(a.err, "; %s held nothing new", count(r.Known, "source"))
 	}
 	if r.Faults > 0 {
 		fmt.Fprintf(a.err, "; %s set aside", count(r.Faults, "stretch"))
+	}
+	if gone > 0 {
+		fmt.Fprintf(a.err, "; %s removed as the oldest", count(gone, "event"))
 	}
 	fmt.Fprintln(a.err)
 	if s, err := summary(context.WithoutCancel(ctx), f.data); err == nil {
@@ -197,6 +223,30 @@ func (m *meter) show(p collect.Progress) {
 	}
 	fmt.Fprintf(m.w, "\r\x1b[K%s", clip(text+plain(p.Name, false), m.columns-1))
 	m.drawn = true
+}
+
+// during carries out work and says so once it takes longer than a second.
+func (m *meter) during(what string, work func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- work() }()
+	late := time.NewTimer(time.Second)
+	defer late.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-late.C:
+	}
+	switch {
+	case m.quiet:
+	case m.columns == 0:
+		fmt.Fprintln(m.w, what)
+	default:
+		fmt.Fprintf(m.w, "\r\x1b[K%s", clip(what, m.columns-1))
+		m.drawn = true
+	}
+	err := <-done
+	m.clear()
+	return err
 }
 
 // clear removes the line from the terminal.
