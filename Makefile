@@ -1,0 +1,48 @@
+# Everything here needs Go alone, but race, which needs a C compiler too.
+# FLAGS goes to go test: make test FLAGS=-count=1
+
+.PHONY: run build test race fuzz crash bench lint docs
+
+# Build and serve the bundled sample log.
+run: build
+	bin/kubetrail serve --sample
+
+build:
+	CGO_ENABLED=0 go build -trimpath -o bin/kubetrail ./cmd/kubetrail
+
+# What must pass before a commit.
+test: lint
+	go test $(FLAGS) ./...
+
+race:
+	go test -race $(FLAGS) ./...
+
+# Every fuzz target for TIME.
+TIME = 30s
+fuzz:
+	@grep -r --include='*_test.go' --exclude-dir=test '^func Fuzz' . | \
+	sed -E 's,^(.*)/[^/]*:func (Fuzz[A-Za-z0-9_]*).*,\1 \2,' | sort | \
+	while read -r dir name; do \
+		echo "go test $$dir -fuzz ^$$name\$$ -fuzztime $(TIME)"; \
+		go test "$$dir" -run '^$$' -fuzz "^$$name\$$" -fuzztime $(TIME) || exit 1; \
+	done
+
+# Kill the real program in the middle of its work, KILLS times.
+KILLS = 200
+crash:
+	go test ./cmd/kubetrail -run Crash -count=1 -timeout 30m $(FLAGS) -kills $(KILLS)
+
+# Measure beside others; write docs/benchmarks.md with: make bench FLAGS=--markdown
+bench:
+	go run ./bench table $(FLAGS)
+
+lint:
+	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "gofmt -w $$unformatted"; exit 1; }
+	go vet ./...
+	go tool staticcheck ./...
+	go mod tidy -diff
+
+# Rewrite what the documents take from the program.
+docs:
+	go test . -run 'Console|FieldsReference' -update -count=1
+	go test ./audit -run TestBadInputDoc -update -count=1
