@@ -8,7 +8,7 @@ run: build
 	bin/kubetrail serve --sample
 
 build:
-	CGO_ENABLED=0 go build -trimpath -o bin/kubetrail ./cmd/kubetrail
+	CGO_ENABLED=0 go build -o bin/kubetrail ./cmd/kubetrail
 
 # What must pass before a commit.
 test: lint
