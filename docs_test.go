@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -49,8 +50,8 @@ func documents(t *testing.T) []string {
 // TestConsole runs every console block of every document. A line that begins with
 // "$ " is a command, what follows is what it prints; ... stands for anything.
 func TestConsole(t *testing.T) {
-	if testing.Short() {
-		t.Skip("builds and runs the program")
+	if testing.Short() || runtime.GOOS == "windows" {
+		t.Skip("needs time and a shell")
 	}
 	bin := t.TempDir()
 	build := exec.Command("go", "build", "-o", bin, "./cmd/kubetrail")
