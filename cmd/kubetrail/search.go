@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"slices"
 
@@ -40,7 +41,12 @@ func (a *app) searchVerb() *cobra.Command {
 		Long:    searchLong,
 		Example: searchExample,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.search(cmd.Context(), f, args, oldest)
+			n, err := a.search(cmd.Context(), f, args, oldest)
+			if err == nil && n == f.limit && !cmd.Flags().Changed("limit") {
+				// Nobody asked for so few: they must not be taken for all.
+				fmt.Fprintf(a.err, "only %d are printed; --limit 0 prints all\n", n)
+			}
+			return err
 		},
 	}
 	f.where(cmd.Flags(), a)
@@ -52,25 +58,26 @@ func (a *app) searchVerb() *cobra.Command {
 	return cmd
 }
 
-func (a *app) search(ctx context.Context, f *asked, words []string, oldest bool) error {
+// search prints the answers and returns how many it printed.
+func (a *app) search(ctx context.Context, f *asked, words []string, oldest bool) (int, error) {
 	if err := f.check(searchOutputs); err != nil {
-		return err
+		return 0, err
 	}
 	q, err := f.question(words, a.now())
 	if err != nil {
-		return err
+		return 0, err
 	}
 	fields, err := refs("--fields", f.fields)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	p, err := newPrinter(a, f, fields)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	r, err := a.open(ctx, f)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer r.close()
 	var n int
@@ -82,7 +89,7 @@ func (a *app) search(ctx context.Context, f *asked, words []string, oldest bool)
 	if err == nil {
 		err = p.close()
 	}
-	return a.finish(f, r, n, err)
+	return n, a.finish(f, r, n, err)
 }
 
 // forward prints answers as they come.
