@@ -190,7 +190,7 @@ func (l *logDir) prune(t *testing.T) {
 // live lets time pass: lines come, and now and then rotation does its work.
 func (l *logDir) live(t *testing.T, halves bool) {
 	t.Helper()
-	l.append(t, 50+l.rnd.IntN(150), halves && l.rnd.IntN(3) == 0)
+	l.append(t, 30+l.rnd.IntN(70), halves && l.rnd.IntN(3) == 0)
 	if l.rnd.IntN(4) == 0 {
 		l.rotate(t)
 	}

@@ -54,10 +54,10 @@ type crash struct {
 	bin, data string
 	logs      *logDir
 	rnd       *rand.Rand
-	expiring  bool          // old parts are removed, too
-	lasts     time.Duration // about how long the program takes to its end
-	next      uint64        // sequence number when the trail was looked at last
-	stored    int64         // and bytes on disk
+	expiring  bool                     // old parts are removed, too
+	lasts     map[string]time.Duration // by size of a part, how long an import takes about
+	next      uint64                   // sequence number when the trail was looked at last
+	stored    int64                    // and bytes on disk
 	met       map[stage]int
 }
 
@@ -76,7 +76,7 @@ func newCrash(t *testing.T, bin string, expiring bool) *crash {
 	t.Logf("seed %d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 0))
 	return &crash{T: t, bin: bin, data: t.TempDir(), logs: newLogDir(t, rnd), rnd: rnd, expiring: expiring,
-		lasts: 200 * time.Millisecond, met: map[stage]int{}}
+		lasts: map[string]time.Duration{}, met: map[stage]int{}}
 }
 
 func (c *crash) loop(kills int) {
@@ -87,8 +87,8 @@ func (c *crash) loop(kills int) {
 		} else {
 			ended++
 		}
-		c.look()
 		c.litter()
+		c.look()
 		c.logs.live(c.T, !c.expiring)
 	}
 	c.finish()
@@ -105,34 +105,51 @@ func (c *crash) loop(kills int) {
 	}
 }
 
-// aim chooses the moment of the next kill: any, or right after something happened.
-func (c *crash) aim() func(w *watch) bool {
-	at := time.Duration(c.rnd.Int64N(int64(c.lasts)))
+// An attempt is an import that is to be killed at some moment.
+type attempt struct {
+	part   string // size of a part
+	moment func(w *watch) bool
+}
+
+// aim chooses the next attempt: parts so tiny that there are soon many, or ones so
+// large that an import has much to merge; killed at any time, or right after
+// something happened.
+func (c *crash) aim() attempt {
 	n := 1 + c.rnd.IntN(6)
-	aims := []func(w *watch) bool{
-		func(w *watch) bool { return time.Since(w.start) >= at },
-		func(w *watch) bool { return time.Since(w.start) >= at },
+	a := attempt{part: []string{"4KiB", "8KiB"}[c.rnd.IntN(2)]}
+	moments := []func(w *watch) bool{
 		func(w *watch) bool { return w.parts >= n },
 		func(w *watch) bool { return w.temps >= n },
-		func(w *watch) bool { return w.merges >= 1+n/4 },
-		func(w *watch) bool { return w.merges >= 1 },
-		func(w *watch) bool { return w.unions >= 1+n/4 },
-		func(w *watch) bool { return w.unions >= 1 },
+	}
+	if c.tiny() > 25 {
+		a.part = []string{"128KiB", "2MiB"}[c.rnd.IntN(2)]
+		moments = []func(w *watch) bool{
+			func(w *watch) bool { return w.merges >= 1+n/4 },
+			func(w *watch) bool { return w.unions >= 1+n/4 },
+		}
 	}
 	if c.expiring {
 		gone := func(w *watch) bool { return w.expired >= n }
-		aims = append(aims[1:], gone, gone, gone)
+		moments = append(moments, gone, gone)
 	}
-	return aims[c.rnd.IntN(len(aims))]
+	at := time.Duration(c.rnd.Int64N(int64(cmp.Or(c.lasts[a.part], 100*time.Millisecond))))
+	moments = append(moments, func(w *watch) bool { return time.Since(w.start) >= at })
+	a.moment = moments[c.rnd.IntN(len(moments))]
+	return a
 }
 
-// args is the command line of the next import. Parts are tiny, but not always as
-// tiny: once they are many, an import with larger ones has much to merge.
-func (c *crash) args() []string {
-	part := []string{"8KiB", "16KiB", "64KiB", "400KiB"}[c.rnd.IntN(2)+c.rnd.IntN(2)]
-	if len(listing(filepath.Join(c.data, "parts"))) > 50 {
-		part = []string{"64KiB", "400KiB"}[c.rnd.IntN(2)]
+// tiny counts the parts that hold a few lines only.
+func (c *crash) tiny() (n int) {
+	for _, name := range listing(filepath.Join(c.data, "parts")) {
+		if r, ok := rangeOf(name); ok && !isTemp(name) && r.last-r.first < 16 {
+			n++
+		}
 	}
+	return n
+}
+
+// args is the command line of an import.
+func (c *crash) args(part string) []string {
 	args := []string{"import", "--data", c.data, "--part-bytes", part}
 	if c.expiring && c.stored > 40<<10 {
 		keep := c.stored * (40 + c.rnd.Int64N(50)) / 100
@@ -144,11 +161,11 @@ func (c *crash) args() []string {
 	return append(args, c.logs.dir)
 }
 
-// run starts an import and kills it when aim says so. It reports false where the
-// import came to its end before.
-func (c *crash) run(aim func(*watch) bool) bool {
+// run starts an import and kills it at the moment. It reports false where the import
+// came to its end before.
+func (c *crash) run(a attempt) bool {
 	c.Helper()
-	args := c.args()
+	args := c.args(a.part)
 	var says bytes.Buffer
 	cmd := exec.Command(c.bin, args...)
 	cmd.Stderr = &says
@@ -164,11 +181,11 @@ func (c *crash) run(aim func(*watch) bool) bool {
 			if err != nil {
 				c.Fatalf("%v: %v\n%s", args, err, says.Bytes())
 			}
-			c.lasts = time.Since(w.start)
+			c.lasts[a.part] = time.Since(w.start)
 			return false
 		case <-time.After(100 * time.Microsecond):
 		}
-		if w.look(); !aim(w) {
+		if w.look(); !a.moment(w) {
 			continue
 		}
 		time.Sleep(time.Duration(c.rnd.IntN(300)) * time.Microsecond)
@@ -176,7 +193,7 @@ func (c *crash) run(aim func(*watch) bool) bool {
 		if err := <-done; err == nil || errors.Is(killErr, os.ErrProcessDone) {
 			return false
 		}
-		c.lasts += c.lasts / 20
+		c.lasts[a.part] += c.lasts[a.part] / 20
 		w.look()
 		c.met[w.stage()]++
 		return true
@@ -322,7 +339,7 @@ func (c *crash) litter() {
 	}
 	name := names[c.rnd.IntN(len(names))]
 	r, ok := rangeOf(name)
-	if !ok || r.first == r.last {
+	if !ok || isTemp(name) || r.first == r.last {
 		return
 	}
 	for _, litter := range []string{
@@ -334,7 +351,6 @@ func (c *crash) litter() {
 			c.Fatal(err)
 		}
 	}
-	c.look()
 }
 
 // finish lets an import come to its end and checks what people would see.
