@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"slices"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -206,10 +207,12 @@ func (w *Writer) Split(col Column, values []int64) {
 	if col.Type == Int32 {
 		width = 4
 	}
-	w.raw = w.raw[:0]
-	for b := 0; b < width; b++ {
-		for _, v := range values {
-			w.raw = append(w.raw, byte(v>>(8*b)))
+	n := len(values)
+	w.raw = slices.Grow(w.raw[:0], width*n)[:width*n]
+	for b := range width {
+		stream := w.raw[b*n : (b+1)*n]
+		for i, v := range values {
+			stream[i] = byte(v >> (8 * b))
 		}
 	}
 	w.page(c, pageData, encodingByteStreamSplit, len(values), w.raw)

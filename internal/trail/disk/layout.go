@@ -96,7 +96,7 @@ func columnOf(i int) parquet.Column {
 		c.Type, c.Length, c.Logical = parquet.Fixed, 16, parquet.UUID
 	case colStaged:
 		c.Type, c.Logical = parquet.Int64, parquet.Timestamp
-	case colDuration, colSeq, colGap:
+	case colDuration, colSeq, colGap: // of one type in every part: readers join parts
 		c.Type, c.Logical = parquet.Int64, parquet.Plain
 	case colNanos, colMissing, colLine, colRequest:
 		c.Type, c.Logical = parquet.Int32, parquet.Plain
