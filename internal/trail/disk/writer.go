@@ -165,10 +165,16 @@ func (w *Writer) SetAside(f trail.Fault) {
 // durable with the part that those events are in.
 func (w *Writer) Advance(s trail.Source) { w.sources[keyOf(s)] = s }
 
-// Full reports whether the next part has reached its size. Lines that are kept beside
-// the columns count twice, as they do in memory.
+// Full reports whether the next part has reached its size: one more line like the
+// last, kept whole, would exceed it. Lines beside the columns count twice, as they do
+// in memory.
 func (w *Writer) Full() bool {
-	return w.filling.meta.LineBytes+int64(len(w.filling.raw.data)) >= w.cfg.PartBytes || w.filling.rows >= maxRows || w.faultSize >= maxFaultBytes
+	b := w.filling
+	size := b.meta.LineBytes + int64(len(b.raw.data))
+	if b.rows > 0 {
+		size += 2 * b.line[b.rows-1]
+	}
+	return size > w.cfg.PartBytes || b.rows >= maxRows || w.faultSize >= maxFaultBytes
 }
 
 // Seal starts to write the next part, after waiting for the one before, and returns
