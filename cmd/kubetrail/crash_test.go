@@ -100,7 +100,7 @@ func (c *crash) loop(kills int) {
 	if c.expiring {
 		want = removing
 	}
-	if kills >= 50 && c.met[want] < kills/10 {
+	if kills >= 50 && c.met[want] < kills/20 {
 		c.Errorf("hardly any kill came %s", want)
 	}
 }
@@ -121,7 +121,7 @@ func (c *crash) aim() attempt {
 		func(w *watch) bool { return w.parts >= n },
 		func(w *watch) bool { return w.temps >= n },
 	}
-	if c.tiny() > 25 {
+	if c.tiny() > 12 {
 		a.part = []string{"128KiB", "2MiB"}[c.rnd.IntN(2)]
 		moments = []func(w *watch) bool{
 			func(w *watch) bool { return w.merges >= 1+n/4 },

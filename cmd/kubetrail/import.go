@@ -210,16 +210,20 @@ func (m *meter) show(p collect.Progress) {
 	}
 	rate := float64(p.Events) / took.Seconds()
 	if m.columns == 0 {
-		if now.Sub(m.last) >= 10*time.Second {
-			m.last = now
-			fmt.Fprintf(m.w, "%s of %s, %d events, %.0f/s, %s\n", size(p.Bytes), size(p.Total), p.Events, rate, plain(p.Name, false))
+		if now.Sub(m.last) < 10*time.Second {
+			return
 		}
+		m.last = now
+		if p.Total > 0 { // a stream has no size
+			fmt.Fprintf(m.w, "%s of %s, ", size(p.Bytes), size(p.Total))
+		}
+		fmt.Fprintf(m.w, "%d events, %.0f/s, %s\n", p.Events, rate, plain(p.Name, false))
 		return
 	}
-	text := fmt.Sprintf("%9s  %d events  %.0f/s  ", size(p.Bytes), p.Events, rate)
+	text := fmt.Sprintf("%d events  %.0f/s  ", p.Events, rate)
 	if p.Total > 0 {
 		done := min(1, float64(p.Bytes)/float64(p.Total))
-		text = fmt.Sprintf("%3.0f%% %s  ", 100*done, pad(bar(uint64(1000*done), 1000, 20), 20)) + text
+		text = fmt.Sprintf("%3.0f%% %s  %9s  ", 100*done, pad(bar(uint64(1000*done), 1000, 20), 20), size(p.Bytes)) + text
 	}
 	fmt.Fprintf(m.w, "\r\x1b[K%s", clip(text+plain(p.Name, false), m.columns-1))
 	m.drawn = true
