@@ -17,14 +17,14 @@ test: lint
 race:
 	go test -race -timeout 20m $(FLAGS) ./...
 
-# Every fuzz target for TIME.
+# Every fuzz target for TIME, or for so many inputs: make fuzz TIME=20000x
 TIME = 30s
 fuzz:
 	@grep -r --include='*_test.go' --exclude-dir=test '^func Fuzz' . | \
 	sed -E 's,^(.*)/[^/]*:func (Fuzz[A-Za-z0-9_]*).*,\1 \2,' | sort | \
 	while read -r dir name; do \
 		echo "go test $$dir -fuzz ^$$name\$$ -fuzztime $(TIME)"; \
-		go test "$$dir" -run '^$$' -fuzz "^$$name\$$" -fuzztime $(TIME) || exit 1; \
+		go test "$$dir" -run '^$$' -fuzz "^$$name\$$" -fuzztime $(TIME) -fuzzminimizetime 100x || exit 1; \
 	done
 
 # Kill the real program in the middle of its work, KILLS times.
