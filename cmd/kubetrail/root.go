@@ -19,10 +19,12 @@ type app struct {
 	out, err io.Writer
 	env      func(string) string
 	now      func() time.Time
+	self     string // how the program was called
 }
 
 // run carries out one command line and returns the exit code.
 func (a *app) run(ctx context.Context, argv []string) int {
+	a.self = argv[0]
 	root := a.root(programName(argv[0]))
 	root.SetArgs(argv[1:])
 	cmd, err := root.ExecuteContextC(ctx)

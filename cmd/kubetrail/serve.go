@@ -113,7 +113,7 @@ func (a *app) importSample(ctx context.Context, dir string) error {
 func (a *app) tellServing(ctx context.Context, f *serveFlags, r trail.Reader, url string) {
 	events := "trail"
 	if s, err := r.Summary(ctx); err == nil {
-		events = fmt.Sprintf("trail<%d events, %d parts>", s.Events, s.Parts)
+		events = fmt.Sprintf("trail<%s, %s>", count(s.Events, "event"), count(s.Parts, "part"))
 	}
 	fmt.Fprintf(a.err, "%s -> query -> %s\n", events, url)
 	if !f.sample {
@@ -125,15 +125,15 @@ KubeTrail serves a sample log at %[1]s
 Three questions to try in another terminal, or in its page:
 
   who deleted the deployment nginx-old?
-    kubetrail search --server %[1]s 'verb:delete and name:nginx-old'
+    %[2]s search --server %[1]s 'verb:delete and name:nginx-old'
 
   what did mallory do while she was cluster-admin?
-    kubetrail search --server %[1]s 'user:mallory and code < 300'
+    %[2]s search --server %[1]s 'user:mallory and code < 300'
 
   who was refused most often?
-    kubetrail top --server %[1]s --by user 'code:403'
+    %[2]s top --server %[1]s --by user 'code:403'
 
 The API is for programs: curl '%[1]s/api/v1/events?query=code:403'
 Ctrl-C ends it.
-`, url)
+`, url, a.self)
 }

@@ -99,7 +99,7 @@ func (a *app) printGroups(f *asked, fields []audit.Ref, groups trail.Groups) err
 		return err
 	}
 	if more := groups.Groups - len(groups.Rows); more > 0 {
-		fmt.Fprintf(a.err, "%d more groups; --limit 0 prints all\n", more)
+		fmt.Fprintf(a.err, "%s; --limit 0 prints all\n", count(more, "more group"))
 	}
 	return nil
 }
