@@ -38,8 +38,8 @@ func (f *found) reserve(hits []hit) int {
 		return 0
 	}
 	f.early += len(hits)
-	room := f.room
-	f.room = 0 // until the rest is given back
+	room := f.room / 2 // the other half is for whoever asks before this is given back
+	f.room -= room
 	return room
 }
 
@@ -216,11 +216,12 @@ func (t *Trail) materialize(ctx context.Context, hits []hit, cols audit.Columns,
 		return err
 	}
 	defer t.giveView(v)
+	v.p = nil // what it shows may be of a part that was closed since
 	for n := chunkHits; len(hits) > 0; {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		n = min(n, len(hits))
+		n = min(n, fitting(hits, cols))
 		if err := v.keepAll(hits[:n], cols); err == errNoRoom && n > 1 {
 			n /= 2
 			continue
@@ -239,10 +240,30 @@ func (t *Trail) materialize(ctx context.Context, hits []hit, cols audit.Columns,
 	return nil
 }
 
+// Answers are in the order of time, bodies in that of objects: every chunk may touch
+// every page of its part. The larger the chunk, the fewer times a page is read.
 const (
-	chunkHits  = 2048
-	chunkBytes = 16 << 20
+	chunkHits  = pageHits
+	chunkBytes = 32 << 20
 )
+
+// fitting returns how many of the first hits fit into chunkBytes if their lines are
+// as long as the average of their part.
+func fitting(hits []hit, cols audit.Columns) int {
+	if cols&(bodyColumns|audit.Set(audit.Line)) == 0 {
+		return len(hits)
+	}
+	size := int64(0)
+	for i, h := range hits {
+		if size += h.part.line(); size > chunkBytes && i > 0 {
+			return i
+		}
+	}
+	return len(hits)
+}
+
+// line is the average length of the part's lines, with what an event takes besides.
+func (p *part) line() int64 { return p.meta.LineBytes/int64(p.rows) + 256 }
 
 var errNoRoom = errors.New("the events are larger than the memory for them")
 
@@ -259,7 +280,6 @@ func (v *view) keepAll(hits []hit, cols audit.Columns) error {
 	slices.SortFunc(order, func(a, b int) int {
 		return cmp.Or(cmp.Compare(hits[a].part.meta.First, hits[b].part.meta.First), cmp.Compare(hits[a].row, hits[b].row))
 	})
-	v.p = nil // what it shows may be of a part that was released since
 	room := chunkBytes
 	for _, i := range order {
 		if v.p != hits[i].part {
@@ -284,6 +304,9 @@ func (v *view) keepAll(hits []hit, cols audit.Columns) error {
 func (v *view) keep(hits []hit, cols audit.Columns, room int) (rest int, err error) {
 	if room == 0 {
 		return 0, nil
+	}
+	if cols&(bodyColumns|audit.Set(audit.Line)) != 0 && int64(len(hits))*v.p.line() > int64(room) {
+		return room, nil
 	}
 	slices.SortFunc(hits, func(a, b hit) int { return cmp.Compare(a.row, b.row) })
 	rest = room
