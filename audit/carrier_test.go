@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"kubetrail/internal/corpustest"
 )
 
 // quoted is s as a JSON string.
@@ -329,12 +331,12 @@ func TestSniffCorpus(t *testing.T) {
 		"kube-apiserver.stderr.log": "a component's own log (klog), not an audit log",
 		"audit.log":                 "audit events in JSON lines",
 	} {
-		m := corpus(t, "kill9-blocking", name)[0]
-		if got := Sniff(m.data[:min(len(m.data), 4096)]); got != want {
+		m := corpustest.Members(t, "kill9-blocking", name)[0]
+		if got := Sniff(m.Data[:min(len(m.Data), 4096)]); got != want {
 			t.Errorf("%s: %q, want %q", name, got, want)
 		}
 		if name != "audit.log" {
-			if got := read(NewReader(bytes.NewReader(m.data), ReaderConfig{}), nil); len(got.ids) > 0 {
+			if got := read(NewReader(bytes.NewReader(m.Data), ReaderConfig{}), nil); len(got.ids) > 0 {
 				t.Errorf("%s: %d events", name, len(got.ids))
 			}
 		}

@@ -6,6 +6,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"kubetrail/internal/corpustest"
 )
 
 // TestFieldsOfRealEvents holds every field against the event as encoding/json
@@ -14,9 +16,9 @@ func TestFieldsOfRealEvents(t *testing.T) {
 	var e Event
 	fields := Fields()
 	used := map[string]bool{}
-	for _, m := range corpus(t, "a-gce-derived", "audit.log") {
+	for _, m := range corpustest.Members(t, "a-gce-derived", "audit.log") {
 		n := 0
-		for line := range bytes.Lines(m.data) {
+		for line := range bytes.Lines(m.Data) {
 			if n++; n%5 != 0 {
 				continue
 			}

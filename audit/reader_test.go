@@ -10,6 +10,8 @@ import (
 	"testing"
 	"testing/iotest"
 	"time"
+
+	"kubetrail/internal/corpustest"
 )
 
 // sample returns a log line as kube-apiserver writes them, without its newline. Its
@@ -116,18 +118,18 @@ func TestReaderCorpora(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			events, faults := 0, 0
-			for _, m := range corpus(t, c.name, c.files) {
-				r := NewReader(bytes.NewReader(m.data), ReaderConfig{})
+			for _, m := range corpustest.Members(t, c.name, c.files) {
+				r := NewReader(bytes.NewReader(m.Data), ReaderConfig{})
 				got := read(r, nil)
 				events += len(got.ids)
 				faults += len(got.faults)
 				for i, span := range got.spans {
-					if got.raws[i] != string(m.data[span[0]:span[1]]) {
-						t.Fatalf("%s: event %d is not the bytes at %d", m.name, i, span[0])
+					if got.raws[i] != string(m.Data[span[0]:span[1]]) {
+						t.Fatalf("%s: event %d is not the bytes at %d", m.Name, i, span[0])
 					}
 				}
-				if r.Offset() != int64(len(m.data)) || r.Line() != int64(bytes.Count(m.data, []byte("\n"))) {
-					t.Errorf("%s: ended at %d, line %d", m.name, r.Offset(), r.Line())
+				if r.Offset() != int64(len(m.Data)) || r.Line() != int64(bytes.Count(m.Data, []byte("\n"))) {
+					t.Errorf("%s: ended at %d, line %d", m.Name, r.Offset(), r.Line())
 				}
 			}
 			if events != c.events || faults != c.faults {
@@ -140,8 +142,8 @@ func TestReaderCorpora(t *testing.T) {
 // Reading can go on wherever it stopped, in the middle of a list too.
 func TestReaderResumeCorpora(t *testing.T) {
 	for _, c := range [][2]string{{"diskfull-blocking", "audit.log"}, {"legacy", "audit.log"}, {"webhook-batch", "0001.json"}} {
-		m := corpus(t, c[0], c[1])[0]
-		checkResume(t, m.data, 97)
+		m := corpustest.Members(t, c[0], c[1])[0]
+		checkResume(t, m.Data, 97)
 	}
 }
 

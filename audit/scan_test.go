@@ -6,6 +6,8 @@ import (
 	"errors"
 	"strings"
 	"testing"
+
+	"kubetrail/internal/corpustest"
 )
 
 // TestCorpora scans every event of every real log, lets encoding/json judge every
@@ -31,11 +33,11 @@ func TestCorpora(t *testing.T) {
 		t.Run(test.name+"/"+test.pattern, func(t *testing.T) {
 			var e Event
 			events := 0
-			for _, m := range corpus(t, test.name, test.pattern) {
-				for line := range m.events(t) {
+			for _, m := range corpustest.Members(t, test.name, test.pattern) {
+				for _, line := range m.Events(t) {
 					events++
 					if err := e.Scan(line); err != nil {
-						t.Fatalf("%s: %v: %.2000s", m.name, err, line)
+						t.Fatalf("%s: %v: %.2000s", m.Name, err, line)
 					}
 					if e.Form != test.form {
 						t.Fatalf("form %d, want %d: %.200s", e.Form, test.form, line)
@@ -62,9 +64,9 @@ func TestCorpora(t *testing.T) {
 // TestDiskFull scans the log of a full disk, which ends inside a line.
 func TestDiskFull(t *testing.T) {
 	var e Event
-	for _, m := range corpus(t, "diskfull-blocking", "audit*.log") {
+	for _, m := range corpustest.Members(t, "diskfull-blocking", "audit*.log") {
 		events := 0
-		for line := range m.events(t) {
+		for _, line := range m.Events(t) {
 			events++
 			if err := e.Scan(line); err != nil || !e.Exact() {
 				t.Errorf("%v: %.2000s", err, line)
@@ -73,7 +75,7 @@ func TestDiskFull(t *testing.T) {
 		if events != 661 {
 			t.Errorf("%d events, want 661", events)
 		}
-		torn := m.data[bytes.LastIndexByte(m.data, '\n')+1:]
+		torn := m.Data[bytes.LastIndexByte(m.Data, '\n')+1:]
 		var scan *ScanError
 		if err := e.Scan(torn); !errors.As(err, &scan) || scan.Offset != len(torn) {
 			t.Errorf("the torn line of %d bytes: %v", len(torn), err)

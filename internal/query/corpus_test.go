@@ -1,53 +1,20 @@
 package query
 
 import (
-	"archive/tar"
-	"bytes"
 	"encoding/json"
-	"errors"
-	"io"
-	"os"
-	"path"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/klauspost/compress/zstd"
-
 	"kubetrail/audit"
+	"kubetrail/internal/corpustest"
 )
 
 // corpusLines returns the lines of the log of a real kube-apiserver; the test is
 // skipped where the corpora are not beside the repository.
 func corpusLines(tb testing.TB, name string) [][]byte {
 	tb.Helper()
-	f, err := os.Open("../../../shared/corpus/" + name + ".tar.zst")
-	if errors.Is(err, os.ErrNotExist) {
-		tb.Skipf("no ../shared/corpus/%s.tar.zst beside the repository", name)
-	}
-	if err != nil {
-		tb.Fatal(err)
-	}
-	defer f.Close()
-	z, err := zstd.NewReader(f)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	defer z.Close()
-	for r := tar.NewReader(z); ; {
-		h, err := r.Next()
-		if err != nil {
-			tb.Fatalf("audit.log: %v", err)
-		}
-		if path.Base(h.Name) != "audit.log" {
-			continue
-		}
-		data, err := io.ReadAll(r)
-		if err != nil {
-			tb.Fatal(err)
-		}
-		return bytes.Split(bytes.TrimSpace(data), []byte("\n"))
-	}
+	return corpustest.Events(tb, name)
 }
 
 // tree is an event decoded by encoding/json: the judge knows nothing of columns.
