@@ -121,6 +121,8 @@ func (a *app) importPaths(ctx context.Context, f *importFlags, paths []string) e
 		return &failure{exitInterrupted, err, "what was read is kept; the same command goes on where this one stopped"}
 	case err != nil:
 		return err
+	case report.Sources+report.Known == 0 && report.Faults == 0 && len(set.Skips) == 0:
+		return failed(errors.New("nothing came in: the input is empty"), "pipe an audit log into it, or name a file or a directory")
 	case f.strict && len(unread) > 0:
 		return errRefused(unread)
 	case f.strict && len(faults.faults) > 0:
