@@ -77,22 +77,23 @@ func (w *Writer) begin(c Column, encoding int32) *chunk {
 	return &w.chunks[len(w.chunks)-1]
 }
 
-// page writes one page of n values, compressed or not as the chunk says.
+// page writes one page of n values, compressed.
 func (w *Writer) page(c *chunk, kind int32, encoding int32, n int, body []byte) {
-	out := body
-	if c.codec == codecZstd {
-		enc := w.zstd
-		if c.last {
-			enc = w.long
-		}
-		w.packed = enc.EncodeAll(body, w.packed[:0])
-		out = w.packed
+	enc := w.zstd
+	if c.last {
+		enc = w.long
 	}
+	w.packed = enc.EncodeAll(body, w.packed[:0])
+	w.put(c, kind, encoding, n, len(body), w.packed)
+}
+
+// put writes one page of n values that is size bytes long without compression.
+func (w *Writer) put(c *chunk, kind int32, encoding int32, n, size int, out []byte) {
 	h := &w.head
 	h.b, h.last = h.b[:0], 0
 	h.stack = append(h.stack[:0], 0)
 	h.int32(1, kind)
-	h.int32(2, int32(len(body)))
+	h.int32(2, int32(size))
 	h.int32(3, int32(len(out)))
 	h.int32(4, int32(crc32.ChecksumIEEE(out)))
 	if kind == pageDictionary {
@@ -118,7 +119,7 @@ func (w *Writer) page(c *chunk, kind int32, encoding int32, n int, body []byte) 
 	} else {
 		c.dictOffset = w.off
 	}
-	c.uncompressed += int64(len(h.b) + len(body))
+	c.uncompressed += int64(len(h.b) + size)
 	w.write(h.b)
 	w.write(out)
 	c.end = w.off
@@ -128,10 +129,11 @@ func (w *Writer) page(c *chunk, kind int32, encoding int32, n int, body []byte) 
 // the work and costs less than 1 in 32.
 func (w *Writer) lone(c *chunk, n int, body []byte) {
 	w.packed = w.zstd.EncodeAll(body, w.packed[:0])
-	if len(w.packed) >= len(body)-len(body)/32 {
-		c.codec = codecNone
+	out := w.packed
+	if len(out) >= len(body)-len(body)/32 {
+		c.codec, out = codecNone, body
 	}
-	w.page(c, pageData, c.encoding, n, body)
+	w.put(c, pageData, c.encoding, n, len(body), out)
 }
 
 // Dictionary writes a column of codes into dict. Int32 dictionaries hold 4 bytes a
