@@ -15,6 +15,25 @@ const (
 	Object // a JSON tree; the field name goes on with a path: requestObject.spec.replicas
 )
 
+// String returns the name that people see; Prose is what Kibana calls text.
+func (t Type) String() string {
+	switch t {
+	case Keyword:
+		return "keyword"
+	case Prose:
+		return "text"
+	case Number:
+		return "number"
+	case Time:
+		return "time"
+	case List:
+		return "list"
+	case Map:
+		return "map"
+	}
+	return "object"
+}
+
 // Field is one entry of the dictionary of fields: everything that names a field of
 // an event (queries, output, grouping, the API, the documentation) asks it.
 type Field struct {

@@ -42,7 +42,7 @@ func (a *app) fields(f *asked) error {
 		if f.lang == "zh" {
 			doc = x.DocZH
 		}
-		if err := t.add(x.Path, cell(x.Alias), typeName(x.Type), doc); err != nil {
+		if err := t.add(x.Path, cell(x.Alias), x.Type.String(), doc); err != nil {
 			return err
 		}
 	}
@@ -51,29 +51,11 @@ func (a *app) fields(f *asked) error {
 
 func appendFieldEntry(b []byte, x audit.Field) []byte {
 	for _, m := range []struct{ lead, value string }{
-		{`{"path":`, x.Path}, {`,"alias":`, x.Alias}, {`,"type":`, typeName(x.Type)},
+		{`{"path":`, x.Path}, {`,"alias":`, x.Alias}, {`,"type":`, x.Type.String()},
 		{`,"doc":`, x.Doc}, {`,"docZH":`, x.DocZH},
 	} {
 		b = append(b, m.lead...)
 		b = appendString(b, m.value)
 	}
 	return append(b, '}')
-}
-
-func typeName(t audit.Type) string {
-	switch t {
-	case audit.Keyword:
-		return "keyword"
-	case audit.Prose:
-		return "text"
-	case audit.Number:
-		return "number"
-	case audit.Time:
-		return "time"
-	case audit.List:
-		return "list"
-	case audit.Map:
-		return "map"
-	}
-	return "object"
 }

@@ -25,7 +25,9 @@ annotations and bodies.
 
 ID is an audit ID, the beginning of one as search prints it, or #SEQ, the number of
 one event in the trail. A request is recorded at several stages that share the audit
-ID, and a client may choose its audit ID: all events with it are shown, oldest first.`
+ID, and a client may choose its audit ID: all events with it are shown, oldest first.
+
+With --faults and no ID it prints what imports into the trail set aside.`
 
 const showExample = `  # by the ID that search prints
   kubetrail show afbd22bb
@@ -35,23 +37,33 @@ const showExample = `  # by the ID that search prints
 
 func (a *app) showVerb() *cobra.Command {
 	f := &asked{}
+	var faults bool
 	cmd := &cobra.Command{
 		Use:     "show ID",
 		Short:   "Show everything about one request",
 		Long:    showLong,
 		Example: showExample,
 		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) != 1 || args[0] == "" {
+			if faults && len(args) == 0 {
+				return nil
+			}
+			if faults || len(args) != 1 || args[0] == "" {
 				return usage("search prints the IDs in its last column", "want one ID, got %d arguments", len(args))
 			}
 			return nil
 		},
-		RunE: func(cmd *cobra.Command, args []string) error { return a.show(cmd.Context(), f, args[0]) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if faults {
+				return a.showFaults(cmd.Context(), f)
+			}
+			return a.show(cmd.Context(), f, args[0])
+		},
 	}
 	f.where(cmd.Flags(), a)
 	f.how(cmd.Flags(), a, showOutputs)
 	cmd.Flags().Lookup("output").DefValue = "text"
 	f.output = "text"
+	cmd.Flags().BoolVar(&faults, "faults", false, "Show what imports set aside, instead of a request")
 	cmd.Flags().IntVar(&f.limit, "limit", 50, "Show at most this many events; 0 is all")
 	return cmd
 }

@@ -16,7 +16,6 @@ type Logical uint8
 const (
 	Plain     Logical = iota
 	Text              // UTF-8
-	JSON              // UTF-8 JSON
 	UUID              // Fixed of 16 bytes
 	Timestamp         // Int64, microseconds since the epoch, UTC
 )

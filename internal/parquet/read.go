@@ -23,7 +23,6 @@ type Chunk struct {
 	Type       Type
 	Length     int   // of Fixed
 	Size       int64 // compressed, with headers
-	Plain      int64 // uncompressed, with headers
 	encoding   int32
 	codec      int32
 	start      int64
@@ -205,8 +204,6 @@ func readChunkMeta(t *thriftReader, c *Chunk) {
 			}
 		case 4:
 			c.codec = int32(t.varint())
-		case 6:
-			c.Plain = t.varint()
 		case 7:
 			c.Size = t.varint()
 		case 9:

@@ -247,9 +247,6 @@ func (w *Writer) Bloom(hashes []uint64, bits int) {
 	w.chunks[len(w.chunks)-1].bloom = buildBloom(hashes, bits)
 }
 
-// Size returns the number of bytes written so far.
-func (w *Writer) Size() int64 { return w.off }
-
 // Close writes filters, page index and footer. meta are keys and values for the
 // footer; rows is the number of values of every column.
 func (w *Writer) Close(rows int64, meta [][2]string) error {
@@ -360,7 +357,7 @@ func schemaElement(t *thriftWriter, c *Column) {
 	}
 	t.int32(3, 0) // required
 	t.string(4, c.Name)
-	converted := map[Logical]int32{Text: 0, JSON: 19, Timestamp: 10}
+	converted := map[Logical]int32{Text: 0, Timestamp: 10}
 	if v, ok := converted[c.Logical]; ok {
 		t.int32(6, v)
 	}
@@ -368,10 +365,6 @@ func schemaElement(t *thriftWriter, c *Column) {
 	case Text:
 		t.begin(10)
 		t.empty(1)
-		t.end()
-	case JSON:
-		t.begin(10)
-		t.empty(12)
 		t.end()
 	case UUID:
 		t.begin(10)

@@ -351,28 +351,10 @@ type field struct {
 func (s *Server) fields(w http.ResponseWriter, _ *http.Request, _ params) error {
 	list := fieldList{head{apiVersion, "FieldList"}, []field{}}
 	for _, f := range audit.Fields() {
-		list.Items = append(list.Items, field{f.Path, f.Alias, typeName(f.Type), map[string]string{"en": f.Doc, "zh": f.DocZH}})
+		list.Items = append(list.Items, field{f.Path, f.Alias, f.Type.String(), map[string]string{"en": f.Doc, "zh": f.DocZH}})
 	}
 	writeJSON(w, http.StatusOK, list)
 	return nil
-}
-
-func typeName(t audit.Type) string {
-	switch t {
-	case audit.Keyword:
-		return "keyword"
-	case audit.Prose:
-		return "prose"
-	case audit.Number:
-		return "number"
-	case audit.Time:
-		return "time"
-	case audit.List:
-		return "list"
-	case audit.Map:
-		return "map"
-	}
-	return "object"
 }
 
 // summary is the answer to summary.

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"reflect"
 	"testing"
 
 	"github.com/klauspost/compress/zstd"
@@ -249,6 +250,37 @@ func TestCompact(t *testing.T) {
 	reader.release(parts)
 	if s := w.Sources(); s[0].Line != int64(len(lines)) {
 		t.Fatalf("sources: %+v", s)
+	}
+}
+
+// What was set aside can be read back, also after its part was merged.
+func TestFaultsAreKept(t *testing.T) {
+	dir, lines := t.TempDir(), sample(20)
+	w := openWriter(t, Config{Dir: dir})
+	defer w.Close()
+	var want []trail.Fault
+	for i, line := range lines {
+		f := trail.Fault{Source: "x", Cluster: "c", Offset: int64(i), Length: 7, Reason: fmt.Sprint("reason ", i), Head: []byte("\x00bad")}
+		add(t, w, "x", [][]byte{line})
+		w.SetAside(f)
+		want = append(want, f)
+		commit(t, w)
+	}
+	tr := openTrail(t, dir)
+	for _, when := range []string{"before merging", "after"} {
+		var got []trail.Fault
+		if err := tr.Faults(t.Context(), func(f trail.Fault) error { got = append(got, f); return nil }); err != nil {
+			t.Fatal(err)
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Fatalf("%s: %+v", when, got)
+		}
+		if s, err := tr.Summary(t.Context()); err != nil || s.Faults != 20 || s.Events != 20 {
+			t.Fatalf("%s: %+v, %v", when, s, err)
+		}
+		if n, err := w.Compact(t.Context()); err != nil || (when == "after") == (n > 0) {
+			t.Fatalf("%s: %d parts written, %v", when, n, err)
+		}
 	}
 }
 

@@ -21,7 +21,7 @@ import (
 // Config says where a trail lies and how it is written.
 type Config struct {
 	Dir       string
-	PartBytes int64      // bytes of lines after which a part is full; 0: 64 MiB
+	PartBytes int64      // bytes of lines after which a part is full; 0: DefaultPartBytes
 	FS        durable.FS // nil: the operating system's
 }
 
