@@ -96,7 +96,7 @@ func (a *app) root(name string) *cobra.Command {
 	})
 	for _, verb := range []func() *cobra.Command{
 		a.importVerb, a.searchVerb, a.topVerb, a.histogramVerb, a.showVerb,
-		a.serveVerb, a.fieldsVerb, a.versionVerb,
+		a.serveVerb, a.policyVerb, a.fieldsVerb, a.versionVerb,
 	} {
 		cmd := verb()
 		cmd.Example = inHelp(name, cmd.Example)

@@ -1,0 +1,4 @@
+package policy
+
+// ObjectMeta is the metadata of a policy. Nothing reads it.
+type ObjectMeta struct{}
