@@ -1,6 +1,6 @@
-// Package corpustest gives tests the logs of a real kube-apiserver that lie beside
-// the repository in ../shared/corpus. A clone alone does not have them: a test that
-// asks for one is then skipped.
+// Package corpustest gives tests the logs of a real kube-apiserver, and its answers
+// about policies, that lie beside the repository in ../shared. A clone alone does not
+// have them: a test that asks for one is then skipped.
 package corpustest
 
 import (
@@ -32,21 +32,49 @@ type Member struct {
 // Path returns where a corpus's archive lies. The test is skipped where it does not.
 func Path(tb testing.TB, name string) string {
 	tb.Helper()
+	return find(tb, "corpus/"+name+".tar.zst")
+}
+
+// Shared reads a file of ../shared, such as "policy/cases.jsonl.zst", unpacked where
+// its name ends in .zst. The test is skipped where it does not exist.
+func Shared(tb testing.TB, name string) []byte {
+	tb.Helper()
+	data, err := os.ReadFile(find(tb, name))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if !strings.HasSuffix(name, ".zst") {
+		return data
+	}
+	z, err := zstd.NewReader(nil)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer z.Close()
+	if data, err = z.DecodeAll(data, nil); err != nil {
+		tb.Fatalf("%s: %v", name, err)
+	}
+	return data
+}
+
+// find returns where a file of ../shared lies, and skips the test where it does not.
+func find(tb testing.TB, name string) string {
+	tb.Helper()
 	dir, err := os.Getwd()
 	if err != nil {
 		tb.Fatal(err)
 	}
-	// The root of the module has the corpora beside it; the modules in test/ do not.
+	// The root of the module has the files beside it; the modules in test/ do not.
 	for ; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
 		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err != nil {
 			continue
 		}
-		archive := filepath.Join(filepath.Dir(dir), "shared", "corpus", name+".tar.zst")
-		if _, err := os.Stat(archive); err == nil {
-			return archive
+		file := filepath.Join(filepath.Dir(dir), "shared", filepath.FromSlash(name))
+		if _, err := os.Stat(file); err == nil {
+			return file
 		}
 	}
-	tb.Skipf("no ../shared/corpus/%s.tar.zst beside the repository", name)
+	tb.Skipf("no ../shared/%s beside the repository", name)
 	return ""
 }
 
