@@ -248,13 +248,18 @@ func curl(args []string) int {
 // TestLanguages checks that the Chinese pages are those of the English ones, heading
 // by heading and example by example.
 func TestLanguages(t *testing.T) {
-	pairs := [][2]string{{"README.md", "README.zh.md"}}
-	en, err := filepath.Glob("docs/en/*.md")
-	if err != nil || len(en) == 0 {
-		t.Fatal("no manual", err)
+	englishOnly := map[string]string{
+		"docs/benchmarks.md":  "a table that bench writes",
+		"docs/policy-lint.md": "a reference whose examples are tests; kubetrail policy lint --lang zh says the same",
 	}
+	pairs := [][2]string{{"README.md", "README.zh.md"}}
+	en, err := filepath.Glob("docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	en = slices.DeleteFunc(en, func(name string) bool { return englishOnly[filepath.ToSlash(name)] != "" })
 	zh, err := filepath.Glob("docs/zh/*.md")
-	if err != nil || len(zh) != len(en) {
+	if err != nil || len(en) == 0 || len(zh) != len(en) {
 		t.Errorf("%d pages in English, %d in Chinese", len(en), len(zh))
 	}
 	for _, name := range en {
