@@ -1,4 +1,4 @@
 package policy
 
 // ObjectMeta is the metadata of a policy. Nothing reads it.
-type ObjectMeta struct{}
+type ObjectMeta map[string]any
