@@ -32,7 +32,7 @@ const segmentRules = 1024
 func (p *Policy) Compile() *Matcher {
 	m := &Matcher{
 		hash: newHasher(),
-		none: Decision{OmitStages: union(p.OmitStages, nil), OmitManagedFields: p.OmitManagedFields, Level: LevelNone, Rule: -1},
+		none: Decision{OmitStages: sortedStages(p.OmitStages, nil), OmitManagedFields: p.OmitManagedFields, Level: LevelNone, Rule: -1},
 	}
 	for i := range p.Rules {
 		m.decisions = append(m.decisions, p.decision(i))
@@ -50,15 +50,15 @@ func (p *Policy) Compile() *Matcher {
 // decision is what rule i says about the requests that it decides.
 func (p *Policy) decision(i int) Decision {
 	r := &p.Rules[i]
-	d := Decision{Level: r.Level, OmitStages: union(p.OmitStages, r.OmitStages), OmitManagedFields: p.OmitManagedFields, Rule: i}
+	d := Decision{Level: r.Level, OmitStages: sortedStages(p.OmitStages, r.OmitStages), OmitManagedFields: p.OmitManagedFields, Rule: i}
 	if r.OmitManagedFields != nil {
 		d.OmitManagedFields = *r.OmitManagedFields
 	}
 	return d
 }
 
-// union returns the stages of both lists, sorted, each once.
-func union(a, b []Stage) []Stage {
+// sortedStages returns the stages of both lists, sorted, each once.
+func sortedStages(a, b []Stage) []Stage {
 	all := slices.Concat(a, b)
 	slices.Sort(all)
 	return slices.Clip(slices.Compact(all))
