@@ -1,0 +1,407 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// Language is one that explanations are written in.
+type Language string
+
+// The languages.
+const (
+	English Language = "en"
+	Chinese Language = "zh"
+)
+
+// say is the text in language l.
+func (l Language) say(en, zh string) string {
+	if l == Chinese {
+		return zh
+	}
+	return en
+}
+
+// sayf is say with values put in.
+func (l Language) sayf(en, zh string, values ...any) string {
+	return fmt.Sprintf(l.say(en, zh), values...)
+}
+
+// mostValues is how many values of a list are written out.
+const mostValues = 4
+
+// values writes a list: "a", "b" or "c". The last word is or, and where all holds and.
+func (l Language) values(list []string, and bool) string {
+	quoted := make([]string, 0, len(list))
+	for _, v := range list {
+		quoted = append(quoted, strconv.Quote(v))
+	}
+	if rest := len(list) - mostValues; rest > 1 {
+		quoted = append(quoted[:mostValues], l.sayf("%d more", "另外 %d 个", rest))
+	}
+	return l.list(quoted, and)
+}
+
+// list joins what is already written.
+func (l Language) list(parts []string, and bool) string {
+	between, last := l.say(", ", "、"), l.say(" or ", " 或 ")
+	if and {
+		last = l.say(" and ", " 和 ")
+	}
+	if n := len(parts) - 1; n > 0 {
+		return strings.Join(parts[:n], between) + last + parts[n]
+	}
+	return strings.Join(parts, "")
+}
+
+// inside sets off a value that begins or ends in Latin script inside a Chinese text.
+func (l Language) inside(s string) string {
+	if l != Chinese || s == "" {
+		return s
+	}
+	if s[0] < utf8.RuneSelf {
+		s = " " + s
+	}
+	if s[len(s)-1] < utf8.RuneSelf {
+		s += " "
+	}
+	return s
+}
+
+// apiGroup names an API group.
+func (l Language) apiGroup(name string) string {
+	switch name {
+	case "":
+		return l.say("the core group", "核心组")
+	case "*":
+		return l.say("any group", "任意 API 组")
+	}
+	return l.sayf("group %q", "API 组 %q", name)
+}
+
+// Words is an [Explanation] in sentences of one language. Values out of the policy and
+// the request are quoted, so that nothing in them acts on a terminal.
+type Words struct {
+	Misses   []string // why each rule before the one that decides does not match
+	Decision string   // which rule decides and by what, or that none does
+	Events   string   // at which stages events are written, and with which bodies
+}
+
+// Words writes the explanation in l. Line gives the line of a rule in its file, or 0.
+func (x Explanation) Words(l Language, line func(rule int) int) Words {
+	w := Words{Events: x.events(l), Decision: l.say("No rule matches: nothing is recorded.", "没有规则匹配：不记录任何内容。")}
+	for _, t := range x.Trials {
+		name := ruleName(l, t.Rule, line(t.Rule))
+		if t.Matches() {
+			w.Decision = x.hit(l, t, name)
+		} else {
+			w.Misses = append(w.Misses, x.miss(l, t, name))
+		}
+	}
+	return w
+}
+
+func ruleName(l Language, rule, line int) string {
+	name := fmt.Sprintf("rules[%d]", rule)
+	if line > 0 {
+		name += l.sayf(" (line %d)", "（第 %d 行）", line)
+	}
+	return name
+}
+
+// hit says that a rule decides, and which value fulfils each of its conditions.
+func (x Explanation) hit(l Language, t Trial, name string) string {
+	level := x.policy.Rules[t.Rule].Level
+	if len(t.Tests) == 0 {
+		return l.sayf("%s has no conditions and matches every request: level %s.", "%s 没有条件，匹配所有请求：级别 %s。", name, level)
+	}
+	var by []string
+	for _, test := range t.Tests {
+		by = append(by, x.fulfilled(l, &x.policy.Rules[t.Rule], test))
+	}
+	return l.sayf("%s matches by %s: level %s.", "%s 匹配（%s）：级别 %s。", name, l.list(by, true), level)
+}
+
+func (x Explanation) fulfilled(l Language, rule *PolicyRule, t Test) string {
+	switch t.Condition {
+	case ConditionUsers:
+		return l.sayf("user %q", "用户 %q", t.Value)
+	case ConditionUserGroups:
+		return l.sayf("group %q", "组 %q", t.Value)
+	case ConditionVerbs:
+		return l.sayf("verb %q", "动词 %q", t.Value)
+	case ConditionNonResourceURLs:
+		return l.sayf("URL %q", "URL %q", t.Value)
+	case ConditionNamespaces:
+		if t.Value == "" {
+			return l.say(`namespace "", which is none`, `命名空间 ""，即没有命名空间`)
+		}
+		return l.sayf("namespace %q", "命名空间 %q", t.Value)
+	}
+	group := rule.Resources[t.Entry].Group
+	if t.Value == "" && len(rule.Resources[t.Entry].Resources) == 0 {
+		return l.sayf("every resource of %s", "%s的所有资源", l.inside(l.apiGroup(group)))
+	}
+	return l.sayf("resource %[1]q of %[2]s", "%[2]s的资源 %[1]q", t.Value, l.inside(l.apiGroup(group)))
+}
+
+// miss says of each condition that does not hold what the rule asks for and what the
+// request has.
+func (x Explanation) miss(l Language, t Trial, name string) string {
+	var parts []string
+	for _, test := range t.Misses() {
+		part := x.unfulfilled(l, &x.policy.Rules[t.Rule], test)
+		if hint := x.hint(l, test); hint != "" {
+			part += l.sayf(" (%s)", "（%s）", hint)
+		}
+		parts = append(parts, part)
+	}
+	return l.sayf("%s asks %s.", "%s %s。", name, strings.Join(parts, l.say("; ", "；")))
+}
+
+func (x Explanation) unfulfilled(l Language, rule *PolicyRule, t Test) string {
+	r := x.request
+	switch {
+	case t.Cause == CauseNoResource:
+		return l.sayf("for a resource, and %q is none", "要求请求资源，而 %q 不是资源", r.Path)
+	case t.Cause == CauseIsResource:
+		return l.sayf("for a URL that is no resource, and %q is one", "要求非资源 URL，而 %q 是资源", r.combined())
+	case t.Condition == ConditionResources:
+		return x.otherResource(l, rule, t)
+	}
+	switch t.Condition {
+	case ConditionUsers:
+		return l.sayf("for user %s", "要求用户为 %s", l.values(rule.Users, false)) + x.insteadOfUser(l, t)
+	case ConditionUserGroups:
+		return l.sayf("for group %s", "要求用户属于组 %s", l.values(rule.UserGroups, false)) + x.insteadOfGroup(l, t)
+	case ConditionVerbs:
+		return l.sayf("for verb %s", "要求动词为 %s", l.values(rule.Verbs, false)) +
+			not(l, r.Verb, "and the method gives none", "而该方法没有对应的动词")
+	case ConditionNamespaces:
+		return l.sayf("for namespace %s", "要求命名空间为 %s", l.values(rule.Namespaces, false)) +
+			not(l, r.Namespace, "and the URL names none", "而 URL 中没有命名空间")
+	}
+	return l.sayf("for URL %s, not %q", "要求 URL 为 %s，而不是 %q", l.values(rule.NonResourceURLs, false), r.Path)
+}
+
+// not says what the request has instead, or how it comes that it has nothing.
+func not(l Language, value, enNone, zhNone string) string {
+	if value == "" {
+		return l.say(", "+enNone, "，"+zhNone)
+	}
+	return l.sayf(", not %q", "，而不是 %q", value)
+}
+
+func (x Explanation) insteadOfUser(l Language, t Test) string {
+	if t.Cause == CauseUnauthenticated {
+		return l.say(", and the request is not authenticated", "，而该请求未通过身份认证")
+	}
+	return l.sayf(", not %q", "，而不是 %q", x.request.User)
+}
+
+func (x Explanation) insteadOfGroup(l Language, t Test) string {
+	switch {
+	case t.Cause == CauseUnauthenticated:
+		return x.insteadOfUser(l, t)
+	case len(x.request.Groups) == 0:
+		return l.say(", and the user is in no group", "，而该用户不属于任何组")
+	}
+	return l.sayf(", and the user is in %s", "，而该用户属于 %s", l.values(x.request.Groups, true))
+}
+
+func (x Explanation) otherResource(l Language, rule *PolicyRule, t Test) string {
+	r := x.request
+	entry := rule.Resources[t.Entry]
+	switch t.Cause {
+	case CauseAPIGroup:
+		return l.sayf("for resources of %s, not of %s", "要求%s的资源，而不是%s的资源", l.inside(l.apiGroups(rule)), l.inside(l.apiGroup(r.APIGroup)))
+	case CauseResource:
+		var listed []string
+		for _, e := range rule.Resources {
+			if e.Group == r.APIGroup || e.Group == "*" {
+				listed = append(listed, e.Resources...)
+			}
+		}
+		return l.sayf("for %[1]s of %[2]s, not %[3]q", "要求%[2]s的资源 %[1]s，而不是 %[3]q",
+			l.values(listed, false), l.inside(l.apiGroup(r.APIGroup)), r.combined())
+	}
+	return l.sayf("for %q of %s named %s", "要求资源 %q（%s）的名称为 %s", r.combined(), l.apiGroup(r.APIGroup), l.values(entry.ResourceNames, false)) +
+		not(l, r.Name, "and the URL names no object", "而 URL 中没有对象名称")
+}
+
+// apiGroups lists the groups of a rule, each once.
+func (l Language) apiGroups(rule *PolicyRule) string {
+	var names []string
+	for _, e := range rule.Resources {
+		if name := l.apiGroup(e.Group); !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	if rest := len(names) - mostValues; rest > 1 {
+		names = append(names[:mostValues], l.sayf("%d more", "另外 %d 个 API 组", rest))
+	}
+	return l.list(names, false)
+}
+
+// hint says what may have been overlooked; empty where there is nothing to say.
+func (x Explanation) hint(l Language, t Test) string {
+	would := l.sayf("%s would match", "写作 %s 才能匹配", l.values(t.Would, false))
+	switch t.Hint {
+	case HintNoWildcard:
+		return l.noWildcard(t)
+	case HintCase:
+		return l.sayf("%q differs in upper and lower case", "%q 的大小写不同", t.Value)
+	case HintVerbOfAPI:
+		return l.sayf("%q is an HTTP method; a request for a resource has a verb of the API", "%q 是 HTTP 方法；资源请求使用 API 动词", t.Value)
+	case HintHTTPMethod:
+		return l.sayf("%q is a verb of the API; where the URL is no resource, the HTTP method is the verb", "%q 是 API 动词；对非资源 URL，动词就是小写的 HTTP 方法", t.Value)
+	case HintCollection:
+		return x.collection(l)
+	case HintAnyNamespace:
+		return l.say(`"" stands for no namespace, not for any`, `"" 表示没有命名空间，而不是任意命名空间`)
+	case HintOwnNamespace:
+		return l.say("a Namespace counts as in the namespace of its own name", "Namespace 对象视为位于与其同名的命名空间中")
+	case HintNoNamespace:
+		return l.say(`objects of the cluster and lists over all namespaces have none; "" would match`, `集群级对象和跨所有命名空间的 list 都没有命名空间；写作 "" 才能匹配`)
+	case HintStarStar:
+		return l.say(`"*/*" matches nothing; "*" takes every resource and subresource`, `"*/*" 不匹配任何资源；"*" 才匹配所有资源和子资源`)
+	case HintOtherAPIGroup:
+		return l.sayf("%q is listed, but in %s", "规则列出了 %q，但属于%s", x.request.combined(), strings.TrimRight(l.inside(l.apiGroup(t.Value)), " "))
+	case HintCoreGroup:
+		return l.say(`the core group is written "", not "core"`, `核心组应写作 ""，而不是 "core"`)
+	case HintNoName:
+		return x.noName(l)
+	case HintTrailingSlash:
+		return l.sayf("a slash at the end counts; %s", "末尾的斜杠有区别；%s", would)
+	case HintPrefixSlash:
+		return l.sayf("%q takes only what is below; %s", "%q 只匹配其下的路径；%s", t.Value, would)
+	case HintSubresource, HintParent, HintBelow:
+		return would
+	}
+	return ""
+}
+
+func (l Language) noWildcard(t Test) string {
+	member := string(t.Condition)
+	if t.Cause == CauseName {
+		member = "resourceNames"
+	}
+	if t.Value == "*" {
+		return l.sayf(`"*" is no wildcard here; without %s the rule takes all`, `"*" 在这里不是通配符；删去 %s 即匹配全部`, member)
+	}
+	return l.sayf("%q is no wildcard: %s are compared as a whole", "%q 不是通配符：%s 按整个字符串比较", t.Value, member)
+}
+
+// collection says how the URL made another verb of the method's.
+func (x Explanation) collection(l Language) string {
+	switch x.request.Verb {
+	case "list":
+		return l.say("a GET without a name is a list", "没有名称的 GET 是 list")
+	case "watch":
+		return l.say("a list that goes on with watch=true is a watch", "带有 watch=true 的 list 是 watch")
+	}
+	return l.say("a DELETE without a name is a deletecollection", "没有名称的 DELETE 是 deletecollection")
+}
+
+func (x Explanation) noName(l Language) string {
+	switch verb := x.request.Verb; verb {
+	case "list", "watch":
+		return l.sayf("a %s has a name only with fieldSelector=metadata.name=NAME", "%s 只有带 fieldSelector=metadata.name=NAME 时才有名称", verb)
+	case "create":
+		return l.say("the name of what a create makes stands in the body, which is not looked at", "create 的对象名称在请求体中，策略不会查看")
+	}
+	return l.say(`"" would match`, `写作 "" 才能匹配`)
+}
+
+// events says at which stages events are written and what is in them.
+func (x Explanation) events(l Language) string {
+	if x.Level.rank() == 0 {
+		return l.say("No audit event is written.", "不写入审计事件。")
+	}
+	r := x.request
+	var written, omitted []string
+	for _, s := range r.Stages() {
+		switch {
+		case slices.Contains(x.OmitStages, s):
+			omitted = append(omitted, string(s))
+		case s == StageResponseComplete && slices.Contains(x.OmitStages, StagePanic):
+			written = append(written, l.sayf("%s (nothing if the handler panics)", "%s（处理程序 panic 时不写入）", s))
+		case s == StageResponseComplete:
+			written = append(written, l.sayf("%s (Panic if the handler panics)", "%s（处理程序 panic 时为 Panic）", s))
+		default:
+			written = append(written, string(s))
+		}
+	}
+	complete := r.Authenticated && !slices.Contains(x.OmitStages, StageResponseComplete)
+	if r.Authenticated && !complete && !slices.Contains(x.OmitStages, StagePanic) {
+		written = append(written, l.say("Panic (if the handler panics)", "Panic（仅当处理程序 panic）"))
+	}
+	var b strings.Builder
+	switch {
+	case !r.Authenticated:
+		b.WriteString(l.say("A request that is not authenticated passes only ResponseStarted. ", "未通过身份认证的请求只经过 ResponseStarted 阶段。"))
+	case r.LongRunning():
+		b.WriteString(l.say("The request is long-running. ", "这是长时间运行的请求。"))
+	}
+	switch {
+	case len(written) == 0:
+		b.WriteString(l.sayf("No audit event is written: %s is omitted.", "不写入审计事件：%s 被省略。", l.list(omitted, true)))
+		return b.String()
+	case len(omitted) == 0:
+		b.WriteString(l.sayf("Audit events are written at %s.", "写入审计事件的阶段：%s。", l.list(written, true)))
+	default:
+		b.WriteString(l.sayf("Audit events are written at %s; none at %s, omitted.", "写入审计事件的阶段：%s；被省略的阶段：%s。", l.list(written, true), l.list(omitted, true)))
+	}
+	b.WriteString(l.say(" ", "") + x.bodies(l, complete))
+	return b.String()
+}
+
+// bodies says what of the bodies is recorded. Complete tells whether the event at
+// ResponseComplete is written, the only one that holds any.
+func (x Explanation) bodies(l Language, complete bool) string {
+	request, response := x.request.bodies()
+	request = request && !x.Level.Less(LevelRequest)
+	response = response && !x.Level.Less(LevelRequestResponse)
+	var what string
+	switch {
+	case !request && !response && x.Level == LevelMetadata:
+		return l.say("They hold no bodies.", "事件不含请求体和响应体。")
+	case !request && !response:
+		return l.say("They hold no bodies: of such a request none is recorded at this level.", "事件不含请求体和响应体：此类请求在该级别没有可记录的内容。")
+	case !complete:
+		return l.say("They hold no bodies, which come only at ResponseComplete.", "事件不含请求体和响应体，它们只在 ResponseComplete 时记录。")
+	case request && response:
+		what = l.say("the bodies of request and response", "请求体和响应体")
+	case response:
+		what = l.say("the response body", "响应体")
+	default:
+		what = l.say("the request body", "请求体")
+	}
+	if strings.HasPrefix(x.request.Verb, "delete") && request {
+		what += l.say(" (a delete may come without one)", "（delete 可能没有请求体）")
+	}
+	if x.OmitManagedFields {
+		what += l.say(", without managedFields", "，不含 managedFields")
+	}
+	return l.sayf("The last one holds %s.", "最后一个事件包含%s。", what)
+}
+
+// bodies tells which bodies of a request can be recorded at all. None are of what is
+// passed on as a stream, of requests that were not authenticated, and of URLs that
+// are no resources. Upstream: the handlers of pkg/endpoints/handlers.
+func (r *Request) bodies() (request, response bool) {
+	stream := slices.Contains([]string{"exec", "attach", "portforward", "proxy"}, r.Subresource)
+	if !r.Authenticated || !r.IsResourceRequest || stream {
+		return false, false
+	}
+	switch r.Verb {
+	case "create", "update", "patch", "delete", "deletecollection":
+		return true, true
+	case "get", "list":
+		return false, r.Subresource != "log"
+	}
+	return false, false
+}
