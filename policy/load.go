@@ -4,9 +4,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-
-	"sigs.k8s.io/json"
-	"sigs.k8s.io/yaml"
 )
 
 // Kubernetes is a minor release of Kubernetes 1, such as 36 for 1.36.
@@ -50,6 +47,11 @@ type Document struct {
 	// Warnings are what kube-apiserver prints on accepting it, in its words.
 	Warnings []Finding
 
+	// Strict are the faults behind the warning that strict decoding failed, one by
+	// one: unknown members and those given twice. They are told for releases that do
+	// not decode strictly, too.
+	Strict []Finding
+
 	// Notes are what we add: that the version is one this release no longer reads.
 	Notes []Finding
 
@@ -68,44 +70,74 @@ type Rejection struct {
 func (r *Rejection) Error() string { return r.Text }
 
 // Load reads a policy exactly as kube-apiserver of release k does. The error is a
-// *Rejection.
+// *Rejection. Upstream: policy.LoadPolicyFromBytes.
+//
+// Its cost is that of kube-apiserver: aliases are refused once they make up nearly all
+// of what is read, and nesting beyond 10,000 levels. Places are told only in files of
+// up to 4 MiB.
 func Load(data []byte, k Kubernetes) (*Document, error) {
-	doc, err := LoadAny(data, k)
-	if err == nil && doc.Version != "audit.k8s.io/v1" && k > 23 {
-		return nil, &Rejection{Text: fmt.Sprintf("failed decoding: no kind %q is registered for version %q in scheme %q", "Policy", doc.Version, "pkg/runtime/scheme.go:111")}
-	}
-	return doc, err
+	return load(data, scheme{release: k, old: k <= lastOld})
 }
 
 // LoadAny is Load, but takes a v1beta1 or v1alpha1 policy on every release, with a
 // note where kube-apiserver of release k would not.
 func LoadAny(data []byte, k Kubernetes) (*Document, error) {
-	asJSON, err := yaml.YAMLToJSON(data)
+	return load(data, scheme{release: k, old: true})
+}
+
+// The last release that reads v1beta1 and v1alpha1, and the first one that decodes
+// strictly before it decodes at all.
+const (
+	lastOld     Kubernetes = 23
+	firstStrict Kubernetes = 26
+)
+
+func load(data []byte, s scheme) (*Document, error) {
+	src := &source{data: data}
+	reject := func(text string, findings []Finding, warnings []Finding) error {
+		src.locate(findings)
+		return &Rejection{Text: text, Findings: findings, Warnings: warnings}
+	}
+	d, err := s.decode(data)
 	if err != nil {
-		return nil, &Rejection{Text: "failed decoding: " + err.Error()}
+		text := "failed decoding: " + err.Error()
+		return nil, reject(text, []Finding{src.place(err)}, nil)
 	}
-	p := &Policy{}
-	strict, err := json.UnmarshalStrict(asJSON, p)
-	if err != nil {
-		return nil, &Rejection{Text: "failed decoding: " + err.Error()}
+	doc := &Document{Policy: d.policy, Version: d.version.String(), Strict: src.strict(d.strict)}
+	if len(d.strict) > 0 && s.release >= firstStrict {
+		doc.Warnings = append(doc.Warnings, Finding{Text: strictText(d.strict), Path: doc.Strict[0].Path, Position: doc.Strict[0].Position})
 	}
-	doc := &Document{Policy: p, Version: p.APIVersion, root: places(data)}
-	switch {
-	case p.APIVersion == "":
-		return nil, &Rejection{Text: "unknown group version field audit.k8s.io/__internal, Kind=Policy in policy"}
-	case p.Kind != "Policy" && p.Kind != "":
-		return nil, &Rejection{Text: fmt.Sprintf("failed decoding: no kind %q is registered for version %q in scheme %q", p.Kind, p.APIVersion, "pkg/runtime/scheme.go:111")}
+	if d.policy == nil {
+		text := fmt.Sprintf("unknown group version field %s, Kind=Policy in policy", d.version)
+		return nil, reject(text, []Finding{{Text: text, Path: "apiVersion"}}, doc.Warnings)
 	}
-	p.Kind, p.APIVersion = "Policy", "audit.k8s.io/v1"
-	if len(strict) > 0 {
-		var texts []string
-		for _, e := range strict {
-			texts = append(texts, e.Error())
+	doc.root = src.places()
+	doc.Policy.Kind, doc.Policy.APIVersion = "Policy", auditGroup+"/v1"
+	if d.version.version != "v1" {
+		old := Finding{Path: "apiVersion", Position: doc.Position("apiVersion")}
+		if s.release <= lastOld {
+			old.Text = fmt.Sprintf("%q is deprecated and will be removed in a future release, use %q instead", d.version.String(), auditGroup+"/v1")
+			doc.Warnings = append(doc.Warnings, old)
+		} else {
+			old.Text = fmt.Sprintf("Kubernetes %s does not read %s, only up to %s did: kubetrail policy convert makes it %s/v1", s.release, d.version, lastOld, auditGroup)
+			doc.Notes = append(doc.Notes, old)
 		}
-		doc.Warnings = []Finding{{Text: "Audit policy contains errors, falling back to lenient decoding: strict decoding error: " + strings.Join(texts, ", ")}}
 	}
-	if len(p.Rules) == 0 {
-		return nil, &Rejection{Text: "loaded illegal policy with 0 rules"}
+	if wrong := doc.Policy.validate(s.release); len(wrong) > 0 {
+		return nil, reject(aggregate(wrong), wrong, doc.Warnings)
+	}
+	if len(doc.Policy.Rules) == 0 {
+		text := "loaded illegal policy with 0 rules"
+		return nil, reject(text, []Finding{{Text: text, Path: "rules"}}, doc.Warnings)
 	}
 	return doc, nil
+}
+
+// strictText is what kube-apiserver warns of where it went on without strictness.
+func strictText(faults []error) string {
+	texts := make([]string, len(faults))
+	for i, f := range faults {
+		texts[i] = f.Error()
+	}
+	return "Audit policy contains errors, falling back to lenient decoding: strict decoding error: " + strings.Join(texts, ", ")
 }
