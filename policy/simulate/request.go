@@ -89,6 +89,8 @@ func method(verb string) string {
 		return "PUT"
 	case "delete", "deletecollection":
 		return "DELETE"
+	case "": // of any other method
+		return "OPTIONS"
 	}
-	return strings.ToUpper(verb) // patch; and the empty verb of any method not above
+	return strings.ToUpper(verb)
 }
