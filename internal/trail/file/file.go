@@ -66,6 +66,22 @@ func (t *Trail) Search(ctx context.Context, q trail.Query, page trail.Page, yiel
 	return s.run(ctx)
 }
 
+var _ trail.Scanner = (*Trail)(nil)
+
+// Scan implements [trail.Scanner]: one pass in reading order. Every column is filled in
+// that the line has.
+func (t *Trail) Scan(ctx context.Context, q trail.Query, _ audit.Columns, yield func(*audit.Event) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return t.pass(ctx, func(e *audit.Event) error {
+		if !matches(q, e) {
+			return nil
+		}
+		return yield(e)
+	})
+}
+
 // TooManyError says that an answer would take more memory than Config.Memory.
 type TooManyError struct{ What string }
 

@@ -54,6 +54,9 @@ func runLaw(t *testing.T, open Open, lines [][]byte) {
 	t.Run("Cancelled", m.testCancelled)
 	t.Run("YieldError", m.testYieldError)
 	t.Run("Concurrent", m.testConcurrent)
+	if s, ok := m.r.(trail.Scanner); ok {
+		t.Run("Scan", func(t *testing.T) { m.testScan(t, s) })
+	}
 }
 
 // model holds the same events as the trail under test.
