@@ -77,8 +77,7 @@ func (r PolicyRule) clone() PolicyRule {
 
 // Match returns the decision for r. It allocates nothing.
 func (m *Matcher) Match(r *Request) Decision {
-	var k keys
-	m.prepare(&k, r)
+	k := keys{m.hash.text(r.Resource), m.hash.text(r.Subresource)}
 	for i := range m.segments {
 		s := &m.segments[i]
 		if n := s.match(r, &k); n >= 0 {
@@ -91,31 +90,9 @@ func (m *Matcher) Match(r *Request) Decision {
 // Rules is how many rules the policy has.
 func (m *Matcher) Rules() int { return len(m.decisions) }
 
-// keys are the hashes of what a request is looked up by, the same for all segments.
-type keys struct {
-	group, resource, namespace uint64
-
-	sub      uint64
-	combined uint64 // of resource/subresource
-	joined   []byte // resource/subresource itself, while it fits in buffer
-	buffer   [96]byte
-
-	path uint64
-}
-
-func (m *Matcher) prepare(k *keys, r *Request) {
-	if !r.IsResourceRequest {
-		k.path = m.hash.text(r.Path)
-		return
-	}
-	k.group, k.resource = m.hash.text(r.APIGroup), m.hash.text(r.Resource)
-	k.namespace = m.hash.text(r.Namespace)
-	if r.Subresource != "" {
-		// Longer ones are allocated: no resource of any cluster has such a name.
-		k.joined = append(append(append(k.buffer[:0], r.Resource...), '/'), r.Subresource...)
-		k.combined, k.sub = m.hash.bytes(k.joined), m.hash.text(r.Subresource)
-	}
-}
+// keys are the hashes of a resource and its subresource, which are looked up several
+// times.
+type keys struct{ resource, sub uint64 }
 
 // A segment is the index of up to segmentRules rules.
 type segment struct {
@@ -123,42 +100,44 @@ type segment struct {
 	rules []PolicyRule
 	words int // of a row
 	hash  hasher
+	bits  []uint64 // all rows, one after the other
 
-	verbs, namespaces, users, userGroups table
-	verbRows                             [len(knownVerbs)][]uint64
+	verbs, namespaces, users, userGroups, names table
 
+	verbRows  [len(knownVerbs)]row
 	resources resourceIndex
 	urls      urlIndex
 
-	open  []uint64 // rules that ask for neither users nor groups
-	named []uint64 // rules with resourceNames, which the rows alone do not decide
-	names table
+	all   row // every rule
+	open  row // rules that ask for neither users nor groups
+	named row // rules with resourceNames, which the rows alone do not decide
 }
 
 func newSegment(h hasher, rules []PolicyRule, first int) segment {
-	s := segment{first: first, rules: rules, words: (len(rules) + 63) / 64, hash: h}
-	b := newBuilder(h, s.words)
+	b := newBuilder(h, (len(rules)+63)/64)
 	verbs, namespaces, users, groups, names := b.table(), b.table(), b.table(), b.table(), b.table()
-	s.open, s.named = make([]uint64, s.words), make([]uint64, s.words)
+	s := segment{first: first, rules: rules, words: b.words, hash: h, all: b.row(), open: b.row(), named: b.row()}
 	for i := range rules {
 		r := &rules[i]
+		b.set(s.all, i)
 		verbs.list(i, r.Verbs)
 		namespaces.list(i, r.Namespaces)
 		users.list(i, r.Users)
 		groups.list(i, r.UserGroups)
 		names.list(i, r.names())
 		if len(r.Users) == 0 && len(r.UserGroups) == 0 {
-			set(s.open, i)
+			b.set(s.open, i)
 		}
 		if slices.ContainsFunc(r.Resources, func(g GroupResources) bool { return len(g.ResourceNames) > 0 }) {
-			set(s.named, i)
+			b.set(s.named, i)
 		}
 	}
 	s.verbs, s.namespaces, s.users, s.userGroups, s.names = verbs.done(), namespaces.done(), users.done(), groups.done(), names.done()
 	for i, v := range knownVerbs {
-		s.verbRows[i] = s.verbs.row(h.text(v), v)
+		s.verbRows[i] = s.verbs.row(h, v)
 	}
 	s.resources, s.urls = newResourceIndex(b, rules), newURLIndex(b, rules)
+	s.bits = slices.Clip(b.bits)
 	return s
 }
 
@@ -178,7 +157,7 @@ func (r *PolicyRule) names() []string {
 // knownVerbs are those that requests for resources have, the most frequent first.
 var knownVerbs = [...]string{"get", "watch", "list", "update", "patch", "create", "delete", "deletecollection"}
 
-func (s *segment) verbRow(verb string) []uint64 {
+func (s *segment) verbRow(verb string) row {
 	switch verb {
 	case "get":
 		return s.verbRows[0]
@@ -197,84 +176,82 @@ func (s *segment) verbRow(verb string) []uint64 {
 	case "deletecollection":
 		return s.verbRows[7]
 	}
-	return s.verbs.row(s.hash.text(verb), verb)
+	return s.verbs.row(s.hash, verb)
+}
+
+// what are the rows that a request satisfies, but for those of its user.
+type what struct {
+	verb, namespace, names row
+	where                  resourceRows
+}
+
+// word returns the rules, of the 64 from 64*w on, that want what q asks for.
+func (s *segment) word(q *what, w int) uint64 {
+	at := s.bits[w:]
+	c := at[q.where.first]
+	for _, r := range q.where.more[:q.where.n] {
+		c |= at[r]
+	}
+	return c & at[q.verb] & at[q.namespace] & at[q.names]
 }
 
 // match returns the first rule of s that matches r, or -1.
 func (s *segment) match(r *Request, k *keys) int {
-	where := resourceRows{}
-	namespace := s.namespaces.rest // of all rules, where none asks
+	q := what{verb: s.verbRow(r.Verb), namespace: s.all, names: s.names.rest}
 	if r.IsResourceRequest {
-		s.resources.find(r, k, &where)
-		namespace = s.namespaces.row(k.namespace, r.Namespace)
+		s.resources.find(s.hash, r, k, &q.where)
+		q.namespace = s.namespaces.row(s.hash, r.Namespace)
+		q.names = s.names.row(s.hash, r.Name)
 	} else {
-		where.first = s.urls.row(k.path, r.Path)
-	}
-	verb, names, who := s.verbRow(r.Verb), s.names.rest, lookedUp{}
-	if s.names.used() {
-		names = s.names.row(s.hash.text(r.Name), r.Name)
+		q.where.first = s.urls.row(s.hash, r.Path)
 	}
 	for w := range s.words {
-		c := verb[w] & where.word(w) & names[w]
-		if r.IsResourceRequest {
-			c &= namespace[w]
-		}
-		for c != 0 {
-			low := c & -c
-			if s.open[w]&low == 0 {
-				// A rule that asks for somebody comes first: leave only rules that
-				// ask for this one, or for nobody.
-				if mine := c & who.word(s, r, w); mine != c {
-					c = mine
-					continue
-				}
+		for c := s.word(&q, w); c != 0; c &= c - 1 {
+			i := bits.TrailingZeros64(c)
+			switch {
+			case s.bits[int(s.open)+w]>>i&1 == 0:
+				return s.matchAsking(r, &q, w)
+			case s.bits[int(s.named)+w]>>i&1 == 0 || s.rules[w*64+i].matchesResource(r):
+				return w*64 + i
 			}
-			i := w*64 + bits.TrailingZeros64(low)
-			if s.named[w]&low == 0 || s.rules[i].matchesResource(r) {
-				return i
-			}
-			c &^= low
 		}
 	}
 	return -1
 }
 
-// lookedUp are the rules that a request's user and groups satisfy, found when first
-// asked for.
-type lookedUp struct {
-	done  bool
-	words [segmentRules / 64]uint64
-}
-
-func (l *lookedUp) word(s *segment, r *Request, w int) uint64 {
-	if !l.done {
-		l.done = true
-		s.who(r, l.words[:s.words])
+// matchAsking goes on from word first, where a rule asks for somebody: rules that
+// ask for others are left out.
+func (s *segment) matchAsking(r *Request, q *what, first int) int {
+	var who [segmentRules / 64]uint64
+	s.who(r, who[:s.words])
+	for w := first; w < s.words; w++ {
+		for c := s.word(q, w) & who[w]; c != 0; c &= c - 1 {
+			i := w*64 + bits.TrailingZeros64(c)
+			if s.bits[int(s.named)+w]&c&-c == 0 || s.rules[i].matchesResource(r) {
+				return i
+			}
+		}
 	}
-	return l.words[w]
+	return -1
 }
 
 // who sets in dst the rules whose users and userGroups r satisfies.
 func (s *segment) who(r *Request, dst []uint64) {
 	if !r.Authenticated {
-		copy(dst, s.open)
+		copy(dst, s.bits[s.open:])
 		return
 	}
-	copy(dst, s.userGroups.rest)
-	if s.userGroups.used() {
-		for _, g := range r.Groups {
-			if row := s.userGroups.find(s.hash.text(g), g); row != nil {
-				for w := range dst {
-					dst[w] |= row[w]
-				}
+	copy(dst, s.bits[s.userGroups.rest:])
+	for _, g := range r.Groups {
+		if found := s.userGroups.find(s.hash, g); found != nil {
+			for w := range dst {
+				dst[w] |= s.bits[int(found.row)+w]
 			}
 		}
 	}
-	if s.users.used() {
-		row := s.users.row(s.hash.text(r.User), r.User)
-		for w := range dst {
-			dst[w] &= row[w]
-		}
+	user := s.users.row(s.hash, r.User)
+	for w := range dst {
+		dst[w] &= s.bits[int(user)+w]
 	}
 }
 
@@ -318,6 +295,10 @@ func itemMatches(item, resource, sub string) bool {
 	if any, ok := strings.CutPrefix(item, "*/"); ok && any == sub {
 		return true
 	}
-	return len(item) == len(resource)+1+len(sub) && item[:len(resource)] == resource &&
-		item[len(resource)] == '/' && item[len(resource)+1:] == sub
+	return isPair(item, resource, sub)
+}
+
+// isPair tells whether s is a/b.
+func isPair(s, a, b string) bool {
+	return len(s) == len(a)+1+len(b) && s[:len(a)] == a && s[len(a)] == '/' && s[len(a)+1:] == b
 }
