@@ -99,6 +99,30 @@ func TestMatch(t *testing.T) {
 	}
 }
 
+// TestNestedURLs has URLs that begin with one another, in rules of their own.
+func TestNestedURLs(t *testing.T) {
+	p := policy.Policy{}
+	for _, u := range []string{"/logs/a*", "/logs/*", "/logs/audit", "/lo*", "/z*", "/logs/b/c*", "/l", "*"} {
+		p.Rules = append(p.Rules, policy.PolicyRule{Level: policy.LevelMetadata, Users: []string{"me " + u}, NonResourceURLs: []string{u}})
+	}
+	m := p.Compile()
+	for path, want := range map[string][]int{
+		"/logs/audit": {0, 1, 2, 3, 7}, "/logs/b/": {1, 3, 7}, "/logs/b/cd": {1, 3, 5, 7}, "/l": {6, 7},
+		"/lo": {3, 7}, "/logs": {3, 7}, "/m": {7}, "": {7}, "/zz": {4, 7}, "/logs/a": {0, 1, 3, 7},
+	} {
+		var got []int
+		for _, r := range p.Rules {
+			q := policy.Request{Authenticated: true, User: r.Users[0], RequestInfo: policy.RequestInfo{Path: path, Verb: "get"}}
+			if n := m.Match(&q).Rule; n >= 0 {
+				got = append(got, n)
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%q matches rules %v, want %v", path, got, want)
+		}
+	}
+}
+
 func TestStages(t *testing.T) {
 	const received, started, complete = policy.StageRequestReceived, policy.StageResponseStarted, policy.StageResponseComplete
 	yes, no := true, false
