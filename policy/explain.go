@@ -268,6 +268,10 @@ func (rule *PolicyRule) testVerbs(r *Request) Test {
 	if t.Holds() || t.Hint != "" || r.Verb == "" {
 		return t
 	}
+	resources, urls := len(rule.Namespaces)+len(rule.Resources) > 0, len(rule.NonResourceURLs) > 0
+	if resources && !r.IsResourceRequest || urls && r.IsResourceRequest {
+		return t // another verb would not help
+	}
 	for _, v := range rule.Verbs {
 		if hint := verbHint(v, &r.RequestInfo); hint != "" {
 			t.Value, t.Hint, t.Would = v, hint, []string{r.Verb}

@@ -57,18 +57,35 @@ func (l Language) list(parts []string, and bool) string {
 	return strings.Join(parts, "")
 }
 
-// inside sets off a value that begins or ends in Latin script inside a Chinese text.
-func (l Language) inside(s string) string {
-	if l != Chinese || s == "" {
+// sentence takes out of a Chinese sentence the spaces that set off Latin script where
+// what was put in turned out to be Chinese. Quoted values stay as they are.
+func (l Language) sentence(s string) string {
+	if l != Chinese {
 		return s
 	}
-	if s[0] < utf8.RuneSelf {
-		s = " " + s
+	var out strings.Builder
+	in := []rune(s)
+	quoted, escaped := false, false
+	for i, r := range in {
+		switch {
+		case escaped:
+			escaped = false
+		case r == '\\':
+			escaped = quoted
+		case r == '"':
+			quoted = !quoted
+		case r == ' ' && !quoted && i > 0 && i < len(in)-1 && spaceless(in[i-1], in[i+1]):
+			continue
+		}
+		out.WriteRune(r)
 	}
-	if s[len(s)-1] < utf8.RuneSelf {
-		s += " "
-	}
-	return s
+	return out.String()
+}
+
+// spaceless tells whether no space belongs between two characters.
+func spaceless(a, b rune) bool {
+	const marks = "，。、；：（）"
+	return strings.ContainsRune(marks, a) || strings.ContainsRune(marks, b) || a >= utf8.RuneSelf && b >= utf8.RuneSelf
 }
 
 // apiGroup names an API group.
@@ -92,13 +109,13 @@ type Words struct {
 
 // Words writes the explanation in l. Line gives the line of a rule in its file, or 0.
 func (x Explanation) Words(l Language, line func(rule int) int) Words {
-	w := Words{Events: x.events(l), Decision: l.say("No rule matches: nothing is recorded.", "没有规则匹配：不记录任何内容。")}
+	w := Words{Events: l.sentence(x.events(l)), Decision: l.say("No rule matches: nothing is recorded.", "没有规则匹配：不记录任何内容。")}
 	for _, t := range x.Trials {
 		name := ruleName(l, t.Rule, line(t.Rule))
 		if t.Matches() {
-			w.Decision = x.hit(l, t, name)
+			w.Decision = l.sentence(x.hit(l, t, name))
 		} else {
-			w.Misses = append(w.Misses, x.miss(l, t, name))
+			w.Misses = append(w.Misses, l.sentence(x.miss(l, t, name)))
 		}
 	}
 	return w
@@ -137,15 +154,15 @@ func (x Explanation) fulfilled(l Language, rule *PolicyRule, t Test) string {
 		return l.sayf("URL %q", "URL %q", t.Value)
 	case ConditionNamespaces:
 		if t.Value == "" {
-			return l.say(`namespace "", which is none`, `命名空间 ""，即没有命名空间`)
+			return l.say(`namespace "" (none)`, `命名空间 ""（即没有）`)
 		}
 		return l.sayf("namespace %q", "命名空间 %q", t.Value)
 	}
 	group := rule.Resources[t.Entry].Group
 	if t.Value == "" && len(rule.Resources[t.Entry].Resources) == 0 {
-		return l.sayf("every resource of %s", "%s的所有资源", l.inside(l.apiGroup(group)))
+		return l.sayf("every resource of %s", "%s 的所有资源", l.apiGroup(group))
 	}
-	return l.sayf("resource %[1]q of %[2]s", "%[2]s的资源 %[1]q", t.Value, l.inside(l.apiGroup(group)))
+	return l.sayf("resource %[1]q of %[2]s", "%[2]s 的资源 %[1]q", t.Value, l.apiGroup(group))
 }
 
 // miss says of each condition that does not hold what the rule asks for and what the
@@ -217,7 +234,7 @@ func (x Explanation) otherResource(l Language, rule *PolicyRule, t Test) string 
 	entry := rule.Resources[t.Entry]
 	switch t.Cause {
 	case CauseAPIGroup:
-		return l.sayf("for resources of %s, not of %s", "要求%s的资源，而不是%s的资源", l.inside(l.apiGroups(rule)), l.inside(l.apiGroup(r.APIGroup)))
+		return l.sayf("for resources of %s, not of %s", "要求 %s 的资源，而不是 %s 的资源", l.apiGroups(rule), l.apiGroup(r.APIGroup))
 	case CauseResource:
 		var listed []string
 		for _, e := range rule.Resources {
@@ -225,8 +242,8 @@ func (x Explanation) otherResource(l Language, rule *PolicyRule, t Test) string 
 				listed = append(listed, e.Resources...)
 			}
 		}
-		return l.sayf("for %[1]s of %[2]s, not %[3]q", "要求%[2]s的资源 %[1]s，而不是 %[3]q",
-			l.values(listed, false), l.inside(l.apiGroup(r.APIGroup)), r.combined())
+		return l.sayf("for %[1]s of %[2]s, not %[3]q", "要求 %[2]s 的资源 %[1]s，而不是 %[3]q",
+			l.values(listed, false), l.apiGroup(r.APIGroup), r.combined())
 	}
 	return l.sayf("for %q of %s named %s", "要求资源 %q（%s）的名称为 %s", r.combined(), l.apiGroup(r.APIGroup), l.values(entry.ResourceNames, false)) +
 		not(l, r.Name, "and the URL names no object", "而 URL 中没有对象名称")
@@ -269,7 +286,7 @@ func (x Explanation) hint(l Language, t Test) string {
 	case HintStarStar:
 		return l.say(`"*/*" matches nothing; "*" takes every resource and subresource`, `"*/*" 不匹配任何资源；"*" 才匹配所有资源和子资源`)
 	case HintOtherAPIGroup:
-		return l.sayf("%q is listed, but in %s", "规则列出了 %q，但属于%s", x.request.combined(), strings.TrimRight(l.inside(l.apiGroup(t.Value)), " "))
+		return l.sayf("%q is listed, but in %s", "规则列出了 %q，但属于 %s", x.request.combined(), l.apiGroup(t.Value))
 	case HintCoreGroup:
 		return l.say(`the core group is written "", not "core"`, `核心组应写作 ""，而不是 "core"`)
 	case HintNoName:
@@ -348,12 +365,16 @@ func (x Explanation) events(l Language) string {
 	}
 	switch {
 	case len(written) == 0:
-		b.WriteString(l.sayf("No audit event is written: %s is omitted.", "不写入审计事件：%s 被省略。", l.list(omitted, true)))
+		are := l.say(" is", "")
+		if len(omitted) > 1 {
+			are = l.say(" are", "")
+		}
+		b.WriteString(l.sayf("No audit event is written: %s%s omitted.", "不写入审计事件：%s%s 被省略。", l.list(omitted, true), are))
 		return b.String()
 	case len(omitted) == 0:
 		b.WriteString(l.sayf("Audit events are written at %s.", "写入审计事件的阶段：%s。", l.list(written, true)))
 	default:
-		b.WriteString(l.sayf("Audit events are written at %s; none at %s, omitted.", "写入审计事件的阶段：%s；被省略的阶段：%s。", l.list(written, true), l.list(omitted, true)))
+		b.WriteString(l.sayf("Audit events are written at %s; omitted: %s.", "写入审计事件的阶段：%s；被省略的阶段：%s。", l.list(written, true), l.list(omitted, true)))
 	}
 	b.WriteString(l.say(" ", "") + x.bodies(l, complete))
 	return b.String()
