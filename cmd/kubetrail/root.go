@@ -31,12 +31,9 @@ func (a *app) run(ctx context.Context, argv []string) int {
 	if err == nil {
 		return exitOK
 	}
-	verb := root.Name()
-	if root.Annotations[cobra.CommandDisplayNameAnnotation] != "" {
-		verb = root.Annotations[cobra.CommandDisplayNameAnnotation]
-	}
-	for c := cmd; c.HasParent(); c = c.Parent() {
-		verb += ": " + c.Name()
+	verb := root.CommandPath()
+	if path := strings.TrimPrefix(cmd.CommandPath(), verb); path != "" {
+		verb += ":" + path
 	}
 	return report(a.err, verb, err)
 }
