@@ -35,7 +35,9 @@ func (a *app) policyVerb() *cobra.Command {
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	for _, verb := range []func() *cobra.Command{} {
+	for _, verb := range []func() *cobra.Command{
+		a.policyProfileVerb,
+	} {
 		cmd.AddCommand(verb())
 	}
 	return cmd
