@@ -3,6 +3,7 @@
 //	go run ./bench gen --events 100000 > audit.log     made-up events, see package generate
 //	go run ./bench table                               one table of figures, targets beside them
 //	go run ./bench table --events 10000000 --markdown  the same, as docs/benchmarks.md
+//	go run ./bench policy --markdown                   its section on policies alone
 //
 // What is compared runs in the same minutes on the same machine, and what is quoted
 // is CPU time (getrusage) or, for questions, the time one waits: absolute figures
@@ -43,10 +44,12 @@ func run(ctx context.Context, args []string) error {
 		return gen(args)
 	case "table":
 		return table(ctx, args)
+	case "policy":
+		return policies(ctx, args)
 	case "measure":
 		return measure(ctx, os.Stdin, os.Stdout)
 	}
-	return errors.New("usage: bench gen --events N [--seed S] [--metadata] | bench table [--events N] [--markdown]")
+	return errors.New("usage: bench gen --events N [--seed S] [--metadata] | bench table [--events N] [--markdown] | bench policy [--markdown]")
 }
 
 // gen writes events to standard output.
@@ -103,8 +106,11 @@ func table(ctx context.Context, args []string) error {
 	if err := r.print(os.Stdout); err != nil {
 		return err
 	}
-	if *markdown {
-		return os.WriteFile("docs/benchmarks.md", r.markdown(), 0o644)
+	if !*markdown {
+		return nil
 	}
-	return nil
+	if err := os.WriteFile(benchmarksPage, r.markdown(), 0o644); err != nil {
+		return err
+	}
+	return policies(ctx, []string{"--markdown"})
 }

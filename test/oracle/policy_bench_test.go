@@ -63,12 +63,12 @@ func BenchmarkPolicy(b *testing.B) {
 	inputs := []struct {
 		name string
 		text []byte
-	}{{"16-rules", sharedPolicy(b)}}
+	}{{"16", sharedPolicy(b)}}
 	for _, n := range []int{100, 1000} {
 		inputs = append(inputs, struct {
 			name string
 			text []byte
-		}{fmt.Sprintf("%d-rules", n), manyRules(n)})
+		}{fmt.Sprint(n), manyRules(n)})
 	}
 	for _, in := range inputs {
 		doc, err := policy.Load(in.text, 36)
@@ -84,7 +84,7 @@ func BenchmarkPolicy(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			q, err := ours(c)
+			q, err := resolved(c)
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -106,6 +106,28 @@ func BenchmarkPolicy(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkRequestInfo measures how the typical requests are resolved, from the
+// method and the request line's URI, parsing the URI included.
+func BenchmarkRequestInfo(b *testing.B) {
+	calls := typical()
+	b.Run("by=upstream", func(b *testing.B) {
+		b.ReportAllocs()
+		for i := 0; b.Loop(); i++ {
+			if _, err := attributes(b, calls[i%len(calls)]); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("by=kubetrail", func(b *testing.B) {
+		b.ReportAllocs()
+		for i := 0; b.Loop(); i++ {
+			if _, err := resolved(calls[i%len(calls)]); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 }
 
 // sharedPolicy is the policy of 16 rules that Google's clusters began with.

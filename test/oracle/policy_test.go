@@ -69,8 +69,8 @@ type call struct {
 	Groups        []string
 }
 
-// ours resolves a call by our own code.
-func ours(c call) (policy.Request, error) {
+// resolved resolves a call by our own code.
+func resolved(c call) (policy.Request, error) {
 	info, err := policy.ParseRequest(c.Method, c.URI)
 	return policy.Request{Authenticated: c.Authenticated, User: c.User, Groups: c.Groups, RequestInfo: info}, err
 }
@@ -109,7 +109,7 @@ func TestDecisions(t *testing.T) {
 		for range requests {
 			c := w.call()
 			a, wantErr := attributes(t, c)
-			q, gotErr := ours(c)
+			q, gotErr := resolved(c)
 			if (wantErr == nil) != (gotErr == nil) {
 				t.Fatalf("%+v: upstream says %v, we say %v", c, wantErr, gotErr)
 			}
