@@ -94,7 +94,7 @@ func (s scheme) decode(data []byte) (*decoded, error) {
 	}
 	asJSON, err := yaml.YAMLToJSON(data)
 	if err != nil {
-		return nil, err
+		return nil, s.yamlError(err)
 	}
 	d, err := s.decodeJSON(asJSON, data)
 	if err != nil {
@@ -104,6 +104,17 @@ func (s scheme) decode(data []byte) (*decoded, error) {
 		d.strict = append([]error{err}, d.strict...)
 	}
 	return d, nil
+}
+
+// lowerCaseKeys is the first release whose YAML library starts an error in lower case.
+const lowerCaseKeys = 31
+
+// yamlError is err as the YAML library of the release puts it.
+func (s scheme) yamlError(err error) error {
+	if rest, ok := strings.CutPrefix(err.Error(), "unsupported map key"); ok && s.release < lowerCaseKeys {
+		return &fault{text: "Unsupported map key" + rest, cause: err}
+	}
+	return err
 }
 
 // decodeJSON decodes data, which original was turned into.
@@ -124,7 +135,7 @@ func (s scheme) decodeJSON(data, original []byte) (*decoded, error) {
 	}
 	strict, err := json.UnmarshalStrict(data, into)
 	if err != nil {
-		return nil, upstreamError(err, v.version)
+		return nil, s.upstreamError(err, v.version)
 	}
 	return s.convert(into, v, strict)
 }
@@ -180,7 +191,7 @@ func (s scheme) convert(into any, v groupVersion, strict []error) (*decoded, err
 }
 
 // upstreamError gives an error of the JSON decoder upstream's names of types.
-func upstreamError(err error, version string) error {
+func (s scheme) upstreamError(err error, version string) error {
 	t, ok := errors.AsType[*stdjson.UnmarshalTypeError](err)
 	if !ok {
 		return err
@@ -188,9 +199,31 @@ func upstreamError(err error, version string) error {
 	text := "json: cannot unmarshal " + t.Value + " into Go "
 	if t.Struct != "" || t.Field != "" {
 		_, name := upstreamName(t.Struct, version)
-		text += "struct field " + name + "." + t.Field
+		text += "struct field " + name + "." + s.upstreamField(t.Field)
 	} else {
 		text += "value"
 	}
 	return &fault{text: text + " of type " + upstreamType(t.Type, version), cause: err}
+}
+
+// embeddedInFields is the first release whose decoder names embedded structs in the
+// path of a member.
+const embeddedInFields = 35
+
+// upstreamField is the path of a member as upstream names it: our types embed where
+// upstream's do not.
+func (s scheme) upstreamField(path string) string {
+	var parts []string
+	for part := range strings.SplitSeq(path, ".") {
+		switch part {
+		case "metaTypeMeta", "metaListMeta", "ObjectMeta":
+			if s.release >= embeddedInFields {
+				parts = append(parts, strings.TrimPrefix(part, "meta"))
+			}
+		case "Policy", "auditListedMembers", "auditEvent", "auditEventMembers", "auditBetaEvent", "auditAlphaObjectReference":
+		default:
+			parts = append(parts, part)
+		}
+	}
+	return strings.Join(parts, ".")
 }

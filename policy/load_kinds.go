@@ -232,9 +232,18 @@ type (
 	}
 	auditPolicyList struct {
 		metaTypeMeta
-		Metadata metaListMeta `json:"metadata"`
-		Items    []Policy     `json:"items"`
+		Metadata metaListMeta        `json:"metadata"`
+		Items    []auditListedPolicy `json:"items"`
 	}
+)
+
+// In a list, the type of a policy is embedded, so errors name it.
+type (
+	auditListedPolicy struct {
+		metaTypeMeta
+		auditListedMembers
+	}
+	auditListedMembers struct{ Policy }
 )
 
 // Up to 1.24 metadata had one member more.
@@ -423,7 +432,7 @@ func upstreamType(t reflect.Type, version string) string {
 func upstreamName(ours, version string) (pkg, name string) {
 	for _, p := range [...]struct{ prefix, pkg string }{
 		{"meta", "v1"}, {"internal", "audit"}, {"watch", "watch"}, {"runtime", "runtime"},
-		{"auditClusterNamed", version}, {"auditBeta", version}, {"auditAlpha", version}, {"audit", version},
+		{"auditClusterNamed", version}, {"auditListed", version}, {"auditBeta", version}, {"auditAlpha", version}, {"audit", version},
 	} {
 		if rest, ok := strings.CutPrefix(ours, p.prefix); ok {
 			return p.pkg, rest

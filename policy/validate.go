@@ -99,7 +99,7 @@ func (v *validator) invalid(path, name, value, why string) {
 }
 
 // valuesAsJSON is the first release whose texts show values as JSON, not as Go.
-const valuesAsJSON = 33
+const valuesAsJSON = 34
 
 // quote and list write values which upstream does not have as plain strings.
 func (v *validator) quote(text string) string {
