@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"testing"
 
@@ -106,6 +107,30 @@ func TestRequests(t *testing.T) {
 	}
 }
 
+// TestRequestTable asks upstream what policy's own table of requests says of us.
+func TestRequestTable(t *testing.T) {
+	quiet(t)
+	text, err := os.ReadFile("../../policy/testdata/requests.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := 0
+	for line := range strings.Lines(string(text)) {
+		request, _, ok := strings.Cut(line, "\t")
+		if !ok {
+			continue
+		}
+		count++
+		method, uri, _ := strings.Cut(request, " ")
+		if _, difference := compareRequest(method, uri); difference != "" {
+			t.Errorf("%q %q\n%s", method, uri, difference)
+		}
+	}
+	if count < 250 {
+		t.Errorf("%d requests, want them all", count)
+	}
+}
+
 // TestSelectors asks for lists by one name with all kinds of selectors, which is how
 // it shows whether upstream and we could read them.
 func TestSelectors(t *testing.T) {
@@ -140,6 +165,37 @@ func TestSelectors(t *testing.T) {
 		t.Logf("%s selectors: %v", name, verdicts)
 		if len(verdicts) != 2 || min(verdicts["list"], verdicts["list of a name"]) < requests/10 {
 			t.Errorf("%s selectors are read, or not read, too seldom: %v", name, verdicts)
+		}
+	}
+}
+
+// TestRequestsMadeAgain makes a request for the attributes of each of a million others,
+// and asks upstream whether it has them.
+func TestRequestsMadeAgain(t *testing.T) {
+	quiet(t)
+	o := odd{rand.New(rand.NewPCG(4, 3))}
+	for range 1_000_000 {
+		method, uri := o.method(), o.uri()
+		want, err := policy.ParseRequest(method, uri)
+		if err != nil {
+			continue
+		}
+		madeMethod, madeURI, ok := want.Request()
+		if !ok {
+			t.Fatalf("%q %q: no request for %+v", method, uri, want)
+		}
+		if _, difference := compareRequest(madeMethod, madeURI); difference != "" {
+			t.Fatalf("%q %q\n%s", madeMethod, madeURI, difference)
+		}
+		got, err := policy.ParseRequest(madeMethod, madeURI)
+		if want.IsResourceRequest {
+			got.Path = want.Path
+		}
+		if want.APIVersion == "" {
+			got.APIVersion = ""
+		}
+		if err != nil || got != want {
+			t.Fatalf("%q %q made %q %q\n%+v\n%+v %v", method, uri, madeMethod, madeURI, want, got, err)
 		}
 	}
 }
