@@ -40,12 +40,44 @@ func Reachable(p *policy.Policy, budget int) ([]*Example, error) {
 func (p *Partition) Examples() map[int]*Example {
 	out := map[int]*Example{}
 	for label, box := range p.cheapest() {
-		if e := p.realise(box); e != nil {
+		if e := p.realise(box); e != nil && !e.Odd {
 			out[label] = e
+			continue
 		}
+		// Whether a combination is odd shows in the whole only: look elsewhere.
+		tries := 0
+		p.each(p.root, label, p.reaching(label), box0(p.Space), func(b box) bool {
+			tries++
+			if e := p.realise(b); e != nil && (out[label] == nil || !e.Odd) {
+				out[label] = e
+			}
+			return tries < maxTries && (out[label] == nil || out[label].Odd)
+		})
 	}
 	return out
 }
+
+// maxTries bounds the search for an example that is not odd.
+const maxTries = 500
+
+// each calls visit with the boxes of all ways to a label, until it returns false.
+func (p *Partition) each(r ref, label int, reaches []bool, b box, visit func(box) bool) bool {
+	if r < 0 {
+		return r != end(label) || visit(b)
+	}
+	if !reaches[r] {
+		return true
+	}
+	n := p.nodes[r]
+	return !slices.ContainsFunc(n.edges, func(e edge) bool {
+		next := b
+		next.take(n.level, e, len(p.dims[n.level]))
+		return !p.each(e.to, label, reaches, next, visit)
+	})
+}
+
+// box0 holds all requests.
+func box0(s *Space) box { return box{groups: groupCond{not: newSet(len(s.groups))}} }
 
 // box is a set of classes for each level; nil is all of them.
 type box struct {
@@ -79,7 +111,7 @@ func (p *Partition) cheapest() map[int]box {
 		if !ok {
 			continue
 		}
-		b := box{groups: groupCond{not: newSet(len(p.groups))}}
+		b := box0(p.Space)
 		for ; s.from != nowhere; s = best[s.from] {
 			n := p.nodes[s.from]
 			b.take(n.level, n.edges[s.edge], len(p.dims[n.level]))
@@ -154,11 +186,13 @@ func (p *Partition) realise(b box) *Example {
 		if !ok {
 			return
 		}
-		got, err := policy.ParseRequest(method, uri)
-		if err != nil {
-			return
+		strange := isOdd(method, uri)
+		if strange {
+			cost += odd
 		}
-		best, least = &Example{Method: method, URI: uri, Request: policy.Request{RequestInfo: got}, Odd: cost >= odd}, cost
+		if got, err := policy.ParseRequest(method, uri); err == nil && cost < least {
+			best, least = &Example{Method: method, URI: uri, Request: policy.Request{RequestInfo: got}, Odd: strange}, cost
+		}
 	}
 	if kinds := b.sets[levelKind]; kinds == nil || kinds.has(kindResource) {
 		p.realiseResource(b, try)
@@ -219,7 +253,7 @@ func (p *Partition) usual(r policy.RequestInfo, g, resource, ns, name value) (po
 		if r.Resource = p.known(r.APIGroup); r.Resource == "" {
 			r.Resource, cost = resource.text, 2
 		}
-	} else if home, ok := homeOf(r.Resource); ok && home != r.APIGroup {
+	} else if !atHome(r.Resource, r.APIGroup) {
 		cost += 4
 	}
 	if g.named {
@@ -234,8 +268,6 @@ func (p *Partition) usual(r policy.RequestInfo, g, resource, ns, name value) (po
 		if r.Name != r.Namespace || r.Verb == "list" || r.Verb == "watch" {
 			cost += odd // a second "namespaces" in the path
 		}
-	case r.Resource == "namespaces" && one && r.Verb != "list" && r.Verb != "watch":
-		cost += odd // namespaces//namespaces/x
 	case clusterScoped(r.Resource) && ns.text != "":
 		cost += 6
 	case !clusterScoped(r.Resource) && ns.text == "" && (one || r.Verb == "create"):
@@ -245,8 +277,6 @@ func (p *Partition) usual(r policy.RequestInfo, g, resource, ns, name value) (po
 		cost++
 	}
 	switch {
-	case resource.sub != "" && !one:
-		cost += odd // pods//log
 	case one && resource.sub == "" && (r.Verb == "create" || r.Verb == "list" || r.Verb == "watch"):
 		cost += 4
 	case !one && (r.Verb == "update" || r.Verb == "patch"):
@@ -349,6 +379,10 @@ func resourcesOf(group string) string {
 		return "storageclasses volumeattachments csidrivers csinodes"
 	case "scheduling.k8s.io":
 		return "priorityclasses"
+	case "metrics.k8s.io":
+		return "pods nodes"
+	case "extensions":
+		return "ingresses"
 	case "policy":
 		return "poddisruptionbudgets"
 	case "autoscaling":
@@ -359,17 +393,15 @@ func resourcesOf(group string) string {
 	return ""
 }
 
-// homeOf returns the API group of a well-known resource. Events are in two.
-func homeOf(resource string) (string, bool) {
-	for _, g := range []string{"", "apps", "batch", "networking.k8s.io", "rbac.authorization.k8s.io", "coordination.k8s.io",
+// atHome tells whether a resource is not well known, or is so in this API group.
+func atHome(resource, group string) bool {
+	if slices.Contains(strings.Fields(resourcesOf(group)), resource) || resource == "events" && group == "events.k8s.io" {
+		return true
+	}
+	return !slices.ContainsFunc([]string{"", "apps", "batch", "networking.k8s.io", "rbac.authorization.k8s.io", "coordination.k8s.io",
 		"authentication.k8s.io", "authorization.k8s.io", "apiextensions.k8s.io", "admissionregistration.k8s.io",
 		"apiregistration.k8s.io", "certificates.k8s.io", "storage.k8s.io", "scheduling.k8s.io", "policy", "autoscaling",
-		"discovery.k8s.io"} {
-		if resource != "events" && slices.Contains(strings.Fields(resourcesOf(g)), resource) {
-			return g, true
-		}
-	}
-	return "", false
+		"discovery.k8s.io"}, func(g string) bool { return slices.Contains(strings.Fields(resourcesOf(g)), resource) })
 }
 
 // clusterScoped tells the well-known resources whose objects are in no namespace.

@@ -145,8 +145,7 @@ func (s *Space) findGroups() {
 // product of the classes of all dimensions, every set of groups counting, without
 // what cannot be. math.MaxUint64 stands for that many or more.
 func (s *Space) Classes() uint64 {
-	who := 0.0
-	who = float64(s.failedAuthentication())*math.Pow(2, float64(len(s.groups))) + 1
+	who := float64(s.failedAuthentication())*math.Pow(2, float64(len(s.groups))) + 1
 	what := float64(len(s.dims[levelMethod]) * len(s.dims[levelPath]))
 	for _, v := range s.dims[levelVerb] {
 		state, _ := step(levelVerb, 0, v.shape)

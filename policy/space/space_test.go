@@ -239,6 +239,107 @@ func TestSplitAgreesWithEachRequest(t *testing.T) {
 	})
 }
 
+// holds tells, from the description alone, whether a request is in a region.
+func (r Region) holds(q *policy.Request) bool {
+	in := func(v Values, fit func(pattern string) int) bool {
+		best, held := 0, v.Only == nil
+		for _, s := range v.Only {
+			if n := fit(s); n > best {
+				best, held = n, true
+			}
+		}
+		for _, s := range v.But {
+			if n := fit(s); n > best {
+				best, held = n, false
+			}
+		}
+		return held
+	}
+	is := func(text string) func(string) int {
+		return func(s string) int {
+			if s == text {
+				return 1
+			}
+			return 0
+		}
+	}
+	member := func(names []string) bool {
+		return slices.ContainsFunc(q.Groups, func(g string) bool { return slices.Contains(names, g) })
+	}
+	if q.Authenticated {
+		if !r.Authenticated || !in(r.Users, is(q.User)) || member(r.NotGroups) || slices.ContainsFunc(r.Groups, func(g []string) bool { return !member(g) }) {
+			return false
+		}
+	} else if !r.Failed {
+		return false
+	}
+	if !in(r.Verbs, is(q.Verb)) {
+		return false
+	}
+	if !q.IsResourceRequest {
+		return r.URL && in(r.Paths, func(s string) int {
+			if prefix, ok := strings.CutSuffix(s, "*"); ok && strings.HasPrefix(q.Path, prefix) {
+				return len(s) * 2
+			}
+			return is(q.Path)(s) * (1 + len(s)*2 + 2)
+		})
+	}
+	return r.Resource && in(r.APIGroups, is(q.APIGroup)) && in(r.Namespaces, is(q.Namespace)) && in(r.Names, is(q.Name)) &&
+		in(r.Resources, func(s string) int {
+			resource, sub, _ := strings.Cut(s, "/")
+			switch {
+			case s == "*/*":
+				return 0 // what is called so, which we do not ask for
+			case s == "*":
+				return 1
+			case resource == "*" && sub == q.Subresource, sub == "*" && resource == q.Resource:
+				return 2
+			case resource == q.Resource && sub == q.Subresource:
+				return 3
+			}
+			return 0
+		})
+}
+
+func TestRegionsHoldTheirRequests(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		a, b := drawPolicy(t, 4), drawPolicy(t, 4)
+		of := map[int][2]int{}
+		parts, err := Split(Budget, pairs(of), a, b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		regions := map[int][]Region{}
+		for label := range of {
+			var all bool
+			if regions[label], all = parts.Regions(label, 1000); !all {
+				t.Skip("more than 1,000 regions")
+			}
+		}
+		try := func(r policy.Request) {
+			if r.Resource == "*" || r.Subresource == "*" {
+				return // descriptions do not name what is called so
+			}
+			mine := parts.labelOf(t, r)
+			for label, all := range regions {
+				i := slices.IndexFunc(all, func(g Region) bool { return g.holds(&r) })
+				if label == mine && i < 0 {
+					t.Fatalf("%+v is in none of %+v", r, all)
+				}
+				if label != mine && i >= 0 {
+					t.Fatalf("%+v has other rules than %v, but is in %+v", r, of[label], all[i])
+				}
+			}
+		}
+		for _, e := range parts.Examples() {
+			try(e.Request)
+		}
+		for range 30 {
+			try(drawRequest(t))
+		}
+	})
+}
+
 // TestPossible holds what we think can be against what Request can make.
 func TestPossible(t *testing.T) {
 	texts := []string{"", "a", ".", "..", "a%b", "*", "status", "finalize", "namespaces", "watch", "proxy", "log"}

@@ -19,6 +19,13 @@ type value struct {
 // odd is the cost of what no ordinary client sends.
 const odd = 100
 
+// isOdd tells a request that no ordinary client sends.
+func isOdd(method, uri string) bool {
+	path, _, _ := strings.Cut(uri, "?")
+	return !strings.HasPrefix(path, "/") || strings.Contains(path, "//") || strings.Contains(path+"/", "/*/") ||
+		!slices.Contains([]string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}, method)
+}
+
 // shape is what makes a value or the rest of a request impossible together with
 // another dimension. The bits of a state say what is demanded of later levels.
 type shape uint8
@@ -248,14 +255,14 @@ func methodValues(terms []term) []value {
 	named := names(terms, func(t *term) []string { return t.verbs })
 	usual := []string{"get", "head", "post", "put", "patch", "delete", "options"}
 	vs := []value{{text: fresh(named, append(usual, "report")...)}}
+	if vs[0].text != "get" {
+		vs[0].cost = 1
+	}
 	for _, s := range named {
 		if _, _, ok := (policy.RequestInfo{Path: "/version", Verb: s}).Request(); ok {
 			v := value{text: s, named: true, cost: 1}
-			switch {
-			case s == "get":
+			if s == "get" {
 				v.cost = 0
-			case !slices.Contains(usual, s):
-				v.cost = odd
 			}
 			vs = append(vs, v)
 		}
@@ -333,7 +340,7 @@ func appendPath(vs []value, v value) []value {
 	if info, err := policy.ParseRequest(method, uri); err != nil || info.IsResourceRequest {
 		return vs
 	}
-	if !strings.HasPrefix(v.text, "/") || strings.Contains(v.text, "//") {
+	if isOdd(method, uri) {
 		v.cost = odd
 	}
 	return append(vs, v)
