@@ -39,8 +39,8 @@ func Reachable(p *policy.Policy, budget int) ([]*Example, error) {
 // Examples returns a smallest request for each label that any request has.
 func (p *Partition) Examples() map[int]*Example {
 	out := map[int]*Example{}
-	for label, box := range p.cheapest() {
-		if e := p.realise(box); e != nil && !e.Odd {
+	for label, way := range p.cheapest() {
+		if e := p.realise(way); e != nil && !e.Odd {
 			out[label] = e
 			continue
 		}
