@@ -93,25 +93,23 @@ const (
 )
 
 func load(data []byte, s scheme) (*Document, error) {
-	src := &source{data: data}
+	src := &source{data: data, root: places(data)}
 	reject := func(text string, findings []Finding, warnings []Finding) error {
-		src.locate(findings)
-		return &Rejection{Text: text, Findings: findings, Warnings: warnings}
+		return &Rejection{Text: text, Findings: src.locate(findings), Warnings: warnings}
 	}
 	d, err := s.decode(data)
 	if err != nil {
 		text := "failed decoding: " + err.Error()
-		return nil, reject(text, []Finding{src.place(err)}, nil)
+		return nil, reject(text, []Finding{src.failure(text, err)}, nil)
 	}
-	doc := &Document{Policy: d.policy, Version: d.version.String(), Strict: src.strict(d.strict)}
+	doc := &Document{Policy: d.policy, Version: d.version.String(), Strict: src.strict(d.strict), root: src.root}
 	if len(d.strict) > 0 && s.release >= firstStrict {
-		doc.Warnings = append(doc.Warnings, Finding{Text: strictText(d.strict), Path: doc.Strict[0].Path, Position: doc.Strict[0].Position})
+		doc.Warnings = append(doc.Warnings, Finding{strictText(d.strict), doc.Strict[0].Path, doc.Strict[0].Position})
 	}
 	if d.policy == nil {
 		text := fmt.Sprintf("unknown group version field %s, Kind=Policy in policy", d.version)
 		return nil, reject(text, []Finding{{Text: text, Path: "apiVersion"}}, doc.Warnings)
 	}
-	doc.root = src.places()
 	doc.Policy.Kind, doc.Policy.APIVersion = "Policy", auditGroup+"/v1"
 	if d.version.version != "v1" {
 		old := Finding{Path: "apiVersion", Position: doc.Position("apiVersion")}

@@ -1,8 +1,15 @@
 package policy
 
 import (
+	"bytes"
+	"encoding/json"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
+
+	yaml11 "sigs.k8s.io/yaml"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -11,8 +18,12 @@ import (
 // a graph, even one with circles.
 type node struct {
 	Position
-	members []member // of a mapping, in the order of the file
-	items   []*node  // of a sequence
+	start, end int            // its bytes, in JSON
+	text       string         // of a scalar
+	members    []member       // of a mapping, in the order of the file
+	index      map[string]int // the last member of each key, where there are many
+	merged     []*node        // mappings whose members it has, too
+	items      []*node        // of a sequence
 }
 
 // member is a key of a mapping with its value.
@@ -20,93 +31,319 @@ type member struct {
 	Position // of the key
 	key      string
 	value    *node
-	merged   bool // from a merge key: explicit members go before it
 }
 
 // Position tells where the value at path stands, path being like
 // "rules[0].resources[1].group"; for a member that is absent, where its parent does.
+// It is the zero Position where the places of the file are unknown: in protobuf, and
+// beyond 4 MiB.
 func (d *Document) Position(path string) Position {
 	if d.root == nil {
 		return Position{}
 	}
-	n, _ := d.root.find(path)
-	return n.Position
+	return d.root.at(path).Position
 }
 
-// find returns the node at path, or the last one above it that exists.
-func (n *node) find(path string) (found *node, whole bool) {
-	switch {
-	case path == "":
-		return n, true
-	case path[0] == '[':
-		index, rest, ok := strings.Cut(path[1:], "]")
+// at returns the node at path, or the last one above it that there is.
+func (n *node) at(path string) *node {
+	found, _, _ := n.find(path, new(int))
+	return found
+}
+
+// A search is bounded: merged mappings may be reached in many ways, and a path may
+// have many dots.
+const (
+	maxSteps = 1000
+	maxPath  = 4096
+)
+
+// find returns the node at path, with the member that it is the value of, or the last
+// node above it that there is.
+func (n *node) find(path string, steps *int) (found *node, m *member, whole bool) {
+	if *steps++; path == "" || *steps > maxSteps || len(path) > maxPath {
+		return n, nil, path == ""
+	}
+	if path[0] == '[' {
+		index, rest, _ := strings.Cut(path[1:], "]")
 		i, err := strconv.Atoi(index)
-		if !ok || err != nil || i < 0 || i >= len(n.items) {
-			return n, false
+		if err != nil || i < 0 || i >= len(n.items) {
+			return n, nil, false
 		}
-		return n.items[i].find(rest)
+		return n.items[i].find(rest, steps)
 	}
 	path = strings.TrimPrefix(path, ".")
-	best := n
-	// Keys may hold dots: try every member that the path could mean, the last of
-	// equal keys first, since that is the one that counts.
-	for _, merged := range []bool{false, true} {
-		for i := len(n.members) - 1; i >= 0; i-- {
-			m := n.members[i]
-			rest, ok := strings.CutPrefix(path, m.key)
-			if !ok || m.merged != merged || rest != "" && rest[0] != '.' && rest[0] != '[' {
-				continue
-			}
-			below, whole := m.value.find(rest)
-			if whole {
-				return below, true
-			}
-			if best == n {
-				best = below
-			}
+	found = n
+	// Keys may hold dots and brackets: the path may mean several members.
+	for end := 1; end <= len(path); end++ {
+		if end < len(path) && path[end] != '.' && path[end] != '[' {
+			continue
+		}
+		i, ok := n.member(path[:end])
+		if !ok {
+			continue
+		}
+		below, m, whole := n.members[i].value.find(path[end:], steps)
+		if m == nil {
+			m = &n.members[i]
+		}
+		if whole {
+			return below, m, true
+		}
+		found = below
+	}
+	for _, from := range n.merged {
+		if below, m, whole := from.find(path, steps); whole {
+			return below, m, true
 		}
 	}
-	return best, false
+	return found, nil, false
 }
+
+// member returns the last member named key, which is the one that counts.
+func (n *node) member(key string) (int, bool) {
+	if n.index != nil {
+		i, ok := n.index[key]
+		return i, ok
+	}
+	for i := len(n.members) - 1; i >= 0; i-- {
+		if n.members[i].key == key {
+			return i, true
+		}
+	}
+	return 0, false
+}
+
+// indexed makes an index of n's members, where a search would be slow without.
+func (n *node) indexed() *node {
+	if len(n.members) > 16 {
+		n.index = make(map[string]int, len(n.members))
+		for i, m := range n.members {
+			n.index[m.key] = i
+		}
+	}
+	return n
+}
+
+// trail is the way to a node: the members and indexes that lead there.
+type trail struct {
+	up   *trail
+	part string // ".key" or "[0]"
+}
+
+func (t *trail) path() string {
+	var parts []string
+	for ; t != nil; t = t.up {
+		parts = append(parts, t.part)
+	}
+	slices.Reverse(parts)
+	return strings.TrimPrefix(strings.Join(parts, ""), ".")
+}
+
+// walk calls see for all members under n, each once.
+func (n *node) walk(see func(m *member, way *trail)) {
+	seen := map[*node]bool{}
+	var visit func(n *node, way *trail)
+	visit = func(n *node, way *trail) {
+		if seen[n] {
+			return
+		}
+		seen[n] = true
+		for i := range n.members {
+			m := &n.members[i]
+			below := &trail{way, "." + m.key}
+			see(m, below)
+			visit(m.value, below)
+		}
+		for i, item := range n.items {
+			visit(item, &trail{way, "[" + strconv.Itoa(i) + "]"})
+		}
+	}
+	visit(n, nil)
+}
+
+// maxPlaced is the size in bytes up to which places are looked for.
+const maxPlaced = 4 << 20
 
 // places reads where the values of the first document in data stand; nil where it
 // cannot be read.
 func places(data []byte) *node {
+	if len(data) > maxPlaced {
+		return nil
+	}
+	if isJSON(data) {
+		return jsonPlaces(data)
+	}
 	var doc yaml.Node
 	if yaml.Unmarshal(data, &doc) != nil || len(doc.Content) == 0 {
 		return nil
 	}
-	return placesOf(doc.Content[0], map[*yaml.Node]*node{})
+	return yamlPlaces(doc.Content[0], map[*yaml.Node]*node{})
 }
 
-func placesOf(y *yaml.Node, known map[*yaml.Node]*node) *node {
+func yamlPlaces(y *yaml.Node, known map[*yaml.Node]*node) *node {
 	if y.Kind == yaml.AliasNode {
 		y = y.Alias
 	}
 	if n, ok := known[y]; ok {
 		return n
 	}
-	n := &node{Position: Position{y.Line, y.Column}}
+	n := &node{Position: Position{y.Line, y.Column}, text: y.Value}
 	known[y] = n
 	switch y.Kind {
 	case yaml.SequenceNode:
 		for _, item := range y.Content {
-			n.items = append(n.items, placesOf(item, known))
+			n.items = append(n.items, yamlPlaces(item, known))
 		}
 	case yaml.MappingNode:
 		for i := 0; i+1 < len(y.Content); i += 2 {
-			key := y.Content[i]
-			m := member{Position{key.Line, key.Column}, key.Value, placesOf(y.Content[i+1], known), false}
-			n.members = append(n.members, m)
+			key, value := y.Content[i], yamlPlaces(y.Content[i+1], known)
 			if key.Tag == "!!merge" {
-				for _, from := range append(m.value.items, m.value) {
-					for _, inherited := range from.members {
-						inherited.merged = true
-						n.members = append(n.members, inherited)
-					}
-				}
+				// The first of several counts, but the last of several merge keys.
+				n.merged = slices.Concat([]*node{value}, value.items, n.merged)
+				continue
 			}
+			at := Position{key.Line, key.Column}
+			if absent := y.Content[i+1]; absent.Value == "" && absent.Style == 0 && absent.Kind == yaml.ScalarNode {
+				value.Position = at
+			}
+			n.members = append(n.members, member{at, yamlKey(key), value})
 		}
 	}
+	return n.indexed()
+}
+
+// ordinaryKey is a key that is a string in all versions of YAML, as are all the names
+// of members of a policy.
+var ordinaryKey = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_./-]{3,}$`)
+
+// yamlKey is the key that YAML 1.1 makes JSON of: "y" is true, and 0x10 is 16.
+func yamlKey(key *yaml.Node) string {
+	if key.Kind == yaml.AliasNode {
+		key = key.Alias
+	}
+	if key.Style != 0 || ordinaryKey.MatchString(key.Value) && !strings.EqualFold(key.Value, "false") && !strings.EqualFold(key.Value, "true") {
+		return key.Value
+	}
+	text, err := yaml11.YAMLToJSON([]byte(key.Value + ": 0"))
+	if err != nil {
+		return key.Value
+	}
+	object := map[string]int{}
+	if json.Unmarshal(text, &object) == nil {
+		for resolved := range object {
+			return resolved
+		}
+	}
+	return key.Value
+}
+
+// jsonPlaces is places for JSON.
+func jsonPlaces(data []byte) *node {
+	r := jsonReader{data: data, dec: json.NewDecoder(bytes.NewReader(data)), cursor: cursor{Position: Position{1, 1}}}
+	r.dec.UseNumber()
+	n, err := r.value()
+	if err != nil {
+		return nil
+	}
 	return n
+}
+
+// jsonReader reads the nodes of a JSON text.
+type jsonReader struct {
+	data []byte
+	dec  *json.Decoder
+	cursor
+}
+
+// value reads the next value. Where the text ends too early or is wrong, so is what
+// was read so far.
+func (r *jsonReader) value() (*node, error) {
+	start := int(r.dec.InputOffset())
+	for start < len(r.data) && strings.IndexByte(" \t\r\n,:", r.data[start]) >= 0 {
+		start++
+	}
+	token, err := r.dec.Token()
+	if err != nil {
+		return nil, err
+	}
+	n := &node{Position: r.to(r.data, start), start: start}
+	switch token {
+	case json.Delim('{'):
+		for r.dec.More() {
+			key, err := r.value()
+			if err != nil {
+				return nil, err
+			}
+			value, err := r.value()
+			if err != nil {
+				return nil, err
+			}
+			n.members = append(n.members, member{key.Position, key.text, value})
+		}
+		_, err = r.dec.Token()
+	case json.Delim('['):
+		for r.dec.More() {
+			item, err := r.value()
+			if err != nil {
+				return nil, err
+			}
+			n.items = append(n.items, item)
+		}
+		_, err = r.dec.Token()
+	default:
+		if text, ok := token.(string); ok {
+			n.text = text
+		}
+	}
+	n.end = int(r.dec.InputOffset())
+	return n.indexed(), err
+}
+
+// pathAt returns the path of the innermost value that was being read when offset bytes
+// of a JSON text had been.
+func (n *node) pathAt(offset int) string {
+	in := func(n *node) bool { return n.start < offset && offset <= n.end }
+	for i := range n.members {
+		if m := &n.members[i]; in(m.value) {
+			below := m.value.pathAt(offset)
+			if below == "" || below[0] == '[' {
+				return m.key + below
+			}
+			return m.key + "." + below
+		}
+	}
+	for i, item := range n.items {
+		if in(item) {
+			below := item.pathAt(offset)
+			if below != "" && below[0] != '[' {
+				below = "." + below
+			}
+			return "[" + strconv.Itoa(i) + "]" + below
+		}
+	}
+	return ""
+}
+
+// cursor counts lines and characters on the way through a file. Its zero value must be
+// given the Position 1, 1.
+type cursor struct {
+	Position
+	offset int
+}
+
+// to goes on to an offset, from where it was before.
+func (c *cursor) to(data []byte, offset int) Position {
+	for c.offset < min(offset, len(data)) {
+		r, size := utf8.DecodeRune(data[c.offset:])
+		c.offset += size
+		switch {
+		case r == '\r' && c.offset < len(data) && data[c.offset] == '\n':
+		case r == '\n' || r == '\r':
+			c.Line, c.Column = c.Line+1, 1
+		case r == '\ufeff' && c.offset == size:
+		default:
+			c.Column++
+		}
+	}
+	return c.Position
 }
