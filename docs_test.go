@@ -48,7 +48,8 @@ func documents(t *testing.T) []string {
 }
 
 // TestConsole runs every console block of every document. A line that begins with
-// "$ " is a command, what follows is what it prints; ... stands for anything.
+// "$ " is a command, which goes on in lines that begin with "> "; what follows is what
+// it prints; ... stands for anything.
 func TestConsole(t *testing.T) {
 	if testing.Short() || runtime.GOOS == "windows" {
 		t.Skip("needs time and a shell")
@@ -99,7 +100,8 @@ func runConsole(t *testing.T, text, bin string) string {
 		}
 		out.WriteString("console\n")
 		for _, step := range strings.Split("\n"+block, "\n$ ")[1:] {
-			command, want, _ := strings.Cut(step, "\n")
+			shown, want := cutCommand(step)
+			command := strings.ReplaceAll(shown, "\n> ", "\n")
 			if want != "" && !strings.HasSuffix(want, "\n") {
 				want += "\n"
 			}
@@ -108,7 +110,7 @@ func runConsole(t *testing.T, text, bin string) string {
 			}
 			got := shell(t, dir, bin, strings.ReplaceAll(command, server, real))
 			got = strings.ReplaceAll(strings.ReplaceAll(got, real, server), dir, "...")
-			out.WriteString("$ " + command + "\n")
+			out.WriteString("$ " + shown + "\n")
 			if !matches(want, got) {
 				if !*update {
 					t.Errorf("$ %s\nprints\n%swhere the document says\n%s", command, got, want)
@@ -119,6 +121,16 @@ func runConsole(t *testing.T, text, bin string) string {
 		}
 	}
 	return out.String()
+}
+
+// cutCommand cuts a step into its command, as shown, and what it prints.
+func cutCommand(step string) (shown, want string) {
+	shown, want, _ = strings.Cut(step, "\n")
+	for strings.HasPrefix(want, "> ") {
+		line, rest, _ := strings.Cut(want, "\n")
+		shown, want = shown+"\n"+line, rest
+	}
+	return shown, want
 }
 
 // workplace makes a directory with the log that the documents ask: under its name
@@ -282,7 +294,7 @@ func outline(text string) []string {
 			switch {
 			case i%2 == 0 && level != "" && strings.HasPrefix(line[len(level):], " "):
 				all = append(all, level)
-			case i%2 == 1 && strings.HasPrefix(line, "$ "):
+			case i%2 == 1 && (strings.HasPrefix(line, "$ ") || strings.HasPrefix(line, "> ")):
 				all = append(all, strings.ReplaceAll(strings.TrimSpace(line), " --lang zh", ""))
 			}
 		}
