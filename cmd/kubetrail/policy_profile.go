@@ -81,10 +81,10 @@ func (a *app) listProfiles(f *asked) error {
 		}
 		bodies := none
 		if c.Bodies > 0 {
-			bodies = "~" + size(c.Bodies)
+			bodies = "~" + megabytes(c.Bodies)
 		}
 		perRequest := strconv.FormatInt((c.Bytes+c.Bodies)/int64(max(c.Requests, 1)), 10)
-		if err := t.add(p.Name, strconv.Itoa(c.Events), size(c.Bytes), bodies, perRequest, about); err != nil {
+		if err := t.add(p.Name, strconv.Itoa(c.Events), megabytes(c.Bytes), bodies, perRequest, about); err != nil {
 			return err
 		}
 	}
@@ -95,9 +95,12 @@ func (a *app) listProfiles(f *asked) error {
 	if f.lang == "zh" {
 		note = "在一个真实 kube-apiserver 的 %d 个请求上测得，当时除内容外全部记录，共 %d 个事件、\n%s。内容的大小是估计值。\n"
 	}
-	_, err := fmt.Fprintf(a.err, note, c.Requests, c.Events, size(c.Bytes))
+	_, err := fmt.Fprintf(a.err, note, c.Requests, c.Events, megabytes(c.Bytes))
 	return err
 }
+
+// megabytes writes bytes as those who sell storage count them.
+func megabytes(n int64) string { return fmt.Sprintf("%.1f MB", float64(n)/1e6) }
 
 func appendProfile(b []byte, p profile.Profile) []byte {
 	c := p.Cost()
