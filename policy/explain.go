@@ -59,23 +59,23 @@ const (
 
 // Test is one condition of a rule, put to a request.
 type Test struct {
-	Condition Condition
+	Condition Condition `json:"condition"`
 
 	// Cause is why it does not hold, empty where it does.
-	Cause Cause
+	Cause Cause `json:"cause,omitempty"`
 
 	// Value is what the rule lists that made it hold, or what Hint is about. It is
 	// unset with neither.
-	Value string
+	Value string `json:"value"`
 
 	// Entry is the index in the rule's Resources of what Cause or Value is about, and
 	// -1 where it is about none.
-	Entry int
+	Entry int `json:"entry"`
 
-	Hint Hint
+	Hint Hint `json:"hint,omitempty"`
 
 	// Would are values each of which, listed in place of Value, would have held.
-	Would []string
+	Would []string `json:"would,omitempty"`
 }
 
 // Holds tells whether the condition holds.

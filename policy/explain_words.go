@@ -102,6 +102,7 @@ func (l Language) apiGroup(name string) string {
 // Words is an [Explanation] in sentences of one language. Values out of the policy and
 // the request are quoted, so that nothing in them acts on a terminal.
 type Words struct {
+	Request  string   // how kube-apiserver takes the request
 	Misses   []string // why each rule before the one that decides does not match
 	Decision string   // which rule decides and by what, or that none does
 	Events   string   // at which stages events are written, and with which bodies
@@ -109,7 +110,11 @@ type Words struct {
 
 // Words writes the explanation in l. Line gives the line of a rule in its file, or 0.
 func (x Explanation) Words(l Language, line func(rule int) int) Words {
-	w := Words{Events: l.sentence(x.events(l)), Decision: l.say("No rule matches: nothing is recorded.", "没有规则匹配：不记录任何内容。")}
+	w := Words{
+		Request:  l.sentence(x.attributes(l)),
+		Decision: l.say("No rule matches: level None.", "没有规则匹配：级别 None。"),
+		Events:   l.sentence(x.events(l)),
+	}
 	for _, t := range x.Trials {
 		name := ruleName(l, t.Rule, line(t.Rule))
 		if t.Matches() {
@@ -127,6 +132,34 @@ func ruleName(l Language, rule, line int) string {
 		name += l.sayf(" (line %d)", "（第 %d 行）", line)
 	}
 	return name
+}
+
+// attributes says what a policy looks at in the request.
+func (x Explanation) attributes(l Language) string {
+	r := x.request
+	parts := []string{l.sayf("verb %q", "动词 %q", r.Verb)}
+	if r.Verb == "" {
+		parts[0] = l.say("no verb", "没有动词")
+	}
+	if r.IsResourceRequest {
+		parts = append(parts, l.sayf("resource %[1]q of %[2]s", "%[2]s 的资源 %[1]q", r.combined(), l.apiGroup(r.APIGroup)))
+	} else {
+		parts = append(parts, l.sayf("URL %q, which is no resource", "非资源 URL %q", r.Path))
+	}
+	if r.Namespace != "" {
+		parts = append(parts, l.sayf("namespace %q", "命名空间 %q", r.Namespace))
+	}
+	if r.Name != "" {
+		parts = append(parts, l.sayf("name %q", "名称 %q", r.Name))
+	}
+	what := l.sayf("The request has %s; ", "请求：%s；", l.list(parts, true))
+	switch {
+	case !r.Authenticated:
+		return what + l.say("it is not authenticated.", "未通过身份认证。")
+	case len(r.Groups) == 0:
+		return what + l.sayf("its user is %q, in no group.", "用户 %q，不属于任何组。", r.User)
+	}
+	return what + l.sayf("its user is %q, in group %s.", "用户 %q，属于组 %s。", r.User, l.values(r.Groups, true))
 }
 
 // hit says that a rule decides, and which value fulfils each of its conditions.

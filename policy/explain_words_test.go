@@ -153,6 +153,34 @@ func TestWordsWithoutUser(t *testing.T) {
 	}
 }
 
+// TestRequestWords checks what is said of requests of each kind.
+func TestRequestWords(t *testing.T) {
+	for _, c := range []struct {
+		method, uri, user, groups string // user "-" is none
+		en, zh                    string
+	}{
+		{"GET", "/apis/apps/v1/namespaces/a/deployments/b/scale", "alice", "dev,ops",
+			`The request has verb "get", resource "deployments/scale" of group "apps", namespace "a" and name "b"; its user is "alice", in group "dev" and "ops".`,
+			`请求：动词 "get"、API 组 "apps" 的资源 "deployments/scale"、命名空间 "a" 和名称 "b"；用户 "alice"，属于组 "dev" 和 "ops"。`},
+		{"OPTIONS", "/api/v1/pods", "alice", "",
+			`The request has no verb and resource "pods" of the core group; its user is "alice", in no group.`,
+			`请求：没有动词和核心组的资源 "pods"；用户 "alice"，不属于任何组。`},
+		{"POST", "/logs?a=b", "-", "",
+			`The request has verb "post" and URL "/logs", which is no resource; it is not authenticated.`,
+			`请求：动词 "post" 和非资源 URL "/logs"；未通过身份认证。`},
+	} {
+		r := parsed(t, c.method, c.uri)
+		r.Authenticated, r.User = c.user != "-", c.user
+		if c.groups != "" {
+			r.Groups = strings.Split(c.groups, ",")
+		}
+		x := (&Policy{}).Explain(&r)
+		if en, zh := x.Words(English, noLine).Request, x.Words(Chinese, noLine).Request; en != c.en || zh != c.zh {
+			t.Errorf("%s %s:\n%s\n%s", c.method, c.uri, en, zh)
+		}
+	}
+}
+
 // TestDecisionWords checks what is said of the rule that decides.
 func TestDecisionWords(t *testing.T) {
 	for _, c := range []struct {
@@ -170,7 +198,7 @@ func TestDecisionWords(t *testing.T) {
 		{PolicyRule{NonResourceURLs: []string{"/a*"}}, "GET", "/abc",
 			`rules[0] matches by URL "/a*": level Request.`, `rules[0] 匹配（URL "/a*"）：级别 Request。`},
 		{PolicyRule{Verbs: []string{"list"}}, "GET", "/abc",
-			"No rule matches: nothing is recorded.", "没有规则匹配：不记录任何内容。"},
+			"No rule matches: level None.", "没有规则匹配：级别 None。"},
 	} {
 		c.rule.Level = LevelRequest
 		r := parsed(t, c.method, c.uri)
@@ -233,13 +261,13 @@ func TestWordsAreWhole(t *testing.T) {
 		if len(en.Misses) != misses || len(zh.Misses) != misses {
 			t.Fatalf("%d and %d sentences for %d misses", len(en.Misses), len(zh.Misses), misses)
 		}
-		for _, s := range append([]string{en.Decision, en.Events}, en.Misses...) {
+		for _, s := range append([]string{en.Request, en.Decision, en.Events}, en.Misses...) {
 			checkSentence(t, s, ".")
 			if strings.ContainsFunc(strings.ReplaceAll(s, "王 芳", ""), func(c rune) bool { return unicode.Is(unicode.Han, c) }) {
 				t.Fatalf("Chinese in %s", s)
 			}
 		}
-		for _, s := range append([]string{zh.Decision, zh.Events}, zh.Misses...) {
+		for _, s := range append([]string{zh.Request, zh.Decision, zh.Events}, zh.Misses...) {
 			checkSentence(t, s, "。")
 		}
 		for i := range en.Misses {
