@@ -61,7 +61,7 @@ func ownFields(metadata []byte) (n int64) {
 
 // value cuts the name off a member.
 func value(member []byte) []byte {
-	return member[space(member, space(member, stringEnd(member, 0))+1):]
+	return member[pastSpace(member, pastSpace(member, stringEnd(member, 0))+1):]
 }
 
 // eachMember calls f with the name (escapes as they are) and the text of each member
@@ -70,17 +70,17 @@ func eachMember(b []byte, f func(name, member []byte)) {
 	if len(b) == 0 || b[0] != '{' {
 		return
 	}
-	for i := space(b, 1); i < len(b) && b[i] == '"'; {
+	for i := pastSpace(b, 1); i < len(b) && b[i] == '"'; {
 		name := stringEnd(b, i)
-		end := valueEnd(b, space(b, space(b, name)+1))
+		end := valueEnd(b, pastSpace(b, pastSpace(b, name)+1))
 		if end > len(b) {
 			return
 		}
 		f(b[i+1:name-1], b[i:end])
-		if end = space(b, end); end >= len(b) || b[end] != ',' {
+		if end = pastSpace(b, end); end >= len(b) || b[end] != ',' {
 			return
 		}
-		i = space(b, end+1)
+		i = pastSpace(b, end+1)
 	}
 }
 
@@ -89,21 +89,21 @@ func eachElement(b []byte, f func(element []byte)) {
 	if len(b) == 0 || b[0] != '[' {
 		return
 	}
-	for i := space(b, 1); i < len(b); {
+	for i := pastSpace(b, 1); i < len(b); {
 		end := valueEnd(b, i)
 		if end > len(b) || end == i {
 			return
 		}
 		f(b[i:end])
-		if end = space(b, end); end >= len(b) || b[end] != ',' {
+		if end = pastSpace(b, end); end >= len(b) || b[end] != ',' {
 			return
 		}
-		i = space(b, end+1)
+		i = pastSpace(b, end+1)
 	}
 }
 
-// space returns the offset of the first byte from i on that is no white space.
-func space(b []byte, i int) int {
+// pastSpace returns the offset of the first byte from i on that is no white space.
+func pastSpace(b []byte, i int) int {
 	for i < len(b) && b[i] <= ' ' {
 		i++
 	}

@@ -18,11 +18,22 @@ func (v *Volume) add(bytes int64) {
 	v.Bytes += bytes
 }
 
-// Change is what was recorded, and what the candidate would have recorded of it. After
-// is a lower bound where events are recorded at a higher level than they were.
+// Change is what was recorded, and what the candidate would have recorded of it.
 type Change struct {
 	Before Volume `json:"before"`
 	After  Volume `json:"after"`
+
+	// Partly counts the events in After of whose bytes only a part is known: After has
+	// at least as many as it says.
+	Partly int64 `json:"partlyKnown,omitempty"`
+}
+
+// keep counts an event that the candidate keeps.
+func (c *Change) keep(to resized) {
+	c.After.add(to.bytes)
+	if to.atLeast {
+		c.Partly++
+	}
 }
 
 func (c *Change) add(d *Change) {
@@ -30,6 +41,7 @@ func (c *Change) add(d *Change) {
 	c.Before.Bytes += d.Before.Bytes
 	c.After.Events += d.After.Events
 	c.After.Bytes += d.After.Bytes
+	c.Partly += d.Partly
 }
 
 // Report is what a Simulation came to.
@@ -53,13 +65,32 @@ type Report struct {
 	Unknown   Unknown        `json:"unknown"`
 }
 
+// AtLeast tells whether the candidate records more than Total.After says.
+func (r *Report) AtLeast() bool {
+	u := &r.Unknown
+	return r.Total.Partly > 0 || len(u.Unreadable)+len(u.Stages) > 0 ||
+		u.Current != nil && (len(u.Current.Invisible) > 0 || u.Current.TooLarge)
+}
+
 // RuleChange is what one rule of the candidate decides about.
 type RuleChange struct {
 	Rule  int          `json:"rule"` // index, -1: no rule matched
 	Line  int          `json:"line,omitempty"`
 	Level policy.Level `json:"level"`
 	Change
+
+	Never Never `json:"never,omitempty"` // why it matched no event; empty where it did
 }
+
+// Never is why a rule matched no event.
+type Never string
+
+// The reasons. Only the first is known without the policy in force.
+const (
+	NeverReached  Never = "neverReached"  // no request leads to it: earlier rules decide about all
+	NeverRecorded Never = "neverRecorded" // the policy in force records nothing of its requests
+	NeverSeen     Never = "neverSeen"     // there was no such request, or it was not recorded
+)
 
 // LevelChange is what was recorded at a level, and what the candidate would record at it.
 type LevelChange struct {
@@ -108,6 +139,14 @@ type Top[Row any] struct {
 	Folded int    `json:"folded,omitempty"`
 	Others Change `json:"others,omitzero"`
 	Missed int64  `json:"missed,omitempty"`
+
+	More int `json:"more,omitempty"` // rows that Limit cut off
+}
+
+func (t *Top[Row]) limit(n int) {
+	if cut := len(t.Rows) - n; n > 0 && cut > 0 {
+		t.Rows, t.More = t.Rows[:n], t.More+cut
+	}
 }
 
 // Unknown is what a replay cannot tell, because it was never recorded.
@@ -169,8 +208,10 @@ type CurrentUnknown struct {
 	Disagree []Disagree `json:"disagree"`
 
 	// Invisible are the candidate's rules that could match requests of which the
-	// policy in force records nothing: how many there are is not known.
+	// policy in force records nothing: how many there are is not known. TooLarge
+	// tells that the two policies name too much to find out.
 	Invisible []Invisible `json:"invisible"`
+	TooLarge  bool        `json:"tooLarge,omitempty"`
 }
 
 // Disagree counts events recorded otherwise than the policy says.
@@ -188,11 +229,19 @@ type Disagree struct {
 // Invisible is a rule of the candidate that records requests which the policy in force
 // does not.
 type Invisible struct {
-	Rule    int            `json:"rule"`
-	Line    int            `json:"line,omitempty"`
-	Level   policy.Level   `json:"level"`
-	Current int            `json:"currentRule"` // the rule in force that drops the example, -1: none matches
-	Example policy.Request `json:"-"`
+	Rule    int          `json:"rule"`
+	Line    int          `json:"line,omitempty"`
+	Level   policy.Level `json:"level"`
+	Example RequestLine  `json:"example"` // one such request, a smallest one
+}
+
+// RequestLine is a request as kubetrail policy explain --requests reads it. It was not
+// authenticated where it has no user.
+type RequestLine struct {
+	Method string   `json:"method"`
+	URI    string   `json:"uri"`
+	User   string   `json:"user,omitempty"`
+	Groups []string `json:"groups,omitempty"`
 }
 
 // Span is the time between the oldest event and the newest.
@@ -211,4 +260,12 @@ func (r *Report) PerDay(n int64) float64 {
 		return 0
 	}
 	return float64(n) * float64(24*time.Hour) / float64(span)
+}
+
+// Limit shortens the lists of users, resources and what vanishes to n rows each; 0
+// leaves them whole.
+func (r *Report) Limit(n int) {
+	r.Users.limit(n)
+	r.Resources.limit(n)
+	r.Vanish.limit(n)
 }

@@ -113,7 +113,7 @@ func (s *Simulation) Add(e *audit.Event) error {
 	}
 	s.unknown.compare(e, &req, from, d, cur)
 
-	stage := policy.Stage(e.Text[audit.Stage])
+	stage := stageOf(e.Text[audit.Stage])
 	omitted := omits(d, stage)
 	if d.Level == policy.LevelNone || omitted {
 		key := vanishKey{user: user.key, verb: what.verb, resource: what.resource, rule: d.Rule}
@@ -130,39 +130,34 @@ func (s *Simulation) Add(e *audit.Event) error {
 	}
 
 	to := resize(e, &req, line, from, d)
+	if cur != nil && cur.OmitManagedFields && !d.OmitManagedFields && hasBody(e, &req, d.Level) {
+		s.unknown.uncleaned.add(line)
+		to.atLeast = true
+	}
 	for _, c := range []*Change{&s.total, rule, s.levels[d.Level], &byUser.Change, &byResource.Change} {
-		c.After.add(to.bytes)
+		c.keep(to)
 	}
 	s.kept(from, d, line, to)
-	if cur != nil && cur.OmitManagedFields && !d.OmitManagedFields && metadataLess(d.Level) && hasBody(e, &req, d) {
-		s.unknown.uncleaned.add(line)
-	}
 	return nil
-}
-
-// hasBody tells whether d keeps a body of e that may have had managedFields.
-func hasBody(e *audit.Event, req *policy.Request, d policy.Decision) bool {
-	return len(e.RequestObject) > 0 && req.Verb != "patch" ||
-		len(e.ResponseObject) > 0 && d.Level == policy.LevelRequestResponse
 }
 
 // kept counts what becomes of an event that is kept.
 func (s *Simulation) kept(from policy.Level, d policy.Decision, line int64, to resized) {
 	count := func(c *Change) {
 		c.Before.add(line)
-		c.After.add(to.bytes)
+		c.keep(to)
 	}
 	switch {
 	case from == "":
 		s.unknown.noLevel.add(line)
 	case d.Level.Less(from):
 		count(&s.lowered)
-		if to.atLeast {
+		if to.truncated {
 			s.unknown.truncated.add(line)
 		}
 	case from.Less(d.Level):
 		count(&s.raised)
-		if to.atLeast {
+		if to.grows {
 			s.unknown.raise(from, d.Level, line)
 		}
 	}
@@ -238,15 +233,22 @@ func (s *Simulation) Report() Report {
 	r := Report{
 		First: s.first, Last: s.last, Total: s.total, Vanished: s.vanished,
 		Lowered: s.lowered, Raised: s.raised, Cleaned: s.cleaned,
-		Users: named(s.users), Resources: named(s.resources),
+		Users: topOf(s.users), Resources: topOf(s.resources),
 		Unknown: s.unknown.report(s.current != nil),
+	}
+	reach := explore(s.cfg.Candidate, s.cfg.Current)
+	if cur := r.Unknown.Current; cur != nil {
+		cur.Invisible, cur.TooLarge = reach.invisible, reach.tooLarge
 	}
 	rules := s.cfg.Candidate.Policy.Rules
 	for i, c := range s.rules {
 		switch {
 		case i < len(rules):
-			line := s.cfg.Candidate.Position(rulePath(i)).Line
-			r.Rules = append(r.Rules, RuleChange{Rule: i, Line: line, Level: rules[i].Level, Change: c})
+			rule := RuleChange{Rule: i, Line: s.cfg.Candidate.Position(rulePath(i)).Line, Level: rules[i].Level, Change: c}
+			if c.Before.Events == 0 {
+				rule.Never = reach.why(i)
+			}
+			r.Rules = append(r.Rules, rule)
 		case c.Before.Events > 0:
 			r.Rules = append(r.Rules, RuleChange{Rule: -1, Level: policy.LevelNone, Change: c})
 		}
@@ -267,7 +269,7 @@ func (s *Simulation) Report() Report {
 
 func rulePath(i int) string { return "rules[" + strconv.Itoa(i) + "]" }
 
-func named(t *tally[string]) Top[Named] {
+func topOf(t *tally[string]) Top[Named] {
 	out := Top[Named]{Rows: []Named{}, Folded: t.folded, Others: t.others, Missed: t.missed}
 	for _, k := range t.sorted(strings.Compare) {
 		out.Rows = append(out.Rows, Named{Name: k, Change: t.rows[k].Change})

@@ -10,9 +10,28 @@ import (
 // levelOf reads a level; it is empty where the event has none (the legacy format and
 // the GKE export) or one that no policy has.
 func levelOf(text []byte) policy.Level {
-	switch l := policy.Level(text); l {
-	case policy.LevelMetadata, policy.LevelRequest, policy.LevelRequestResponse:
-		return l
+	switch string(text) {
+	case string(policy.LevelMetadata):
+		return policy.LevelMetadata
+	case string(policy.LevelRequest):
+		return policy.LevelRequest
+	case string(policy.LevelRequestResponse):
+		return policy.LevelRequestResponse
+	}
+	return ""
+}
+
+// stageOf reads a stage; it is empty where no policy has it.
+func stageOf(text []byte) policy.Stage {
+	switch string(text) {
+	case string(policy.StageRequestReceived):
+		return policy.StageRequestReceived
+	case string(policy.StageResponseStarted):
+		return policy.StageResponseStarted
+	case string(policy.StageResponseComplete):
+		return policy.StageResponseComplete
+	case string(policy.StagePanic):
+		return policy.StagePanic
 	}
 	return ""
 }
@@ -20,8 +39,12 @@ func levelOf(text []byte) policy.Level {
 // resized is what becomes of the line of an event that is recorded at another level.
 type resized struct {
 	bytes   int64 // of the line with its newline
-	atLeast bool  // there may be more, which was never recorded
 	managed int64 // bytes of metadata.managedFields that were left out
+
+	// There may be more bytes, which were never recorded: because the level is a
+	// higher one, because bodies were cut off that may be short enough at this one, or
+	// for another reason.
+	atLeast, grows, truncated bool
 }
 
 // resize works out how many bytes the line of e, recorded at level from, would have at
@@ -47,10 +70,11 @@ func resize(e *audit.Event, req *policy.Request, line int64, from policy.Level, 
 		out.bytes -= requestAnnotations(e)
 	}
 	if from.Less(d.Level) {
-		out.atLeast = grows(e, req, d.Level)
+		out.grows = grows(e, req, d.Level)
 	} else if d.Level.Less(from) && d.Level == policy.LevelRequest {
-		out.atLeast = truncated(e) // a request body alone might have been short enough
+		out.truncated = truncated(e) // a request body alone might have been short enough
 	}
+	out.atLeast = out.grows || out.truncated
 	if d.OmitManagedFields {
 		if request && req.Verb != "patch" { // a patch is recorded as it was sent
 			out.managed += managedFields(e.RequestObject)
@@ -63,14 +87,18 @@ func resize(e *audit.Event, req *policy.Request, line int64, from policy.Level, 
 	return out
 }
 
-func metadataLess(l policy.Level) bool { return policy.LevelMetadata.Less(l) }
+// hasBody tells whether level l keeps a body of e that can have managedFields.
+func hasBody(e *audit.Event, req *policy.Request, l policy.Level) bool {
+	return l == policy.LevelRequestResponse && len(e.ResponseObject) > 0 ||
+		!l.Less(policy.LevelRequest) && len(e.RequestObject) > 0 && req.Verb != "patch"
+}
 
 // grows tells whether an event recorded at a higher level could hold more. Bodies are
 // not yet there when a request is received, requests for URLs that are no resource
 // never have any, and reads have no request body.
 func grows(e *audit.Event, req *policy.Request, to policy.Level) bool {
 	switch {
-	case string(e.Text[audit.Stage]) == string(policy.StageRequestReceived), !req.IsResourceRequest:
+	case stageOf(e.Text[audit.Stage]) == policy.StageRequestReceived, !req.IsResourceRequest:
 		return false
 	case to == policy.LevelRequest:
 		return req.Verb != "get" && req.Verb != "list" && req.Verb != "watch"

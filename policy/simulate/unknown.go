@@ -62,10 +62,8 @@ func (u *unknown) raise(from, to policy.Level, line int64) {
 // compare sets an event beside what the policy in force says of it, cur, nil where
 // that is not known.
 func (u *unknown) compare(e *audit.Event, req *policy.Request, from policy.Level, d policy.Decision, cur *policy.Decision) {
-	stage := policy.Stage(e.Text[audit.Stage])
-	if slices.Contains(policy.Stages(), stage) {
-		u.seen[stage]++
-	}
+	stage := stageOf(e.Text[audit.Stage])
+	u.seen[stage]++
 	if cur != nil && from != "" {
 		u.agrees(e, from, stage, cur)
 	}
@@ -155,7 +153,7 @@ func (u *unknown) report(withCurrent bool) Unknown {
 	}
 	slices.SortStableFunc(out.Unreadable, func(a, b Reason) int { return cmp.Compare(b.Events, a.Events) })
 	if withCurrent {
-		out.Current = &CurrentUnknown{Agree: u.agree, Disagree: []Disagree{}, Invisible: []Invisible{}}
+		out.Current = &CurrentUnknown{Agree: u.agree, Disagree: []Disagree{}}
 		for _, d := range u.disagree {
 			out.Current.Disagree = append(out.Current.Disagree, *d)
 		}
