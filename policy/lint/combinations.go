@@ -1,0 +1,161 @@
+package lint
+
+import (
+	"slices"
+	"strings"
+
+	"kubetrail/policy"
+)
+
+// combinations looks at conditions that cannot hold together, and at settings that
+// change nothing where they stand.
+func (l *linter) combinations() {
+	for i := range l.policy.Rules {
+		r := &l.policy.Rules[i]
+		l.scopes(i, r)
+		l.createByName(i, r)
+		l.stages(i, r)
+	}
+	l.policyStages()
+}
+
+// scopes compares a rule's namespaces with what its resources can be in.
+func (l *linter) scopes(i int, r *policy.PolicyRule) {
+	if len(r.Namespaces) == 0 {
+		return
+	}
+	allNamespaced, entries := true, 0
+	var cluster [][]any
+	for k, g := range r.Resources {
+		if len(g.Resources) == 0 {
+			allNamespaced = false
+			entries++
+		}
+		for j, text := range g.Resources {
+			base, sub, _ := strings.Cut(text, "/")
+			a, known := l.apis[g.Group][base]
+			allNamespaced = allNamespaced && known && a.namespaced
+			entries++
+			// A Namespace, alone among the objects of the cluster, lies in the
+			// namespace of its name.
+			if known && !a.namespaced && !(g.Group == "" && base == "namespaces") && !(sub == "proxy") {
+				cluster = append(cluster, []any{"rules", i, "resources", k, "resources", j})
+			}
+		}
+	}
+	if !slices.Contains(r.Namespaces, "") {
+		for _, at := range cluster {
+			n, _ := l.file.find(at...)
+			f := l.dead("cluster-scoped", "", say("%s are in no namespace: a rule with namespaces never matches them", "%s 不属于任何命名空间：带 namespaces 的规则不会匹配它们", n.Value), at...)
+			if len(cluster) == entries && r.Level != policy.LevelNone {
+				f.Fix = l.file.fix(say("leave namespaces out", "去掉 namespaces"), l.file.remove("rules", i, "namespaces"))
+			}
+		}
+		return
+	}
+	elsewhere := slices.ContainsFunc(r.Verbs, func(v string) bool { return v != "list" && v != "watch" })
+	if !allNamespaced || entries == 0 || len(r.Verbs) > 0 && !elsewhere {
+		return // to record lists over all namespaces is a use of it
+	}
+	f := l.report("empty-namespace", say("namespace \"\" is not every namespace: of these resources only lists over all namespaces match", "命名空间 \"\" 不表示所有命名空间：对这些资源，只有跨所有命名空间的列表请求匹配"),
+		"rules", i, "namespaces", slices.Index(r.Namespaces, ""))
+	if len(r.Namespaces) == 1 {
+		f.Fix = l.file.fix(say("leave namespaces out: without it the rule matches in all of them", "去掉 namespaces：没有它时规则匹配所有命名空间"), l.file.remove("rules", i, "namespaces"))
+	}
+}
+
+// createByName reports verbs whose requests name no object, in a rule for objects of
+// given names.
+func (l *linter) createByName(i int, r *policy.PolicyRule) {
+	if len(r.Resources) == 0 || len(r.Verbs) == 0 {
+		return
+	}
+	for _, g := range r.Resources {
+		if len(g.ResourceNames) == 0 || slices.Contains(g.ResourceNames, "") || len(g.Resources) == 0 {
+			return
+		}
+		for _, text := range g.Resources {
+			if strings.Contains(text, "/") || text == "*" {
+				return // a subresource is created under the name of its parent
+			}
+		}
+	}
+	for j, v := range r.Verbs {
+		if v != "create" && v != "deletecollection" {
+			continue
+		}
+		l.dead("name-in-body", "", say("%s with resourceNames never matches: the name is not in the URL", "%s 与 resourceNames 同用时永远不匹配：名称不在 URL 中", v), "rules", i, "verbs", j)
+	}
+}
+
+// stages looks at what a rule leaves out.
+func (l *linter) stages(i int, r *policy.PolicyRule) {
+	if r.Level == policy.LevelNone {
+		if len(r.OmitStages) > 0 {
+			l.useless(say("nothing is recorded at level None: omitStages changes nothing", "级别 None 不记录任何内容：omitStages 不起作用"), "rules", i, "omitStages")
+		}
+	} else {
+		for j, s := range r.OmitStages {
+			if slices.Contains(l.policy.OmitStages, s) {
+				l.noEffect(say("the policy omits %s everywhere already", "策略已在所有规则中省略 %s", s), i, j)
+			}
+		}
+		if at := slices.Index(r.OmitStages, policy.StageResponseComplete); at >= 0 && !slices.Contains(l.policy.OmitStages, policy.StageResponseComplete) {
+			l.outcome("rules", i, "omitStages", at)
+		}
+	}
+	if r.OmitManagedFields != nil && r.Level.Less(policy.LevelRequest) {
+		l.useless(say("no bodies are recorded at level %s: omitManagedFields changes nothing", "级别 %s 不记录请求体：omitManagedFields 不起作用", r.Level), "rules", i, "omitManagedFields")
+	}
+}
+
+// noEffect reports entry j of what rule i leaves out.
+func (l *linter) noEffect(msg Text, i, j int) {
+	if len(l.policy.Rules[i].OmitStages) == 1 {
+		l.useless(msg, "rules", i, "omitStages")
+		return
+	}
+	at := []any{"rules", i, "omitStages", j}
+	l.report("no-effect", msg, at...).Fix = l.file.fix(say("remove it", "删除它"), l.file.remove(at...))
+}
+
+// useless reports a member that changes nothing.
+func (l *linter) useless(msg Text, at ...any) {
+	l.report("no-effect", msg, at...).Fix = l.file.fix(say("remove it", "删除它"), l.file.remove(at...))
+}
+
+func (l *linter) outcome(at ...any) {
+	l.report("outcome-lost", say("without ResponseComplete no event says whether the request succeeded, and none holds a response", "省略 ResponseComplete 后，没有事件能说明请求是否成功，也没有响应内容"), at...).
+		Fix = l.keepStage(at)
+}
+
+// keepStage takes the stage at path out of a list of stages to omit, and the list
+// with it if it was the only one.
+func (l *linter) keepStage(at []any) *Fix {
+	edit := l.file.remove(at...)
+	if edit == nil {
+		edit = l.file.remove(at[:len(at)-1]...)
+	}
+	stage, ok := l.file.find(at...)
+	if !ok {
+		return nil
+	}
+	return l.file.fix(say("record %s again", "恢复记录 %s", stage.Value), edit)
+}
+
+// policyStages looks at what the policy leaves out everywhere.
+func (l *linter) policyStages() {
+	if j := slices.Index(l.policy.OmitStages, policy.StageResponseComplete); j >= 0 {
+		l.outcome("omitStages", j)
+	}
+	if j := slices.Index(l.policy.OmitStages, policy.StageRequestReceived); j >= 0 && l.cfg.BlockingStrict {
+		l.report("blocking-strict-void", say("blocking-strict fails requests whose RequestReceived event cannot be written: without that stage it fails none", "blocking-strict 会让 RequestReceived 事件写入失败的请求失败：省略该阶段后，它不再起作用"),
+			"omitStages", j).Fix = l.keepStage([]any{"omitStages", j})
+	}
+	for i, r := range l.policy.Rules {
+		if j := slices.Index(r.OmitStages, policy.StageRequestReceived); j >= 0 && l.cfg.BlockingStrict && r.Level != policy.LevelNone {
+			l.report("blocking-strict-void", say("blocking-strict does not protect what this rule records: it omits RequestReceived", "blocking-strict 保护不了此规则记录的内容：它省略了 RequestReceived"),
+				"rules", i, "omitStages", j).Fix = l.keepStage([]any{"rules", i, "omitStages", j})
+		}
+	}
+}
