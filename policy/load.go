@@ -65,6 +65,7 @@ type Rejection struct {
 	Text     string
 	Findings []Finding // one for each error in Text, with its place
 	Warnings []Finding // printed before it was rejected
+	Strict   []Finding // as in a Document
 }
 
 func (r *Rejection) Error() string { return r.Text }
@@ -94,21 +95,21 @@ const (
 
 func load(data []byte, s scheme) (*Document, error) {
 	src := &source{data: data, root: places(data)}
-	reject := func(text string, findings []Finding, warnings []Finding) error {
-		return &Rejection{Text: text, Findings: src.locate(findings), Warnings: warnings}
-	}
 	d, err := s.decode(data)
 	if err != nil {
 		text := "failed decoding: " + err.Error()
-		return nil, reject(text, []Finding{src.failure(text, err)}, nil)
+		return nil, &Rejection{Text: text, Findings: []Finding{src.failure(text, err)}}
 	}
 	doc := &Document{Policy: d.policy, Version: d.version.String(), Strict: src.strict(d.strict), root: src.root}
 	if len(d.strict) > 0 && s.release >= firstStrict {
 		doc.Warnings = append(doc.Warnings, Finding{strictText(d.strict), doc.Strict[0].Path, doc.Strict[0].Position})
 	}
+	reject := func(text string, findings ...Finding) error {
+		return &Rejection{text, src.locate(findings), doc.Warnings, doc.Strict}
+	}
 	if d.policy == nil {
 		text := fmt.Sprintf("unknown group version field %s, Kind=Policy in policy", d.version)
-		return nil, reject(text, []Finding{{Text: text, Path: "apiVersion"}}, doc.Warnings)
+		return nil, reject(text, Finding{Text: text, Path: "apiVersion"})
 	}
 	doc.Policy.Kind, doc.Policy.APIVersion = "Policy", auditGroup+"/v1"
 	if d.version.version != "v1" {
@@ -122,11 +123,11 @@ func load(data []byte, s scheme) (*Document, error) {
 		}
 	}
 	if wrong := doc.Policy.validate(s.release); len(wrong) > 0 {
-		return nil, reject(aggregate(wrong), wrong, doc.Warnings)
+		return nil, reject(aggregate(wrong), wrong...)
 	}
 	if len(doc.Policy.Rules) == 0 {
 		text := "loaded illegal policy with 0 rules"
-		return nil, reject(text, []Finding{{Text: text, Path: "rules"}}, doc.Warnings)
+		return nil, reject(text, Finding{Text: text, Path: "rules"})
 	}
 	return doc, nil
 }

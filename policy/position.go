@@ -239,7 +239,7 @@ func yamlKey(key *yaml.Node) string {
 
 // jsonPlaces is places for JSON.
 func jsonPlaces(data []byte) *node {
-	r := jsonReader{data: data, dec: json.NewDecoder(bytes.NewReader(data)), cursor: cursor{Position: Position{1, 1}}}
+	r := jsonReader{data: data, dec: json.NewDecoder(bytes.NewReader(data)), cursor: newCursor(data)}
 	r.dec.UseNumber()
 	n, err := r.value()
 	if err != nil {
@@ -324,11 +324,15 @@ func (n *node) pathAt(offset int) string {
 	return ""
 }
 
-// cursor counts lines and characters on the way through a file. Its zero value must be
-// given the Position 1, 1.
+// cursor counts lines and characters on the way through a file.
 type cursor struct {
 	Position
 	offset int
+	yaml   bool // whose lines end at U+0085, U+2028 and U+2029, too
+}
+
+func newCursor(data []byte) cursor {
+	return cursor{Position: Position{1, 1}, yaml: !isJSON(data)}
 }
 
 // to goes on to an offset, from where it was before.
@@ -338,7 +342,7 @@ func (c *cursor) to(data []byte, offset int) Position {
 		c.offset += size
 		switch {
 		case r == '\r' && c.offset < len(data) && data[c.offset] == '\n':
-		case r == '\n' || r == '\r':
+		case r == '\n', r == '\r', c.yaml && (r == '\u0085' || r == '\u2028' || r == '\u2029'):
 			c.Line, c.Column = c.Line+1, 1
 		case r == '\ufeff' && c.offset == size:
 		default:

@@ -56,7 +56,7 @@ func (s *source) failure(text string, err error) Finding {
 
 // position is that of an offset.
 func (s *source) position(offset int) Position {
-	c := cursor{Position: Position{1, 1}}
+	c := newCursor(s.data)
 	return c.to(s.data, offset)
 }
 
@@ -127,7 +127,7 @@ func (s *source) yamlPlace(text string) Position {
 
 // line is where the text of a line begins, or of the last one.
 func (s *source) line(line int) Position {
-	c := cursor{Position: Position{1, 1}}
+	c := newCursor(s.data)
 	at := c.Position
 	for c.offset < len(s.data) {
 		r, _ := utf8.DecodeRune(s.data[c.offset:])

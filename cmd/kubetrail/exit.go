@@ -41,6 +41,9 @@ func failed(err error, hint string) error { return &failure{exitError, err, hint
 // errNothing ends a verb with exitNothing and no message.
 var errNothing = &failure{code: exitNothing, err: errors.New("nothing matched")}
 
+// errFindings ends a verb with exitFindings and no message: it has told what it found.
+var errFindings = &failure{code: exitFindings, err: errors.New("something was found")}
+
 // report prints err as "prog verb: cause" and its hint, and returns the exit code.
 func report(w io.Writer, verb string, err error) int {
 	f, ok := errors.AsType[*failure](err)
@@ -50,8 +53,8 @@ func report(w io.Writer, verb string, err error) int {
 	switch {
 	case err == nil:
 		return exitOK
-	case f == errNothing:
-		return exitNothing
+	case f == errNothing || f == errFindings:
+		return f.code
 	case errors.Is(err, context.Canceled):
 		f.code = exitInterrupted
 	case errors.Is(err, syscall.EPIPE):
