@@ -12,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"kubetrail/policy"
+	"kubetrail/policy/lint"
 	"kubetrail/policy/space"
 )
 
@@ -41,6 +42,25 @@ func TestLoads(t *testing.T) {
 				}
 				if diff := cmp.Diff(want, doc.Policy); diff != "" {
 					t.Errorf("%s (%s) on %s is another policy:\n%s", p.Name, lang, k, diff)
+				}
+			}
+		}
+	}
+}
+
+// TestLint checks that our own lint has nothing to say, either where the advice on
+// blocking-strict was followed.
+func TestLint(t *testing.T) {
+	for _, p := range All() {
+		for k := policy.Oldest; k <= policy.Newest; k++ {
+			for _, lang := range []string{"en", "zh"} {
+				text := p.YAML(lang)
+				for _, f := range lint.Run(text, lint.Config{Kubernetes: k}) {
+					t.Errorf("%s (%s) on %s: line %d: %s: %s", p.Name, lang, k, f.Line, f.Check, f.Message.En)
+				}
+				text = bytes.ReplaceAll(text, []byte("    omitStages: [\"RequestReceived\"]\n"), nil)
+				for _, f := range lint.Run(text, lint.Config{Kubernetes: k, BlockingStrict: true}) {
+					t.Errorf("%s (%s) on %s with blocking-strict: line %d: %s: %s", p.Name, lang, k, f.Line, f.Check, f.Message.En)
 				}
 			}
 		}
