@@ -135,11 +135,11 @@ func resolve(method, path, query string) (info RequestInfo, ok bool) {
 			return info, false
 		}
 		info.Verb, rest = part, tail
-		part, tail, more = strings.Cut(rest, "/")
+		part, tail, _ = strings.Cut(rest, "/")
 	} else {
 		info.Verb = resourceVerb(method)
 	}
-	if part == "namespaces" && more {
+	if part == "namespaces" {
 		namespace, below, more := strings.Cut(tail, "/")
 		info.Namespace = namespace
 		if kind, _, _ := strings.Cut(below, "/"); more && kind != "status" && kind != "finalize" {

@@ -245,6 +245,34 @@ func TestTooManyParameters(t *testing.T) {
 	}
 }
 
+// TestRequestMethods has what a line of the table cannot hold. HTTP/2 carries a tab.
+func TestRequestMethods(t *testing.T) {
+	for method, want := range map[string]string{
+		"a\tb": `"a\tb" /x`, "A B": `"a b" /x`, "LİST": "list /x", "\xff": "\ufffd /x", "": `unserved: invalid method ""`,
+		"a\nb": `unserved: invalid method "a\nb"`, "a\x7f": `unserved: invalid method "a\x7f"`,
+	} {
+		if got := describe(ParseRequest(method, "/x")); got != want {
+			t.Errorf("%q: %s, want %s", method, got, want)
+		}
+	}
+}
+
+func TestLabelLengths(t *testing.T) {
+	for selector, want := range map[string]bool{
+		strings.Repeat("k", 63):                                           true,
+		strings.Repeat("k", 64):                                           false,
+		"k=" + strings.Repeat("v", 63):                                    true,
+		"k=" + strings.Repeat("v", 64):                                    false,
+		strings.Repeat("d", 253) + "/k":                                   true,
+		strings.Repeat("d", 254) + "/k":                                   false,
+		strings.Repeat("d.", 126) + "d/" + strings.Repeat("k", 63) + "=1": true,
+	} {
+		if got := validLabelSelector(selector); got != want {
+			t.Errorf("%s: %v", selector, got)
+		}
+	}
+}
+
 func TestParseRequestAllocatesNothing(t *testing.T) {
 	for _, uri := range []string{"/api/v1/namespaces/kube-system/configmaps/a", "/apis/apps/v1/deployments", "/healthz",
 		"/api/v1/namespaces/default/pods?watch=true&timeoutSeconds=395"} {
