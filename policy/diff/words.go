@@ -1,0 +1,284 @@
+package diff
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"kubetrail/policy"
+	"kubetrail/policy/space"
+)
+
+// speaker writes in one language.
+type speaker policy.Language
+
+// say is the text in the speaker's language, with values put in.
+func (l speaker) say(en, zh string, values ...any) string {
+	if policy.Language(l) == policy.Chinese {
+		en = zh
+	}
+	return fmt.Sprintf(en, values...)
+}
+
+// mostValues is how many values of a list are written out.
+const mostValues = 8
+
+// list writes values one behind the other, quoted where they are no plain words.
+func (l speaker) list(values []string) string {
+	var out []string
+	for _, v := range values {
+		out = append(out, word(v))
+	}
+	if rest := len(out) - mostValues; rest > 1 {
+		out = append(out[:mostValues], l.say("%d more", "另外 %d 个", rest))
+	}
+	return strings.Join(out, l.say(", ", "、"))
+}
+
+// word quotes a text that holds anything but what names are made of.
+func word(s string) string {
+	if s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._:/@*+~=") == "" {
+		return s
+	}
+	return strconv.Quote(s)
+}
+
+// Words says what changes at which stages, such as "Metadata -> None at every stage".
+func (c *Change) Words(lang policy.Language) []string {
+	l := speaker(lang)
+	if c.EveryStage() {
+		return []string{l.say("%s at every stage", "%s，所有阶段", l.levels(c.Stages[0]))}
+	}
+	var out []string
+	for i := 0; i < len(c.Stages); {
+		stages := []string{}
+		first := l.levels(c.Stages[i])
+		for ; i < len(c.Stages) && l.levels(c.Stages[i]) == first; i++ {
+			stages = append(stages, string(c.Stages[i].Stage))
+		}
+		out = append(out, l.say("%s at %s", "%s，阶段 %s", first, strings.Join(stages, l.say(", ", "、"))))
+	}
+	return out
+}
+
+func (l speaker) levels(c StageChange) string {
+	text := fmt.Sprintf("%s -> %s", c.From, c.To)
+	if c.From == c.To {
+		text = string(c.From)
+	}
+	if c.ManagedFields {
+		text += l.say(", managedFields changed", "，managedFields 有变化")
+	}
+	return text
+}
+
+// Words says what a decision is, such as "rules[3] (line 9): Metadata, without
+// RequestReceived". Line gives the line of a rule, or 0.
+func Words(d policy.Decision, lang policy.Language, line func(rule int) int) string {
+	l := speaker(lang)
+	text := l.say("no rule", "没有规则")
+	if d.Rule >= 0 {
+		text = fmt.Sprintf("rules[%d]", d.Rule)
+		if n := line(d.Rule); n > 0 {
+			text += l.say(" (line %d)", "（第 %d 行）", n)
+		}
+	}
+	text += l.say(": %s", "：%s", d.Level)
+	if d.Level == policy.LevelNone {
+		return text
+	}
+	if len(d.OmitStages) > 0 {
+		var stages []string
+		for _, s := range d.OmitStages {
+			stages = append(stages, string(s))
+		}
+		text += l.say(", omits %s", "，省略 %s", strings.Join(stages, l.say(", ", "、")))
+	}
+	if d.OmitManagedFields {
+		text += l.say(", omits managedFields", "，省略 managedFields")
+	}
+	return text
+}
+
+// Conditions says which requests are in a region, such as "verb get; secrets; in
+// namespace kube-system".
+func Conditions(r space.Region, lang policy.Language) string {
+	l := speaker(lang)
+	var parts []string
+	add := func(s string) {
+		if s != "" {
+			parts = append(parts, s)
+		}
+	}
+	switch {
+	case r.Resource && r.URL:
+		add(l.say("every request", "所有请求"))
+	case r.URL:
+		add(l.any(r.Paths, l.say("URL", "URL"), l.say("any URL that is no resource", "任意非资源 URL")))
+		add(l.any(r.Verbs, l.say("verb", "动词"), ""))
+	default:
+		add(l.any(r.Verbs, l.say("verb", "动词"), ""))
+		add(l.resources(r))
+		add(l.namespaces(r.Namespaces))
+		add(l.names(r.Names))
+	}
+	add(l.who(r))
+	return strings.Join(parts, l.say("; ", "；"))
+}
+
+// any writes values of one kind; free is what is said where there is no condition.
+func (l speaker) any(v space.Values, kind, free string) string {
+	switch {
+	case v.Any():
+		return free
+	case v.Only == nil:
+		return l.say("any %s but %s", "任意%[1]s，%[2]s 除外", kind, l.list(v.But))
+	case len(v.But) > 0:
+		return l.say("%s %s, but not %s", "%s %s，但不含 %s", kind, l.list(v.Only), l.list(v.But))
+	}
+	return kind + " " + l.list(v.Only)
+}
+
+func (l speaker) resources(r space.Region) string {
+	core := len(r.APIGroups.Only) == 1 && r.APIGroups.Only[0] == ""
+	what := ""
+	switch v := r.Resources; {
+	case v.Any() && core:
+		return l.say("any resource of the core group", "核心组的任意资源")
+	case v.Any() && r.APIGroups.Any():
+		return l.say("any resource", "任意资源")
+	case v.Any():
+		what = l.say("any resource", "任意资源")
+	case v.Only == nil:
+		what = l.say("any resource but %s", "任意资源，%s 除外", l.list(v.But))
+	case len(v.But) > 0:
+		what = l.say("%s, but not %s", "%s，但不含 %s", l.list(v.Only), l.list(v.But))
+	default:
+		what = l.list(v.Only)
+	}
+	groups := coreNamed(r.APIGroups)
+	switch {
+	case core && r.Resources.Only == nil:
+		return l.say("%s, of the core group", "核心组的%s", what)
+	case core:
+		return what
+	case groups.Any():
+		return l.say("%s, of any API group", "%s（任意 API 组）", what)
+	case groups.Only == nil:
+		return l.say("%s, of any API group but %s", "%s（任意 API 组，%s 除外）", what, l.list(groups.But))
+	case len(groups.Only) == 1:
+		return l.say("%s, of API group %s", "%s（API 组 %s）", what, l.list(groups.Only))
+	}
+	return l.say("%s, of API groups %s", "%s（API 组 %s）", what, l.list(groups.Only))
+}
+
+// coreNamed gives the core group a name.
+func coreNamed(v space.Values) space.Values {
+	named := func(list []string) []string {
+		var out []string
+		for _, s := range list {
+			if s == "" {
+				s = "core"
+			}
+			out = append(out, s)
+		}
+		return out
+	}
+	return space.Values{Only: named(v.Only), But: named(v.But)}
+}
+
+// withoutEmpty removes "", and tells whether it was there.
+func withoutEmpty(list []string) (rest []string, had bool) {
+	for _, s := range list {
+		if s == "" {
+			had = true
+		} else {
+			rest = append(rest, s)
+		}
+	}
+	return rest, had
+}
+
+func (l speaker) namespaces(v space.Values) string {
+	only, none := withoutEmpty(v.Only)
+	but, some := withoutEmpty(v.But)
+	switch {
+	case v.Any():
+		return ""
+	case v.Only != nil && len(only) == 0:
+		return l.say("without a namespace", "不带命名空间")
+	case v.Only != nil && none:
+		return l.say("in namespace %s, or without one", "命名空间 %s，或不带命名空间", l.list(only))
+	case v.Only != nil:
+		return l.say("in namespace %s", "命名空间 %s", l.list(only))
+	case len(but) == 0:
+		return l.say("in any namespace", "任意命名空间（不含不带命名空间的请求）")
+	case some:
+		return l.say("in any namespace but %s", "任意命名空间，%s 除外", l.list(but))
+	}
+	return l.say("in any namespace but %s, or without one", "任意命名空间（%s 除外），或不带命名空间", l.list(but))
+}
+
+func (l speaker) names(v space.Values) string {
+	only, none := withoutEmpty(v.Only)
+	but, some := withoutEmpty(v.But)
+	switch {
+	case v.Any():
+		return ""
+	case v.Only != nil && len(only) == 0:
+		return l.say("without a name", "不带名称")
+	case v.Only != nil && none:
+		return l.say("named %s, or without a name", "名称 %s，或不带名称", l.list(only))
+	case v.Only != nil:
+		return l.say("named %s", "名称 %s", l.list(only))
+	case len(but) == 0:
+		return l.say("with a name", "带名称")
+	case some:
+		return l.say("with any name but %s", "带名称，%s 除外", l.list(but))
+	}
+	return l.say("with any name but %s, or without one", "带名称（%s 除外），或不带名称", l.list(but))
+}
+
+// who says whose requests are in a region; nothing where they are everybody's.
+func (l speaker) who(r space.Region) string {
+	if !r.Authenticated {
+		return l.say("failed authentication", "身份认证失败")
+	}
+	text := ""
+	switch {
+	case r.Users.Only != nil:
+		text = l.say("user %s", "用户 %s", l.list(r.Users.Only))
+	case len(r.Users.But) > 0 && !r.Failed:
+		text = l.say("any authenticated user but %s", "任意已认证用户，%s 除外", l.list(r.Users.But))
+	case len(r.Users.But) > 0:
+		text = l.say("any user but %s", "任意用户，%s 除外", l.list(r.Users.But))
+	case !r.Failed && len(r.Groups) == 0:
+		text = l.say("any authenticated user", "任意已认证用户")
+	case !r.Failed || len(r.NotGroups) > 0:
+		text = l.say("any user", "任意用户")
+	}
+	for _, g := range r.Groups {
+		text += l.say(" in group %s", "，属于组 %s", strings.Join(strings.Split(l.list(g), l.say(", ", "、")), l.say(" or ", " 或 ")))
+	}
+	if len(r.NotGroups) > 0 {
+		text += l.say(" not in group %s", "，不属于组 %s", l.list(r.NotGroups))
+	}
+	if r.Failed && r.Users.Only != nil {
+		text += l.say(", or failed authentication", "，或身份认证失败")
+	}
+	return text
+}
+
+// Request says who makes an example, and which, such as "GET /version as user alice".
+func Request(e *space.Example, lang policy.Language) string {
+	l := speaker(lang)
+	text := e.Method + " " + e.URI
+	if !e.Request.Authenticated {
+		return text + l.say(" without authentication", "，未通过身份认证")
+	}
+	text += l.say(" as user %s", "，用户 %s", word(e.Request.User))
+	if len(e.Request.Groups) > 0 {
+		text += l.say(" in group %s", "，组 %s", l.list(e.Request.Groups))
+	}
+	return text
+}
