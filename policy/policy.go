@@ -137,7 +137,7 @@ type RequestInfo struct {
 	IsResourceRequest bool
 	Path              string // decoded, without the query
 	Verb              string
-	APIPrefix         string // "api", "apis", or "" where the path is no resource's
+	APIPrefix         string // "api" or "apis"; "" where the path is no resource's, but for /apis/g/v
 	APIGroup          string
 	APIVersion        string
 	Namespace         string

@@ -212,7 +212,7 @@ func (l *labelLexer) set() bool {
 func isLabelKey(s string) bool {
 	name := s
 	if i := strings.IndexByte(s, '/'); i >= 0 {
-		if !isDomain(s[:i]) {
+		if i > maxSubdomain || !subdomain.MatchString(s[:i]) {
 			return false
 		}
 		name = s[i+1:]
@@ -238,25 +238,6 @@ func isLabelName(s string) bool {
 	return true
 }
 
-func isDomain(s string) bool {
-	if len(s) > 253 {
-		return false
-	}
-	for label := range strings.SplitSeq(s, ".") {
-		if label == "" {
-			return false
-		}
-		for i := 0; i < len(label); i++ {
-			c := label[i]
-			inner := c == '-' && i > 0 && i < len(label)-1
-			if !inner && !isLowerOrDigit(c) {
-				return false
-			}
-		}
-	}
-	return true
+func isAlphanumeric(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
 }
-
-func isLowerOrDigit(c byte) bool { return 'a' <= c && c <= 'z' || '0' <= c && c <= '9' }
-
-func isAlphanumeric(c byte) bool { return isLowerOrDigit(c) || 'A' <= c && c <= 'Z' }

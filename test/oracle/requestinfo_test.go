@@ -213,6 +213,43 @@ func FuzzRequest(f *testing.F) {
 	})
 }
 
+// BenchmarkRequest resolves the typical requests in turn. Upstream is given a URL that
+// net/http has parsed already, but for "parse and resolve".
+func BenchmarkRequest(b *testing.B) {
+	calls := typical()
+	requests := make([]*http.Request, len(calls))
+	for i, c := range calls {
+		req, err := served(c.Method, c.URI)
+		if err != nil {
+			b.Fatal(err)
+		}
+		requests[i] = req
+	}
+	for _, way := range []struct {
+		name    string
+		resolve func(i int) error
+	}{
+		{"ours", func(i int) error { _, err := policy.ParseRequest(calls[i].Method, calls[i].URI); return err }},
+		{"upstream/resolve", func(i int) error { _, err := infos.NewRequestInfo(requests[i]); return err }},
+		{"upstream/parse and resolve", func(i int) error {
+			u, err := url.ParseRequestURI(calls[i].URI)
+			if err == nil {
+				_, err = infos.NewRequestInfo(&http.Request{Method: calls[i].Method, URL: u})
+			}
+			return err
+		}},
+	} {
+		b.Run(way.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				if err := way.resolve(i % len(calls)); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
 // odd makes requests, most of them strange in one way or another.
 type odd struct{ *rand.Rand }
 
