@@ -101,7 +101,7 @@ func (l *linter) stages(i int, r *policy.PolicyRule) {
 			}
 		}
 		if at := slices.Index(r.OmitStages, policy.StageResponseComplete); at >= 0 && !slices.Contains(l.policy.OmitStages, policy.StageResponseComplete) {
-			l.outcome("rules", i, "omitStages", at)
+			l.outcome([][]any{{"rules", i, "omitStages", at}})
 		}
 	}
 	if r.OmitManagedFields != nil && r.Level.Less(policy.LevelRequest) {
@@ -124,38 +124,80 @@ func (l *linter) useless(msg Text, at ...any) {
 	l.report("no-effect", msg, at...).Fix = l.file.fix(say("remove it", "删除它"), l.file.remove(at...))
 }
 
-func (l *linter) outcome(at ...any) {
-	l.report("outcome-lost", say("without ResponseComplete no event says whether the request succeeded, and none holds a response", "省略 ResponseComplete 后，没有事件能说明请求是否成功，也没有响应内容"), at...).
-		Fix = l.keepStage(at)
+func (l *linter) outcome(where [][]any) {
+	l.report("outcome-lost", say("without ResponseComplete no event says whether the request succeeded, and none holds a response", "省略 ResponseComplete 后，没有事件能说明请求是否成功，也没有响应内容"), where[0]...).
+		Fix = l.keepAll(where)
 }
 
-// keepStage takes the stage at path out of a list of stages to omit, and the list
-// with it if it was the only one.
-func (l *linter) keepStage(at []any) *Fix {
-	edit := l.file.remove(at...)
-	if edit == nil {
-		edit = l.file.remove(at[:len(at)-1]...)
+// omitting lists where a stage is omitted: by the policy first, then by rules that
+// record anything.
+func (l *linter) omitting(s policy.Stage) [][]any {
+	var where [][]any
+	if j := slices.Index(l.policy.OmitStages, s); j >= 0 {
+		where = append(where, []any{"omitStages", j})
 	}
+	for i, r := range l.policy.Rules {
+		if j := slices.Index(r.OmitStages, s); j >= 0 && r.Level != policy.LevelNone {
+			where = append(where, []any{"rules", i, "omitStages", j})
+		}
+	}
+	return where
+}
+
+// keepAll takes stages out of all these lists.
+func (l *linter) keepAll(where [][]any) *Fix {
+	var all *Fix
+	for _, at := range where {
+		fix := l.keepStage(at)
+		switch {
+		case fix == nil:
+			return nil
+		case all == nil:
+			all = fix
+		default:
+			all.Edits = append(all.Edits, fix.Edits...)
+		}
+	}
+	return all
+}
+
+// keepStage takes the stage at path out of a list of stages to omit, as often as it
+// is there, and the list with it if nothing else is.
+func (l *linter) keepStage(at []any) *Fix {
 	stage, ok := l.file.find(at...)
-	if !ok {
+	list, ok2 := l.file.find(at[:len(at)-1]...)
+	if !ok || !ok2 {
 		return nil
 	}
-	return l.file.fix(say("record %s again", "恢复记录 %s", stage.Value), edit)
+	var rest []string
+	var edits []*Edit
+	for j, n := range list.Content {
+		if n.Value == stage.Value {
+			edits = append(edits, l.file.remove(append(slices.Clone(at[:len(at)-1]), j)...))
+			continue
+		}
+		rest = append(rest, n.Value)
+	}
+	start, ok := l.file.offset(list.Line, list.Column)
+	end, ok2 := l.file.end(list)
+	switch {
+	case len(rest) == 0:
+		edits = []*Edit{l.file.remove(at[:len(at)-1]...)}
+	case flow(list) && ok && ok2 && len(edits) > 1:
+		edits = []*Edit{{start, end, flowList(rest)}}
+	}
+	return l.file.fix(say("record %s again", "恢复记录 %s", stage.Value), edits...)
 }
 
 // policyStages looks at what the policy leaves out everywhere.
 func (l *linter) policyStages() {
-	if j := slices.Index(l.policy.OmitStages, policy.StageResponseComplete); j >= 0 {
-		l.outcome("omitStages", j)
+	if slices.Contains(l.policy.OmitStages, policy.StageResponseComplete) {
+		l.outcome(l.omitting(policy.StageResponseComplete))
 	}
-	if j := slices.Index(l.policy.OmitStages, policy.StageRequestReceived); j >= 0 && l.cfg.BlockingStrict {
-		l.report("blocking-strict-void", say("blocking-strict fails requests whose RequestReceived event cannot be written: without that stage it fails none", "blocking-strict 会让 RequestReceived 事件写入失败的请求失败：省略该阶段后，它不再起作用"),
-			"omitStages", j).Fix = l.keepStage([]any{"omitStages", j})
+	where := l.omitting(policy.StageRequestReceived)
+	if !l.cfg.BlockingStrict || len(where) == 0 {
+		return
 	}
-	for i, r := range l.policy.Rules {
-		if j := slices.Index(r.OmitStages, policy.StageRequestReceived); j >= 0 && l.cfg.BlockingStrict && r.Level != policy.LevelNone {
-			l.report("blocking-strict-void", say("blocking-strict does not protect what this rule records: it omits RequestReceived", "blocking-strict 保护不了此规则记录的内容：它省略了 RequestReceived"),
-				"rules", i, "omitStages", j).Fix = l.keepStage([]any{"rules", i, "omitStages", j})
-		}
-	}
+	l.report("blocking-strict-void", say("blocking-strict fails requests whose RequestReceived event cannot be written: where that stage is omitted it fails none", "blocking-strict 会让 RequestReceived 事件写入失败的请求失败：省略该阶段后，它不再起作用"),
+		where[0]...).Fix = l.keepAll(where)
 }

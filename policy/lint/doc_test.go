@@ -115,19 +115,11 @@ func checkFix(t testing.TB, data []byte, cfg Config, f Finding) {
 		k = policy.Newest
 	}
 	if _, err := policy.LoadAny(fixed, k); err != nil {
-		if _, before := policy.LoadAny(data, k); before == nil || before.Error() == err.Error() {
+		if _, before := policy.LoadAny(data, k); before == nil {
 			t.Errorf("%s at %d:%d: the repaired file does not load: %v\n%s", f.Check, f.Line, f.Column, err, fixed)
 		}
 	}
-	count := func(data []byte) int {
-		n := 0
-		for _, g := range ids(Run(data, cfg), f.Check) {
-			if g.Message == f.Message || f.Check == g.Check && g.Position == f.Position {
-				n++
-			}
-		}
-		return n
-	}
+	count := func(data []byte) int { return len(ids(Run(data, cfg), f.Check)) }
 	if before, after := count(data), count(fixed); after >= before {
 		t.Errorf("%s at %d:%d: still there after its repair (%s)\n%s\n%s", f.Check, f.Line, f.Column, f.Message.En, strings.Join(Diff(data, f.Fix.Edits), "\n"), fixed)
 	}

@@ -235,7 +235,11 @@ func (l *linter) rejected(f policy.Finding) {
 	found := l.upstream("rejected", say("kube-apiserver does not start: %s", "kube-apiserver 无法启动：%s", f.Text), f)
 	switch {
 	case strings.Contains(f.Text, "Required value") && name == "level":
-		found.Fix = l.file.fix(say("record who did what, without bodies", "记录谁做了什么，不含请求体"), l.file.addMember("level", "Metadata", path[:len(path)-1]...))
+		edit := l.file.setAt("Metadata", path...) // it may be there, as null
+		if _, there := l.file.find(path...); !there {
+			edit = l.file.addMember("level", "Metadata", path[:len(path)-1]...)
+		}
+		found.Fix = l.file.fix(say("record who did what, without bodies", "记录谁做了什么，不含请求体"), edit)
 	case strings.HasPrefix(f.Text, "unknown group version field"):
 		found.Fix = l.typeMeta()
 	case strings.Contains(f.Text, "cannot unmarshal") && strings.Contains(f.Text, "of type []"):

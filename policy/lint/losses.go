@@ -167,7 +167,7 @@ func (l *linter) changes() {
 func (l *linter) failedLogins() {
 	msg := say("a failed login (401) has one event, of this stage: without it none is seen, nor when a watch or exec begins", "登录失败（401）只有这一个阶段的事件：省略它就看不到任何失败登录，也看不到 watch 和 exec 何时开始")
 	if j := slices.Index(l.policy.OmitStages, policy.StageResponseStarted); j >= 0 {
-		l.report("failed-logins-lost", msg, "omitStages", j).Fix = l.keepStage([]any{"omitStages", j})
+		l.report("failed-logins-lost", msg, "omitStages", j).Fix = l.keepAll(l.omitting(policy.StageResponseStarted))
 		return
 	}
 	q := request("list", target{"", "pods", ""})
@@ -187,22 +187,30 @@ func (l *linter) patches() {
 	if l.cfg.Kubernetes > 36 {
 		return
 	}
+	var where [][]any
 	everywhere := slices.Index(l.policy.OmitStages, policy.StageRequestReceived)
+	if everywhere >= 0 {
+		where = append(where, []any{"omitStages", everywhere})
+	}
+	first := -1
 	for i, r := range l.policy.Rules {
 		here := slices.Index(r.OmitStages, policy.StageRequestReceived)
 		if r.Level.Less(policy.LevelRequest) || everywhere < 0 && here < 0 || !l.patched(i) {
 			continue
 		}
-		at := []any{"rules", i, "omitStages", here}
-		if everywhere >= 0 {
-			at = []any{"omitStages", everywhere}
+		if here >= 0 {
+			where = append(where, []any{"rules", i, "omitStages", here})
 		}
-		l.report("patch-without-trace", say("a patch sent as YAML or CBOR leaves no event at all on Kubernetes up to 1.36: not RequestReceived, which is omitted, nor ResponseComplete at level %s (rule %d), which fails to encode",
-			"在 Kubernetes 1.36 及更早版本上，以 YAML 或 CBOR 发送的 patch 不会留下任何事件：RequestReceived 被省略，级别 %s（规则 %d）的 ResponseComplete 则编码失败", r.Level, i+1), at...).Fix = l.keepStage(at)
-		if everywhere >= 0 {
-			return
+		if first < 0 {
+			first = i
 		}
 	}
+	if first < 0 {
+		return
+	}
+	f := l.report("patch-without-trace", say("a patch sent as YAML or CBOR leaves no event at all on Kubernetes up to 1.36: RequestReceived is omitted, and at level %s (rule %d) ResponseComplete fails to encode",
+		"在 Kubernetes 1.36 及更早版本上，以 YAML 或 CBOR 发送的 patch 不会留下任何事件：RequestReceived 被省略，而级别 %s（规则 %d）的 ResponseComplete 编码失败", l.policy.Rules[first].Level, first+1), where[0]...)
+	f.Fix = l.keepAll(where)
 }
 
 // patched tells whether rule i decides patches.

@@ -29,7 +29,7 @@ func (l *linter) group(i, k int, g policy.GroupResources) {
 		}
 	}
 	for j, text := range g.Resources {
-		if !l.shape(text, append(at, "resources", j)) && known {
+		if !l.shape(g.Group, text, append(at, "resources", j)) && known {
 			l.resource(i, k, j, g)
 		}
 	}
@@ -103,7 +103,7 @@ func (l *linter) goneGroup(i, k int, g policy.GroupResources, since policy.Kuber
 }
 
 // shape reports a resource that no group can have by the way it is written.
-func (l *linter) shape(text string, at []any) bool {
+func (l *linter) shape(group, text string, at []any) bool {
 	base, sub, hasSub := strings.Cut(text, "/")
 	switch {
 	case text == "":
@@ -111,32 +111,45 @@ func (l *linter) shape(text string, at []any) bool {
 	case text == "*/*":
 		l.dead("useless-wildcard", "*", say("\"*/*\" matches nothing; \"*\" is every resource and subresource", "\"*/*\" 不匹配任何资源；\"*\" 才表示所有资源和子资源"), at...)
 	case hasSub && sub == "":
-		l.dead("unknown-resource", base, say("%q matches nothing: behind the slash comes a subresource", "%q 不匹配任何资源：斜杠后应是子资源", text), at...)
+		l.dead("unknown-resource", l.sane(group, base), say("%q matches nothing: behind the slash comes a subresource", "%q 不匹配任何资源：斜杠后应是子资源", text), at...)
 	case hasSub && base == "":
-		l.dead("unknown-resource", sub, say("%q matches nothing: before the slash comes a resource", "%q 不匹配任何资源：斜杠前应是资源", text), at...)
+		l.dead("unknown-resource", l.sane(group, "*/"+sub), say("%q matches nothing: before the slash comes a resource", "%q 不匹配任何资源：斜杠前应是资源", text), at...)
 	case strings.Count(text, "/") > 1:
 		two, _, _ := strings.Cut(sub, "/")
-		l.dead("unknown-resource", base+"/"+two, say("%q matches nothing: a subresource has no further parts", "%q 不匹配任何资源：子资源之后没有其他部分", text), at...)
+		l.dead("unknown-resource", l.sane(group, base+"/"+two), say("%q matches nothing: a subresource has no further parts", "%q 不匹配任何资源：子资源之后没有其他部分", text), at...)
 	case text == "*", base == "*" && !strings.Contains(sub, "*"), sub == "*" && !strings.Contains(base, "*"):
-		return strings.ToLower(text) != text && l.upperCase(text, at)
+		return strings.ToLower(text) != text && l.upperCase(group, text, at)
 	case strings.Contains(text, "*"):
 		l.dead("useless-wildcard", "", say("a wildcard stands for a whole name, as in \"*\", \"pods/*\" and \"*/log\": %q matches nothing", "通配符只能代表整个名称，如 \"*\"、\"pods/*\"、\"*/log\"：%q 不匹配任何资源", text), at...).Fix = nil
 	case strings.ToLower(text) != text:
-		return l.upperCase(text, at)
+		return l.upperCase(group, text, at)
 	default:
 		return false
 	}
 	return true
 }
 
-func (l *linter) upperCase(text string, at []any) bool {
+// sane returns an entry if nothing speaks against it in its group, else nothing.
+func (l *linter) sane(group, text string) string {
+	base, sub, hasSub := strings.Cut(text, "/")
+	a, here := l.apis[group][base]
+	switch _, known := l.apis[group]; {
+	case !known && base != "*", text == "*":
+		return text
+	case base == "*" && l.anyHas(group, sub), here && (!hasSub || sub == "*" || slices.Contains(a.subresources, sub)):
+		return text
+	}
+	return ""
+}
+
+func (l *linter) upperCase(group, text string, at []any) bool {
 	lower := strings.ToLower(text)
 	if base, sub, _ := strings.Cut(lower, "/"); len(l.apis.homes(base, "?")) == 0 && sub == "" {
 		if plural := plural(base); len(l.apis.homes(plural, "?")) > 0 {
 			lower = plural // a kind
 		}
 	}
-	l.dead("unknown-resource", lower, say("no resource is called %q: they are lower-case", "没有名为 %q 的资源：资源名都是小写", text), at...)
+	l.dead("unknown-resource", l.sane(group, lower), say("no resource is called %q: they are lower-case", "没有名为 %q 的资源：资源名都是小写", text), at...)
 	return true
 }
 
