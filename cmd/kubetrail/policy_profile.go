@@ -91,9 +91,9 @@ func (a *app) listProfiles(f *asked) error {
 	if err := t.flush(); err != nil {
 		return err
 	}
-	c, note := profile.Traffic(), "Measured on %d requests to a real kube-apiserver, of which everything had been\nrecorded but bodies: %d events, %s. The size of bodies is an estimate.\n"
+	c, note := profile.Traffic(), "Measured on %d requests to a real kube-apiserver; everything but bodies had\nbeen recorded: %d events, %s. The size of bodies is an estimate.\n"
 	if f.lang == "zh" {
-		note = "在一个真实 kube-apiserver 的 %d 个请求上测得，当时除内容外全部记录，共 %d 个事件、\n%s。内容的大小是估计值。\n"
+		note = "在一个真实 kube-apiserver 的 %d 个请求上测得，当时除内容外全部记录，\n共 %d 个事件、%s。内容的大小是估计值。\n"
 	}
 	_, err := fmt.Fprintf(a.err, note, c.Requests, c.Events, megabytes(c.Bytes))
 	return err
