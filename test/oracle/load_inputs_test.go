@@ -8,6 +8,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
 
 	"kubetrail/policy"
 )
@@ -111,7 +115,69 @@ var oddFiles = []string{
 	`{"apiVersion":"a/b/c"}`, `{"apiVersion":"foo/"}`, "foo: 1\napiVersion: foo/\n", "\"{}\"", "[{}]", `"text"`, "{} # comment\n", "{\n# comment\n}\n", `{"metadata":{"generation":1e400}}`, `{"apiVersion":"audit.k8s.io/v1","metadata":{"generation":1e400}}`,
 }
 
-func protobufInputs() []input { return nil }
+// protobufInputs are policies in protobuf, whole and broken.
+func protobufInputs() (inputs []input) {
+	yes := true
+	p := &auditv1.Policy{Rules: []auditv1.PolicyRule{
+		{Level: "Metadata", Users: []string{"a", ""}, UserGroups: []string{"b"}, Verbs: []string{"c"}, Namespaces: []string{"d"}, OmitStages: []auditv1.Stage{"Panic"}, OmitManagedFields: &yes,
+			Resources: []auditv1.GroupResources{{Group: "e", Resources: []string{"f"}, ResourceNames: []string{"g"}}}},
+		{Level: "None", NonResourceURLs: []string{"/a*"}},
+	}, OmitStages: []auditv1.Stage{"Panic"}, OmitManagedFields: true}
+	if err := json.Unmarshal([]byte(fullMeta), &p.ObjectMeta); err != nil {
+		panic(err)
+	}
+	raw, err := p.Marshal()
+	if err != nil {
+		panic(err)
+	}
+	wrap := func(version, kind string, raw []byte) string {
+		u := runtime.Unknown{TypeMeta: runtime.TypeMeta{APIVersion: version, Kind: kind}, Raw: raw, ContentType: "x"}
+		data, err := u.Marshal()
+		if err != nil {
+			panic(err)
+		}
+		return "k8s\x00" + string(data)
+	}
+	whole := wrap("audit.k8s.io/v1", "Policy", raw)
+	for name, data := range map[string]string{
+		"prefix": "k8s\x00", "half a prefix": "k8s", "whole": whole, "no version": wrap("", "", raw), "no kind": wrap("audit.k8s.io/v1", "", raw), "no version but kind": wrap("", "Event", nil),
+		"group only": wrap("audit.k8s.io/", "Policy", raw), "other group": wrap("foo/", "Policy", raw), "three parts": wrap("a/b/c", "Policy", raw), "empty": wrap("audit.k8s.io/v1", "Policy", nil),
+		"v1beta1": wrap("audit.k8s.io/v1beta1", "Policy", raw), "event": wrap("audit.k8s.io/v1", "Event", nil), "status": wrap("x/y", "Status", nil), "nope": wrap("audit.k8s.io/v1", "Nope", nil),
+		"watch": wrap("v1", "WatchEvent", nil), "internal watch": wrap("", "WatchEvent", nil), "internal list": wrap("", "PolicyList", nil), "group": wrap("audit.k8s.io/v1", "Policy", []byte("\x13\x08\x01\x14")),
+		"end group": wrap("audit.k8s.io/v1", "Policy", []byte("\x14")), "tag 0": wrap("audit.k8s.io/v1", "Policy", []byte("\x00")), "wire 6": wrap("audit.k8s.io/v1", "Policy", []byte("\xfe\x01\x00")), "wrong wire": wrap("audit.k8s.io/v1", "Policy", []byte("\x10\x00")),
+		"overflow": wrap("audit.k8s.io/v1", "Policy", []byte("\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff")), "negative": wrap("audit.k8s.io/v1", "Policy", []byte("\x12\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01")),
+		"long": wrap("audit.k8s.io/v1", "Policy", []byte("\x12\xff\xff\xff\xff\xff\xff\xff\xff\x7f")), "skip long": wrap("audit.k8s.io/v1", "Policy", []byte("\x7a\xff\xff\xff\xff\xff\xff\xff\xff\x7f")), "skip open group": wrap("audit.k8s.io/v1", "Policy", []byte("\x7b\x08\x01")), "skip end": wrap("audit.k8s.io/v1", "Policy", []byte("\x7c")),
+	} {
+		inputs = append(inputs, input{"protobuf " + name, data})
+	}
+	slices.SortFunc(inputs, func(a, b input) int { return strings.Compare(a.name, b.name) })
+	return inputs
+}
+
+// brokenProtobuf changes single bytes of a policy in protobuf.
+func brokenProtobuf(seed uint64, n int) (inputs []string) {
+	r := newMutator(seed)
+	whole := protobufInputs()
+	at := slices.IndexFunc(whole, func(in input) bool { return in.name == "protobuf whole" })
+	for range n {
+		data := []byte(whole[at].data)
+		for range 1 + r.IntN(3) {
+			i := 4 + r.IntN(len(data)-4)
+			switch r.IntN(4) {
+			case 0:
+				data[i] = byte(r.IntN(256))
+			case 1:
+				data[i] ^= 1 << r.IntN(8)
+			case 2:
+				data = append(data[:i:i], data[i+1:]...)
+			case 3:
+				data = slices.Insert(data, i, byte(r.IntN(256)))
+			}
+		}
+		inputs = append(inputs, string(data))
+	}
+	return inputs
+}
 
 // typeInputs puts every sort of value in the place of every member of every kind that
 // upstream can decode.
@@ -211,9 +277,13 @@ func writeGoldens(t *testing.T, inputs []input, answers map[policy.Kubernetes][]
 	for i, in := range inputs {
 		golden := struct {
 			Name    string   `json:"name"`
-			Input   []byte   `json:"input"`
+			Input   string   `json:"input,omitempty"`
+			Bytes   []byte   `json:"bytes,omitempty"` // an input that is no UTF-8
 			Answers []answer `json:"answers"`
-		}{Name: in.name, Input: []byte(in.data)}
+		}{Name: in.name, Input: in.data}
+		if !utf8.ValidString(in.data) {
+			golden.Input, golden.Bytes = "", []byte(in.data)
+		}
 		for k := policy.Oldest; k <= policy.Newest; k++ {
 			if _, ok := answers[k]; !ok {
 				continue

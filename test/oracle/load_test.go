@@ -44,8 +44,12 @@ func TestLoadJudges(t *testing.T) {
 		if out, err := build.CombinedOutput(); err != nil {
 			t.Fatalf("%s: %v\n%s", k, err, out)
 		}
-		answers[k] = ask(t, judge, inputs)
-		compareLoads(t, k, inputs, answers[k])
+		asked := inputs
+		if k > 24 { // before, metadata had one field more
+			asked = append(asked[:len(asked):len(asked)], brokenProtobuf(1, 2000)...)
+		}
+		answers[k] = ask(t, judge, asked)
+		compareLoads(t, k, asked, answers[k])
 	}
 	if *updateLoad && !t.Failed() {
 		writeGoldens(t, ownInputs(), answers)
@@ -127,6 +131,7 @@ func ours(data []byte, k policy.Kubernetes) (v verdict) {
 // differs tells how two verdicts differ, "" where they do not.
 func differs(got, want verdict) string {
 	switch {
+	case want.Panic != "" && got.Panic != "": // fieldsV1 in protobuf that is no JSON
 	case want.Panic != "" || got.Panic != "":
 		return fmt.Sprintf("panic: got %s, want %s", got.Panic, want.Panic)
 	case got.Accepted != want.Accepted || got.Error != want.Error:
