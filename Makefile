@@ -54,3 +54,4 @@ lint:
 docs:
 	go test . -run 'Console|FieldsReference' -update -count=1
 	go test ./audit -run TestBadInputDoc -update -count=1
+	go test ./policy/profile -run TestCosts -update -count=1
