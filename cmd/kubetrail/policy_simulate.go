@@ -13,6 +13,7 @@ import (
 	"kubetrail/audit"
 	"kubetrail/internal/collect"
 	"kubetrail/internal/trail"
+	"kubetrail/internal/trail/disk"
 	"kubetrail/policy"
 	"kubetrail/policy/simulate"
 )
@@ -103,7 +104,16 @@ func (a *app) simulate(ctx context.Context, f *asked, s *simulateFlags, words []
 	}
 	defer r.close()
 	meter := newMeter(a, s.quiet)
-	err = replay(ctx, r, q, sim, meter)
+	progress := collect.Progress{Name: "replaying"}
+	if t, ok := r.Reader.(*disk.Trail); ok && q == trail.Always(nil) {
+		if all, err := t.Summary(ctx); err == nil {
+			progress.Total = all.LineBytes
+		}
+	}
+	err = replay(ctx, r, q, sim, func(seen simulate.Volume) {
+		progress.Events, progress.Bytes = uint64(seen.Events), seen.Bytes
+		meter.show(progress)
+	})
 	meter.clear()
 	report := sim.Report()
 	if err == nil {
@@ -112,13 +122,12 @@ func (a *app) simulate(ctx context.Context, f *asked, s *simulateFlags, words []
 	return a.finish(f, r, int(min(report.Total.Before.Events, 1<<30)), err)
 }
 
-// replay gives every answer to q to sim.
-func replay(ctx context.Context, r *opened, q trail.Query, sim *simulate.Simulation, meter *meter) error {
-	var done collect.Progress
+// replay gives every answer to q to sim, and tells show now and then what it has seen.
+func replay(ctx context.Context, r *opened, q trail.Query, sim *simulate.Simulation, show func(simulate.Volume)) error {
 	add := func(e *audit.Event) error {
 		_ = sim.Add(e) // the report counts what cannot be judged
-		if done.Events++; done.Events%4096 == 0 {
-			meter.show(done)
+		if seen := sim.Seen(); seen.Events%4096 == 0 {
+			show(seen)
 		}
 		return nil
 	}

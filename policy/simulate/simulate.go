@@ -141,6 +141,9 @@ func (s *Simulation) Add(e *audit.Event) error {
 	return nil
 }
 
+// Seen is how many events were added so far.
+func (s *Simulation) Seen() Volume { return s.total.Before }
+
 // kept counts what becomes of an event that is kept.
 func (s *Simulation) kept(from policy.Level, d policy.Decision, line int64, to resized) {
 	count := func(c *Change) {
