@@ -182,6 +182,30 @@ func replay(m *policy.Matcher, events []event, known map[kind]*bodies) (c Cost) 
 	return c
 }
 
+// TestCostsAreSimulated checks that policy/simulate comes to the same.
+func TestCostsAreSimulated(t *testing.T) {
+	lines := corpustest.Events(t, "d-metadata-all")
+	for _, p := range All() {
+		s, err := simulate.New(simulate.Config{Candidate: &policy.Document{Policy: load(t, p)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var e audit.Event
+		for _, line := range lines {
+			if err := e.Scan(line); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Add(&e); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c, got := p.Cost(), s.Report().Total.After
+		if got.Events != int64(c.Events) || got.Bytes != c.Bytes {
+			t.Errorf("%s: simulated %+v, measured %+v", p.Name, got, c)
+		}
+	}
+}
+
 // TestCostsAreThere checks that what the list of profiles shows was measured.
 func TestCostsAreThere(t *testing.T) {
 	total := Traffic()
