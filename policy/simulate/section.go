@@ -255,7 +255,7 @@ func line(n int) string {
 
 func (w *writer) cannotKnow() Section {
 	s := Section{Title: w.say("CANNOT KNOW", "无法得知")}
-	tell := func(en, zh string, values ...any) { s.Notes = append(s.Notes, w.sayf(en, zh, values...)) }
+	tell := func(en, zh string, values ...any) { s.Notes = append(s.Notes, strings.TrimSpace(w.sayf(en, zh, values...))) }
 	u := &w.Unknown
 	for _, x := range u.Raised {
 		tell("%s recorded at %s would be at %s: bodies that were never recorded would come in. They count with the %s they have: at least that.",
@@ -300,15 +300,18 @@ func (w *writer) currentUnknown(u *CurrentUnknown, tell func(en, zh string, valu
 	}
 	for _, x := range u.Disagree {
 		if x.Stage != "" {
-			tell("%s of stage %s are recorded, which the policy in force omits (%s): it was another one, or another apiserver's.",
-				"%s属于 %s 阶段，而当时生效的策略会略去（%s）：实际生效的是另一份策略，或来自另一个 apiserver。", w.events(x.Events), x.Stage, x.Example.AuditID)
+			tell("%s of stage %s are recorded, which the policy in force omits, such as %s.",
+				"%s属于 %s 阶段，而当时生效的策略会略去，例如 %s。", w.events(x.Events), x.Stage, orDash(x.Example.AuditID))
 			continue
 		}
-		tell("%s are recorded at %s, where the policy in force says %s (%s): it was another one, or another apiserver's.",
-			"%s以 %s 级别记录，而当时生效的策略为 %s（%s）：实际生效的是另一份策略，或来自另一个 apiserver。", w.events(x.Events), x.Recorded, x.Policy, x.Example.AuditID)
+		tell("%s are recorded at %s, where the policy in force says %s, such as %s.",
+			"%s以 %s 级别记录，而当时生效的策略为 %s，例如 %s。", w.events(x.Events), x.Recorded, x.Policy, orDash(x.Example.AuditID))
 	}
 	if len(u.Disagree) == 0 {
 		tell("All %s are recorded as the policy in force says.", "全部%s都与当时生效的策略一致。", w.events(u.Agree))
+	} else {
+		tell("So that was not the policy in force, or not all the time, or some events are of another apiserver. %s agree with it.",
+			"因此当时生效的并非这份策略，或并非一直如此，或部分事件来自另一个 apiserver。与之一致的有%s。", w.events(u.Agree))
 	}
 	if u.TooLarge {
 		tell("The two policies name too much to find out which rules could match requests that the policy in force does not record.",
