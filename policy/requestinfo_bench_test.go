@@ -23,3 +23,13 @@ func BenchmarkParseRequest(b *testing.B) {
 		})
 	}
 }
+
+func BenchmarkRequest(b *testing.B) {
+	b.ReportAllocs()
+	r := RequestInfo{IsResourceRequest: true, Verb: "get", Namespace: "team-a", Resource: "pods", Name: "web-0", Subresource: "log"}
+	for b.Loop() {
+		if _, _, ok := r.Request(); !ok {
+			b.Fatal("no request")
+		}
+	}
+}

@@ -50,29 +50,19 @@ func (r RequestInfo) otherForms() []requestForm {
 // resourceForms are the requests that may mean a resource, plain ones first. At
 // least one does if any request at all does.
 func (r RequestInfo) resourceForms() []requestForm {
-	verbs := map[string]string{"get": "GET", "list": "GET", "watch": "GET", "proxy": "GET", "create": "POST",
-		"update": "PUT", "patch": "PATCH", "delete": "DELETE", "deletecollection": "DELETE", "": "OPTIONS"}
-	method, ok := verbs[r.Verb]
-	if !ok {
-		return nil
-	}
 	var forms []requestForm
+	method := resourceMethod(r.Verb)
 	add := func(prefix, name, query string) {
 		for _, place := range r.places(name) {
 			forms = append(forms, requestForm{method, escapePath(r.root()+prefix+"/"+place) + query})
 		}
 	}
-	selector := ""
-	if r.Name != "" {
-		value := strings.NewReplacer(`\`, `\\`, `,`, `\,`, `=`, `\=`).Replace(r.Name)
-		selector = "fieldSelector=metadata.name=" + url.QueryEscape(value)
-	}
 	switch r.Verb {
 	case "list":
-		add("", "", strings.TrimSuffix("?"+selector, "?"))
+		add("", "", strings.TrimSuffix("?"+selectName(r.Name), "?"))
 	case "watch":
 		if r.Name == "" || r.Subresource == "" {
-			add("", "", strings.TrimSuffix("?watch=1&"+selector, "&"))
+			add("", "", strings.TrimSuffix("?watch=1&"+selectName(r.Name), "&"))
 		}
 		add("/watch", r.Name, "")
 	case "proxy":
@@ -81,6 +71,33 @@ func (r RequestInfo) resourceForms() []requestForm {
 		add("", r.Name, "")
 	}
 	return forms
+}
+
+// selectName is the parameter by which a list asks for one name, nothing for none.
+func selectName(name string) string {
+	if name == "" {
+		return ""
+	}
+	value := strings.NewReplacer(`\`, `\\`, `,`, `\,`, `=`, `\=`).Replace(name)
+	return "fieldSelector=metadata.name=" + url.QueryEscape(value)
+}
+
+// resourceMethod is the way back from resourceVerb, and "GET" for the verbs that a path
+// or a query gives, and those that nothing does.
+func resourceMethod(verb string) string {
+	switch verb {
+	case "create":
+		return "POST"
+	case "update":
+		return "PUT"
+	case "patch":
+		return "PATCH"
+	case "delete", "deletecollection":
+		return "DELETE"
+	case "":
+		return "OPTIONS"
+	}
+	return "GET"
 }
 
 // root is the path before the resource.

@@ -371,7 +371,7 @@ func (o odd) labelSelector() string {
 			return key + space() + o.of(">", "<", ">=") + value()
 		}
 		return space() + key + o.of(" ", "\t", "") + o.of("in", "notin", "In") + space() + o.of("(", "(", "(", "(", "", "((") +
-			o.many(4, value, ",") + o.of(")", ")", ")", ")", "", "))")
+			o.many(4, value, o.of(",", ",", ",,")) + o.of(")", ")", ")", ")", "", "))")
 	}
 	return o.many(3, term, ",")
 }
