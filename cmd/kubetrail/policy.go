@@ -36,7 +36,7 @@ func (a *app) policyVerb() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	for _, verb := range []func() *cobra.Command{
-		a.policyCheckVerb, a.policyConvertVerb, a.policyExplainVerb, a.policyProfileVerb, a.policySimulateVerb,
+		a.policyCheckVerb, a.policyConvertVerb, a.policyDiffVerb, a.policyExplainVerb, a.policyLintVerb, a.policyProfileVerb, a.policySimulateVerb,
 	} {
 		cmd.AddCommand(verb())
 	}

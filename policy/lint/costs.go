@@ -23,7 +23,7 @@ func (l *linter) reads() {
 			continue
 		}
 		// A list is what costs: its answer holds all objects.
-		_, costly := l.asks(i, []string{"list"}, target{"kubetrail-lint.example.com", "widgets", ""}, false)
+		q, costly := l.asks(i, []string{"list"}, target{"kubetrail-lint.example.com", "widgets", ""}, false)
 		for _, g := range r.Resources {
 			for _, name := range some(g.Resources, something) {
 				base, sub, _ := strings.Cut(name, "/")
@@ -34,14 +34,18 @@ func (l *linter) reads() {
 					continue // a subresource is one object
 				}
 				t := target{g.Group, base, ""}
-				if _, ok := l.asks(i, []string{"list"}, t, len(r.Namespaces) == 0 && !l.apis[g.Group][base].namespaced); ok {
-					costly = true
+				known := l.apis[g.Group][base]
+				if by, ok := l.asks(i, []string{"list"}, t, len(r.Namespaces) == 0 && !known.namespaced); ok {
+					q, costly = by, true
 				}
 			}
 		}
 		if costly {
-			l.report("costly-reads", say("each list is written to the log with all the objects in its answer", "每次 list 都会把应答中的所有对象写入日志"), "rules", i, "level").
-				Fix = l.readsBefore(i, r)
+			f := l.report("costly-reads", say("each list is written to the log with all the objects in its answer", "每次 list 都会把应答中的所有对象写入日志"), "rules", i, "level")
+			f.Fix = l.readsBefore(i, r)
+			if !ordinary(q) {
+				f.Severity = Info // of these users alone: it seems to be on purpose
+			}
 		}
 	}
 }

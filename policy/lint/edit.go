@@ -29,8 +29,8 @@ func Apply(data []byte, edits []Edit) []byte {
 	return append(out, data[at:]...)
 }
 
-// Diff shows what edits change: the lines that go, each after "- ", and those that
-// come, each after "+ ".
+// Diff shows what edits change: for each place "@@ line N", the lines that go, each
+// after "- ", and those that come, each after "+ ".
 func Diff(data []byte, edits []Edit) []string {
 	edits = slices.Clone(edits)
 	slices.SortStableFunc(edits, func(a, b Edit) int { return a.Start - b.Start })
@@ -50,12 +50,15 @@ func Diff(data []byte, edits []Edit) []string {
 		}
 		old := splitLines(string(data[from:to]))
 		now := splitLines(string(Apply(data[from:to], inside)))
+		line := f.line(from) + 1
 		for len(old) > 0 && len(now) > 0 && old[0] == now[0] {
 			old, now = old[1:], now[1:]
+			line++
 		}
 		for len(old) > 0 && len(now) > 0 && old[len(old)-1] == now[len(now)-1] {
 			old, now = old[:len(old)-1], now[:len(now)-1]
 		}
+		out = append(out, "@@ line "+strconv.Itoa(line))
 		for _, line := range old {
 			out = append(out, "- "+line)
 		}

@@ -16,8 +16,8 @@ func (l *linter) version(doc *policy.Document) {
 	if doc.Version == "audit.k8s.io/v1" {
 		return
 	}
-	f := l.report("old-version", say("%s is read by Kubernetes up to 1.23 only; %s does not start with it", "%s 只有 Kubernetes 1.23 及更早版本可读；%s 无法用它启动",
-		doc.Version, l.cfg.Kubernetes), "apiVersion")
+	f := l.report("old-version", say("kube-apiserver does not start: no kind \"Policy\" is registered for version %q; Kubernetes 1.23 was the last to read it", "kube-apiserver 无法启动：no kind \"Policy\" is registered for version %q；Kubernetes 1.23 是最后支持它的版本",
+		doc.Version), "apiVersion")
 	if l.cfg.Kubernetes <= 23 {
 		f.Severity = Warning
 		f.Message = say("%s is deprecated and gone in Kubernetes 1.24", "%s 已弃用，Kubernetes 1.24 起不再支持", doc.Version)

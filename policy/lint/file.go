@@ -251,5 +251,11 @@ func (f *file) flowEnd(n *yaml.Node) (int, bool) {
 	return 0, false
 }
 
-// lines tells whether the file ends its lines as Windows does.
+// crlf tells whether the file ends its lines as Windows does.
 func (f *file) crlf() bool { return bytes.Contains(f.data, []byte("\r\n")) }
+
+// Place tells where the byte at offset of data stands.
+func Place(data []byte, offset int) policy.Position {
+	f := &file{data: data, starts: lineStarts(data)}
+	return f.position(min(max(offset, 0), len(data)))
+}

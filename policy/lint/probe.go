@@ -149,9 +149,14 @@ func (l *linter) recordAt(i int, level policy.Level, targets ...target) *Fix {
 	return l.file.fix(what, l.file.insertRule(i, ruleFor(level, targets)...))
 }
 
+// names lists the first few of the targets.
 func names(targets []target) string {
+	const most = 5
 	var out []string
-	for _, t := range targets {
+	for n, t := range targets {
+		if n == most {
+			return strings.Join(out, ", ") + " …"
+		}
 		out = append(out, t.String())
 	}
 	return strings.Join(out, ", ")

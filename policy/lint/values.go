@@ -101,9 +101,9 @@ func otherVerbs() map[string]string {
 		"delete-collection": "deletecollection", "deletecollections": "deletecollection"}
 }
 
-// rbacVerbs are checked by authorization, but no request has them.
+// rbacVerbs are checked by authorization, or told to admission, but no request has them.
 func rbacVerbs() []string {
-	return []string{"impersonate", "bind", "escalate", "use", "approve", "sign", "attest", "manage", "connect", "exec", "proxy-get"}
+	return []string{"impersonate", "bind", "escalate", "use", "approve", "sign", "attest", "connect"}
 }
 
 func (l *linter) verbs(i int, r *policy.PolicyRule) {
@@ -125,7 +125,7 @@ func (l *linter) verbs(i int, r *policy.PolicyRule) {
 			l.dead("wrong-kind-of-verb", toAPI[v], say("%q is an HTTP method, but this rule is for resources, which have verbs of their own", "%q 是 HTTP 方法，而此规则针对资源，资源有自己的动词", v), at...)
 		case isAPI, isHTTP && !forResources, v == "", v == "proxy":
 		case slices.Contains(rbacVerbs(), strings.ToLower(v)):
-			l.dead("unknown-verb", "", say("no request has the verb %q: RBAC knows it, auditing does not", "没有请求使用动词 %q：它只存在于 RBAC，审计中没有", v), at...)
+			l.dead("unknown-verb", "", say("no request has the verb %q: only authorization and admission know it", "没有请求使用动词 %q：它只用于授权和准入", v), at...)
 		default:
 			known := apiVerbs()
 			if forURLs {
