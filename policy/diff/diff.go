@@ -91,14 +91,6 @@ func (c *Change) Direction() Direction {
 	return More
 }
 
-// EveryStage tells whether all stages change in the same way.
-func (c *Change) EveryStage() bool {
-	first := c.Stages[0]
-	return len(c.Stages) == len(policy.Stages()) && !slices.ContainsFunc(c.Stages, func(s StageChange) bool {
-		return s.From != first.From || s.To != first.To || s.ManagedFields && s.Stage == policy.StageRequestReceived
-	})
-}
-
 // Compare tells at which of the stages that r can have something else is recorded
 // under b than under a.
 func Compare(r *policy.Request, a, b policy.Decision) []StageChange {

@@ -2,6 +2,7 @@ package diff
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -22,6 +23,23 @@ func (l speaker) say(en, zh string, values ...any) string {
 
 // mostValues is how many values of a list are written out.
 const mostValues = 8
+
+// uniform tells whether the stages that change do so in the same way. A body is never
+// recorded at RequestReceived, so managed fields do not count there.
+func (c *Change) uniform() bool {
+	last := c.Stages[len(c.Stages)-1]
+	return !slices.ContainsFunc(c.Stages, func(s StageChange) bool {
+		return s.From != last.From || s.To != last.To || s.ManagedFields != last.ManagedFields && s.Stage != policy.StageRequestReceived
+	})
+}
+
+// recordsElsewhere tells whether something is recorded at a stage that does not change.
+func (c *Change) recordsElsewhere() bool {
+	return slices.ContainsFunc(policy.Stages(), func(s policy.Stage) bool {
+		changes := slices.ContainsFunc(c.Stages, func(x StageChange) bool { return x.Stage == s })
+		return !changes && at(s, c.A) != policy.LevelNone
+	})
+}
 
 // list writes values one behind the other, quoted where they are no plain words.
 func (l speaker) list(values []string) string {
@@ -46,8 +64,11 @@ func word(s string) string {
 // Words says what changes at which stages, such as "Metadata -> None at every stage".
 func (c *Change) Words(lang policy.Language) []string {
 	l := speaker(lang)
-	if c.EveryStage() {
-		return []string{l.say("%s at every stage", "%s，所有阶段", l.levels(c.Stages[0]))}
+	switch {
+	case c.uniform() && len(c.Stages) == len(policy.Stages()):
+		return []string{l.say("%s at every stage", "%s，所有阶段", l.levels(c.Stages[len(c.Stages)-1]))}
+	case c.uniform() && len(c.Stages) > 1 && !c.recordsElsewhere():
+		return []string{l.say("%s at every stage that is recorded", "%s，所有被记录的阶段", l.levels(c.Stages[0]))}
 	}
 	var out []string
 	for i := 0; i < len(c.Stages); {
@@ -101,9 +122,18 @@ func Words(d policy.Decision, lang policy.Language, line func(rule int) int) str
 }
 
 // Conditions says which requests are in a region, such as "verb get; secrets; in
-// namespace kube-system".
-func Conditions(r space.Region, lang policy.Language) string {
+// namespace kube-system", and of these which are not.
+func Conditions(r space.Region, lang policy.Language) (in string, except []string) {
 	l := speaker(lang)
+	for _, x := range r.Except {
+		except = append(except, l.conditions(x, false))
+	}
+	return l.conditions(r, true), except
+}
+
+// conditions writes a region without its exceptions. Where whole, it also says which
+// kind of requests these are if there is no condition on them.
+func (l speaker) conditions(r space.Region, whole bool) string {
 	var parts []string
 	add := func(s string) {
 		if s != "" {
@@ -114,11 +144,15 @@ func Conditions(r space.Region, lang policy.Language) string {
 	case r.Resource && r.URL:
 		add(l.say("every request", "所有请求"))
 	case r.URL:
-		add(l.any(r.Paths, l.say("URL", "URL"), l.say("any URL that is no resource", "任意非资源 URL")))
+		if whole || !r.Paths.Any() {
+			add(l.any(r.Paths, "URL", l.say("any URL that is no resource", "任意非资源 URL")))
+		}
 		add(l.any(r.Verbs, l.say("verb", "动词"), ""))
 	default:
 		add(l.any(r.Verbs, l.say("verb", "动词"), ""))
-		add(l.resources(r))
+		if whole || !r.Resources.Any() || !r.APIGroups.Any() {
+			add(l.resources(r, whole))
+		}
 		add(l.namespaces(r.Namespaces))
 		add(l.names(r.Names))
 	}
@@ -139,7 +173,9 @@ func (l speaker) any(v space.Values, kind, free string) string {
 	return kind + " " + l.list(v.Only)
 }
 
-func (l speaker) resources(r space.Region) string {
+// resources writes resources and their API groups; any group goes without saying
+// where whole is false.
+func (l speaker) resources(r space.Region, whole bool) string {
 	core := len(r.APIGroups.Only) == 1 && r.APIGroups.Only[0] == ""
 	what := ""
 	switch v := r.Resources; {
@@ -161,6 +197,8 @@ func (l speaker) resources(r space.Region) string {
 	case core && r.Resources.Only == nil:
 		return l.say("%s, of the core group", "核心组的%s", what)
 	case core:
+		return what
+	case groups.Any() && !whole:
 		return what
 	case groups.Any():
 		return l.say("%s, of any API group", "%s（任意 API 组）", what)
@@ -257,12 +295,16 @@ func (l speaker) who(r space.Region) string {
 	case !r.Failed || len(r.NotGroups) > 0:
 		text = l.say("any user", "任意用户")
 	}
+	if !r.Users.Any() {
+		text += l.say(",", "")
+	}
 	for _, g := range r.Groups {
 		text += l.say(" in group %s", "，属于组 %s", strings.Join(strings.Split(l.list(g), l.say(", ", "、")), l.say(" or ", " 或 ")))
 	}
 	if len(r.NotGroups) > 0 {
 		text += l.say(" not in group %s", "，不属于组 %s", l.list(r.NotGroups))
 	}
+	text = strings.TrimSuffix(text, ",")
 	if r.Failed && r.Users.Only != nil {
 		text += l.say(", or failed authentication", "，或身份认证失败")
 	}

@@ -6,33 +6,177 @@ import "slices"
 // only requests with this label (and what cannot be), together they hold all of them,
 // and they may overlap. Of more than most it returns the first ones, and false.
 func (p *Partition) Regions(label, most int) ([]Region, bool) {
-	c := cover{Partition: p, label: label, most: most, reaches: p.reaching(label)}
-	c.walk(p.root, box0(p.Space))
+	all := cover{Partition: p, label: label, most: most, reaches: p.reaching(label, false)}
+	all.walk(p.root, box0(p.Space))
 	var out []Region
-	for i, b := range c.found {
-		if !slices.ContainsFunc(c.found[i+1:], func(o box) bool { return b.within(o) }) {
+	var of [2][]box
+	for i, b := range all.found {
+		switch kinds := b.sets[levelKind]; {
+		case slices.ContainsFunc(all.found[i+1:], b.within):
+		case kinds == nil:
+			out = append(out, p.region(b))
+		default:
+			kind := kinds.next(0)
+			of[kind] = append(of[kind], b)
+		}
+	}
+	for _, boxes := range of {
+		if r, ok := p.without(label, boxes); ok && !all.cut {
+			out = append(out, r)
+			continue
+		}
+		for _, b := range all.tidy(boxes) {
 			out = append(out, p.region(b))
 		}
 	}
-	return out, !c.cut
+	return out, !all.cut
 }
 
-// cover collects boxes that hold all requests with a label.
+// without describes several boxes by one that holds them all and what it holds too
+// much, where that takes no more words.
+func (p *Partition) without(label int, boxes []box) (Region, bool) {
+	if len(boxes) < 2 {
+		return Region{}, false
+	}
+	hull := p.hull(boxes)
+	rest := cover{Partition: p, label: label, not: true, most: len(boxes) - 1, reaches: p.reaching(label, true)}
+	rest.within = &hull
+	rest.walk(p.root, box0(p.Space))
+	if rest.cut {
+		return Region{}, false
+	}
+	var found []box
+	for i, b := range rest.found {
+		if !slices.ContainsFunc(rest.found[i+1:], b.within) {
+			found = append(found, inside(b, hull))
+		}
+	}
+	r := p.region(hull)
+	for _, b := range rest.tidy(found) {
+		r.Except = append(r.Except, p.region(b))
+	}
+	return r, true
+}
+
+// tidy removes from the conditions of each box the classes with which it holds nothing
+// that another box does not hold, or nothing at all.
+func (c *cover) tidy(boxes []box) []box {
+	for i := range boxes {
+		b := &boxes[i]
+		for l, s := range b.sets {
+			if s == nil || level(l) == levelKind || c.holdsOthers(level(l), s) {
+				continue
+			}
+			b.sets[l] = s.clone()
+			for k := s.next(0); k >= 0; k = s.next(k + 1) {
+				one := *b
+				one.sets[l] = newSet(len(c.dims[l]))
+				one.sets[l].add(k)
+				if slices.ContainsFunc(boxes[:i], one.within) || slices.ContainsFunc(boxes[i+1:], one.within) {
+					b.sets[l].remove(k)
+				}
+			}
+		}
+	}
+	for i := range boxes {
+		whole := boxes[i]
+		if c.within != nil {
+			whole = intersection(whole, *c.within)
+		}
+		for _, l := range []level{levelVerb, levelMethod, levelName} {
+			if s := boxes[i].sets[l]; s != nil {
+				wanted, _ := c.leads(whole, l)
+				boxes[i].sets[l] = s.and(wanted)
+			}
+		}
+	}
+	return slices.DeleteFunc(boxes, func(b box) bool {
+		return slices.ContainsFunc(b.sets[:], func(s set) bool { return s != nil && s.empty() })
+	})
+}
+
+// holdsOthers tells whether a set of classes holds values that no policy names: then it
+// is described by those that it does not hold, the fewer the better.
+func (c *cover) holdsOthers(l level, s set) bool {
+	for i := s.next(0); i >= 0 && l != levelVerb; i = s.next(i + 1) {
+		if slices.ContainsFunc(c.dims[l][i].values, func(v value) bool { return !v.named && v.text != "" }) {
+			return true
+		}
+	}
+	return false
+}
+
+// intersection is what both boxes hold.
+func intersection(a, b box) box {
+	for l, s := range b.sets {
+		switch {
+		case a.sets[l] == nil:
+			a.sets[l] = s
+		case s != nil:
+			a.sets[l] = a.sets[l].and(s)
+		}
+	}
+	a.groups = a.groups.and(b.groups)
+	return a
+}
+
+// inside narrows the conditions of a box to what hull holds, and drops those that then
+// are none.
+func inside(b, hull box) box {
+	for l, s := range b.sets {
+		switch h := hull.sets[l]; {
+		case s == nil || h == nil:
+		case h.within(s):
+			b.sets[l] = nil
+		default:
+			b.sets[l] = s.and(h)
+		}
+	}
+	b.sets[levelKind] = hull.sets[levelKind]
+	return b
+}
+
+// hull is a box that holds all boxes.
+func (p *Partition) hull(boxes []box) box {
+	out := boxes[0]
+	for _, b := range boxes[1:] {
+		for l := range out.sets {
+			if out.sets[l] != nil && b.sets[l] != nil {
+				out.sets[l] = out.sets[l].or(b.sets[l])
+			} else {
+				out.sets[l] = nil
+			}
+		}
+		out.groups.not = out.groups.not.and(b.groups.not)
+		out.groups.any = slices.DeleteFunc(slices.Clone(out.groups.any), func(g set) bool {
+			return !slices.ContainsFunc(b.groups.any, func(h set) bool { return slices.Equal(g, h) })
+		})
+	}
+	return out
+}
+
+// cover collects boxes that hold all requests with a label, or all without it.
 type cover struct {
 	*Partition
 	label   int
+	not     bool // the requests without the label are looked for
+	within  *box // only in this box
 	most    int
 	reaches []bool
 	found   []box
 	cut     bool
 }
 
-// reaching tells for each node whether some request with the label passes it.
-func (p *Partition) reaching(label int) []bool {
+// wanted tells whether an end is one that the boxes may hold.
+func (c *cover) wanted(r ref) bool { return (r == end(c.label)) != c.not }
+
+// reaching tells for each node whether some request with the label, or without it,
+// passes it.
+func (p *Partition) reaching(label int, not bool) []bool {
 	out := make([]bool, len(p.nodes))
 	for i, n := range p.nodes {
 		out[i] = slices.ContainsFunc(n.edges, func(e edge) bool {
-			return e.to == end(label) || e.to >= 0 && out[e.to]
+			return e.to < 0 && (e.to == end(label)) != not || e.to >= 0 && out[e.to]
 		})
 	}
 	return out
@@ -41,9 +185,9 @@ func (p *Partition) reaching(label int) []bool {
 // walk goes on from a node, to which the ways of b lead.
 func (c *cover) walk(r ref, b box) {
 	switch {
-	case r < 0 && r != end(c.label), r >= 0 && !c.reaches[r], c.cut:
+	case r < 0 && !c.wanted(r), r >= 0 && !c.reaches[r], c.cut:
 		return
-	case slices.ContainsFunc(c.found, func(o box) bool { return b.within(o) }):
+	case slices.ContainsFunc(c.found, b.within):
 		return
 	case r < 0 && len(c.found) == c.most:
 		c.cut = true
@@ -54,9 +198,11 @@ func (c *cover) walk(r ref, b box) {
 	}
 	n := c.nodes[r]
 	for _, e := range n.edges {
-		next := b
-		next.take(n.level, e, len(c.dims[n.level]))
-		c.walk(e.to, next)
+		if c.within == nil || c.within.allows(n.level, e) {
+			next := b
+			next.take(n.level, e, len(c.dims[n.level]))
+			c.walk(e.to, next)
+		}
 	}
 }
 
@@ -77,7 +223,7 @@ func (c groupCond) implies(d groupCond) bool {
 	})
 }
 
-// widen removes from a box what is not needed to hold requests of the label alone.
+// widen removes from a box what is not needed to hold only what is wanted.
 func (c *cover) widen(b box) box {
 	b = c.widenGroups(b)
 	for _, l := range []level{levelUser, levelName, levelNamespace, levelMethod, levelPath, levelAPIGroup, levelResource, levelVerb} {
@@ -131,11 +277,11 @@ func (c *cover) widenGroups(b box) box {
 
 // What a way can lead to.
 const (
-	toLabel = 1 << iota
+	toWanted = 1 << iota
 	toOther
 )
 
-// holds tells whether all requests of the box have the label.
+// holds tells whether all requests of the box are wanted.
 func (c *cover) holds(b box) bool {
 	return c.below(c.root, &b, map[ref]uint8{})&toOther == 0
 }
@@ -143,8 +289,8 @@ func (c *cover) holds(b box) bool {
 // below tells where the ways of a box lead from a node.
 func (c *cover) below(r ref, b *box, known map[ref]uint8) uint8 {
 	if r < 0 {
-		if r == end(c.label) {
-			return toLabel
+		if c.wanted(r) {
+			return toWanted
 		}
 		return toOther
 	}
@@ -169,20 +315,37 @@ func (b *box) allows(l level, e edge) bool {
 	return b.sets[l] == nil || slices.ContainsFunc(e.classes, func(i int32) bool { return b.sets[l].has(int(i)) })
 }
 
-// widest returns the classes of level l with which the box still holds requests of
-// the label alone; nil where these are all. Classes with which it holds none at all
-// are left out where that is the fault of the verb or the name.
+// widest returns the classes of level l with which the box still holds only what is
+// wanted; nil where these are all. Classes with which it holds none at all are left out
+// where that is the fault of the verb or the name.
 func (c *cover) widest(b box, l level) set {
+	wanted, other := c.leads(b, l)
+	switch {
+	case other.empty():
+		return nil
+	case l == levelVerb || l == levelName || l == levelMethod:
+		return wanted.minus(other)
+	}
+	all := newSet(len(c.dims[l]))
+	for i := range c.dims[l] {
+		all.add(i)
+	}
+	return all.minus(other)
+}
+
+// leads tells with which classes of level l, whatever the box says of it, the box holds
+// requests that are wanted, and with which it holds others.
+func (c *cover) leads(b box, l level) (wanted, other set) {
 	b.sets[l] = nil
 	n := len(c.dims[l])
-	other, same := newSet(n), newSet(n)
+	wanted, other = newSet(n), newSet(n)
 	known, seen := map[ref]uint8{}, map[ref]bool{}
 	mark := func(i int, to uint8) {
 		if to&toOther != 0 {
 			other.add(i)
 		}
-		if to&toLabel != 0 {
-			same.add(i)
+		if to&toWanted != 0 {
+			wanted.add(i)
 		}
 	}
 	var above func(r ref)
@@ -212,15 +375,5 @@ func (c *cover) widest(b box, l level) set {
 		}
 	}
 	above(c.root)
-	if other.empty() {
-		return nil
-	}
-	if l == levelVerb || l == levelName || l == levelMethod {
-		return same.minus(other)
-	}
-	all := newSet(n)
-	for i := range n {
-		all.add(i)
-	}
-	return all.minus(other)
+	return wanted, other
 }

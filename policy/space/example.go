@@ -46,7 +46,7 @@ func (p *Partition) Examples() map[int]*Example {
 		}
 		// Whether a combination is odd shows in the whole only: look elsewhere.
 		tries := 0
-		p.each(p.root, label, p.reaching(label), box0(p.Space), func(b box) bool {
+		p.each(p.root, label, p.reaching(label, false), box0(p.Space), func(b box) bool {
 			tries++
 			if e := p.realise(b); e != nil && (out[label] == nil || !e.Odd) {
 				out[label] = e

@@ -5,23 +5,29 @@ import (
 	"strings"
 )
 
-// Region is a set of requests: those that fulfil all conditions.
+// Region is a set of requests: those that fulfil all conditions and are in no Region
+// of Except.
 type Region struct {
 	// Resources and URLs tell which requests these are: for resources, for other
 	// URLs, or both. Where it is both, there is no condition but on who asks.
-	Resource, URL bool
+	Resource bool `json:"resource"`
+	URL      bool `json:"nonResourceURL"`
 
-	Verbs         Values // of the API, or HTTP methods in lower case
-	APIGroups     Values
-	Resources     Values // as in a policy: pods, pods/log, pods/* (with pods itself), */log, *
-	Namespaces    Values // "" is none
-	Names         Values // "" is none
-	Paths         Values // as in a policy: a trailing * stands for any rest
-	Users         Values
-	Groups        [][]string // the user is in at least one of each
-	NotGroups     []string   // the user is in none
-	Authenticated bool       // requests with a user are among them
-	Failed        bool       // requests that failed authentication are among them
+	Verbs      Values `json:"verbs,omitzero"` // of the API, or HTTP methods in lower case
+	APIGroups  Values `json:"apiGroups,omitzero"`
+	Resources  Values `json:"resources,omitzero"`       // as in a policy: pods, pods/log, pods/* (with pods itself), */log, *
+	Namespaces Values `json:"namespaces,omitzero"`      // "" is none
+	Names      Values `json:"resourceNames,omitzero"`   // "" is none
+	Paths      Values `json:"nonResourceURLs,omitzero"` // as in a policy: a trailing * stands for any rest
+
+	Users     Values     `json:"users,omitzero"`
+	Groups    [][]string `json:"userGroups,omitempty"`    // the user is in at least one of each
+	NotGroups []string   `json:"notUserGroups,omitempty"` // the user is in none
+
+	Authenticated bool `json:"authenticated"`        // requests with a user are among them
+	Failed        bool `json:"failedAuthentication"` // requests that failed authentication are among them
+
+	Except []Region `json:"except,omitempty"`
 }
 
 // Values are those named in Only, or all where it is nil, without those in But. Of

@@ -266,6 +266,9 @@ func (r Region) holds(q *policy.Request) bool {
 	member := func(names []string) bool {
 		return slices.ContainsFunc(q.Groups, func(g string) bool { return slices.Contains(names, g) })
 	}
+	if slices.ContainsFunc(r.Except, func(r Region) bool { return r.holds(q) }) {
+		return false
+	}
 	if q.Authenticated {
 		if !r.Authenticated || !in(r.Users, is(q.User)) || member(r.NotGroups) || slices.ContainsFunc(r.Groups, func(g []string) bool { return !member(g) }) {
 			return false

@@ -1,0 +1,234 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"kubetrail/policy"
+	"kubetrail/policy/diff"
+	"kubetrail/policy/space"
+)
+
+const policyDiffLong = `Diff compares two policies by what they mean, not as texts: for which requests, and at
+which stages, B records something else than A. Each difference has the rules that
+decide on both sides and a smallest example; what is recorded less comes first.
+
+The comparison is exact: it goes through every request that the constants of the two
+policies can tell apart. Where it finds no difference there is none, and the exit code
+is 0; otherwise it is 3.`
+
+const policyDiffExample = `  # what would the new policy record otherwise?
+  kubetrail policy diff /etc/kubernetes/audit-policy.yaml new.yaml
+
+  # did tidying up change anything?
+  git show HEAD:audit-policy.yaml | kubetrail policy diff - audit-policy.yaml`
+
+// compared is two policies of policy diff, A and B.
+type compared struct {
+	asked
+	release policy.Kubernetes
+	budget  int
+	names   [2]string
+	docs    [2]*policy.Document
+}
+
+func (a *app) policyDiffVerb() *cobra.Command {
+	c := &compared{}
+	cmd := &cobra.Command{
+		Use:     "diff A B",
+		Short:   "Tell for which requests two policies record different things",
+		Long:    policyDiffLong,
+		Example: policyDiffExample,
+		Args: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case len(args) != 2:
+				return usage("for example old.yaml new.yaml", "want two policies, not %d", len(args))
+			case args[0] == "-" && args[1] == "-":
+				return usage("name a file for one of them", "standard input cannot be both policies")
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c.names = [2]string(args)
+			return a.policyDiff(c)
+		},
+	}
+	releaseFlag(cmd.Flags(), &c.release)
+	cmd.Flags().IntVar(&c.budget, "budget", space.Budget, "Give up after this many `STEPS`, of which a million takes about a second")
+	c.how(cmd.Flags(), a, countOutputs)
+	return cmd
+}
+
+func (a *app) policyDiff(c *compared) error {
+	if err := c.check(countOutputs); err != nil {
+		return err
+	}
+	if c.budget < 1 {
+		return usage("the default is enough for nearly all policies", "--budget %d is not positive", c.budget)
+	}
+	for i, name := range c.names {
+		doc, err := a.loadPolicy(name, c.release)
+		if err != nil {
+			return err
+		}
+		c.docs[i] = doc
+	}
+	r, err := diff.Diff(c.docs[0].Policy, c.docs[1].Policy, diff.Options{Budget: c.budget})
+	if large, ok := errors.AsType[*space.TooLarge](err); ok {
+		return failed(err, fmt.Sprintf("nothing was compared; try --budget %d, which takes more time and memory", large.Budget*10))
+	}
+	if err == nil {
+		err = a.printDiff(c, r)
+	}
+	if err == nil && len(r.Changes) > 0 {
+		return errFindings
+	}
+	return err
+}
+
+// line tells where a rule of A (0) or B (1) stands.
+func (c *compared) line(side int) func(rule int) int { return lines(c.docs[side]) }
+
+func (a *app) printDiff(c *compared, r *diff.Result) error {
+	if c.output != "table" {
+		head := map[string]any{"a": c.names[0], "b": c.names[1], "equal": len(r.Changes) == 0, "classes": r.Classes, "steps": r.Steps}
+		return a.printRows(&c.asked, "PolicyDifferenceList", head, len(r.Changes), func(b []byte, i int) []byte {
+			return appendJSON(b, c.change(r.Changes[i]))
+		})
+	}
+	zh := c.lang == "zh"
+	w := a.stdout()
+	if len(r.Changes) == 0 {
+		format := "equal: proved over %d classes of requests\n"
+		if zh {
+			format = "相同：已在全部 %d 类请求上证明\n"
+		}
+		fmt.Fprintf(w, format, r.Classes)
+		return w.Flush()
+	}
+	title := fmt.Sprintf("%s between %s (A) and %s (B)", count(len(r.Changes), "difference"), c.names[0], c.names[1])
+	if zh {
+		title = fmt.Sprintf("%s（A）与 %s（B）有 %d 处不同", c.names[0], c.names[1], len(r.Changes))
+	}
+	paragraph(w, plain(title, false), "")
+	for i, change := range r.Changes {
+		fmt.Fprintln(w)
+		for _, s := range c.words(i+1, change) {
+			paragraph(w, plain(s.text, false), s.indent)
+		}
+	}
+	return w.Flush()
+}
+
+// paragraphOf is a text and its indentation.
+type paragraphOf struct{ text, indent string }
+
+// words writes one change.
+func (c *compared) words(number int, x diff.Change) []paragraphOf {
+	lang := policy.Language(c.lang)
+	t := changeWords(lang)
+	var out []paragraphOf
+	for i, s := range x.Words(lang) {
+		if i == 0 {
+			out = append(out, paragraphOf{fmt.Sprintf("%d. %s%s%s", number, t.direction[x.Direction()], t.colon, s), ""})
+		} else {
+			out = append(out, paragraphOf{s, "   "})
+		}
+	}
+	lead := t.where
+	for _, r := range x.Regions {
+		in, except := diff.Conditions(r, lang)
+		out = append(out, paragraphOf{lead + in, "   "})
+		for _, s := range except {
+			out = append(out, paragraphOf{t.but + s, "     "})
+		}
+		lead = t.or
+	}
+	if !x.Complete {
+		out = append(out, paragraphOf{t.more, "   "})
+	}
+	out = append(out, paragraphOf{"A" + t.colon + diff.Words(x.A, lang, c.line(0)), "   "},
+		paragraphOf{"B" + t.colon + diff.Words(x.B, lang, c.line(1)), "   "})
+	if x.Example != nil {
+		text := t.example + diff.Request(x.Example, lang)
+		if x.Example.Odd {
+			text += t.odd
+		}
+		out = append(out, paragraphOf{text, "   "})
+	}
+	return out
+}
+
+// wordsOfChange are the words around a change in one language.
+type wordsOfChange struct {
+	direction                                 [3]string // by diff.Direction
+	colon, where, or, but, more, example, odd string
+}
+
+func changeWords(lang policy.Language) wordsOfChange {
+	if lang == policy.Chinese {
+		return wordsOfChange{[3]string{"B 记录得更少", "B 记录得不同", "B 记录得更多"},
+			"：", "条件：", "或者：", "但不含：", "以及更多条件", "例如：", "（普通客户端不会发送这样的请求）"}
+	}
+	return wordsOfChange{[3]string{"B records less", "B records differently", "B records more"},
+		": ", "where ", "or ", "but not ", "and under more conditions", "example: ", " (no ordinary client sends such a request)"}
+}
+
+// decided is one side of a change in the JSON formats.
+type decided struct {
+	Rule              int            `json:"rule"`
+	Line              int            `json:"line"`
+	Level             policy.Level   `json:"level"`
+	OmitStages        []policy.Stage `json:"omitStages"`
+	OmitManagedFields bool           `json:"omitManagedFields"`
+}
+
+// stageChanged is one stage of a change in the JSON formats.
+type stageChanged struct {
+	Stage         policy.Stage `json:"stage"`
+	A             policy.Level `json:"a"`
+	B             policy.Level `json:"b"`
+	ManagedFields bool         `json:"managedFieldsDiffer"`
+}
+
+// exampleOf is a request in the JSON formats; without a user it is not authenticated.
+type exampleOf struct {
+	Method string   `json:"method"`
+	URI    string   `json:"uri"`
+	User   *string  `json:"user,omitempty"`
+	Groups []string `json:"groups,omitempty"`
+	Odd    bool     `json:"odd"`
+}
+
+// change is a change in the JSON formats.
+func (c *compared) change(x diff.Change) any {
+	side := func(d policy.Decision, i int) decided {
+		line := 0
+		if d.Rule >= 0 {
+			line = c.line(i)(d.Rule)
+		}
+		return decided{d.Rule, line, d.Level, append([]policy.Stage{}, d.OmitStages...), d.OmitManagedFields}
+	}
+	var stages []stageChanged
+	for _, s := range x.Stages {
+		stages = append(stages, stageChanged{s.Stage, s.From, s.To, s.ManagedFields})
+	}
+	var example *exampleOf
+	if e := x.Example; e != nil {
+		example = &exampleOf{Method: e.Method, URI: e.URI, Groups: e.Request.Groups, Odd: e.Odd}
+		if e.Request.Authenticated {
+			example.User = &e.Request.User
+		}
+	}
+	return struct {
+		Records  string         `json:"records"` // less, differently or more
+		Stages   []stageChanged `json:"stages"`
+		A        decided        `json:"a"`
+		B        decided        `json:"b"`
+		Regions  []space.Region `json:"regions"`
+		Complete bool           `json:"complete"`
+		Example  *exampleOf     `json:"example"`
+	}{[]string{"less", "differently", "more"}[x.Direction()], stages, side(x.A, 0), side(x.B, 1), x.Regions, x.Complete, example}
+}
