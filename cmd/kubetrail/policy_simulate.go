@@ -203,7 +203,8 @@ type simulation struct {
 	Last       string   `json:"last,omitempty"`
 	Seconds    float64  `json:"seconds"`
 	PerDay     *perDay  `json:"perDay,omitempty"`
-	AtLeast    bool     `json:"atLeast"` // the candidate records more than is said
+	MoreEvents bool     `json:"moreEvents"` // the candidate may record more than is said
+	MoreBytes  bool     `json:"moreBytes"`
 	*simulate.Report
 }
 
@@ -221,7 +222,7 @@ type dayVolume struct {
 
 func (a *app) printSimulationJSON(s *simulateFlags, r *simulate.Report) error {
 	out := simulation{Kind: "PolicySimulation", APIVersion: "kubetrail.io/v1alpha1", Policies: s.policies,
-		Seconds: r.Span().Seconds(), AtLeast: r.AtLeast(), Report: r}
+		Seconds: r.Span().Seconds(), MoreEvents: r.MoreEvents(), MoreBytes: r.MoreBytes(), Report: r}
 	if r.First != audit.NoTime {
 		out.First, out.Last = rfc3339(r.First), rfc3339(r.Last)
 	}

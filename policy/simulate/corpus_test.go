@@ -58,7 +58,7 @@ func TestAgreesWithApiserver(t *testing.T) {
 			if c := r.Unknown.Current; c.Agree != n || len(c.Disagree)+len(c.Invisible) > 0 {
 				t.Errorf("%d of %d events agree; %+v", c.Agree, n, c)
 			}
-			if all := (simulate.Volume{Events: n, Bytes: size}); r.Total.Before != all || r.Total.After != all || r.AtLeast() {
+			if all := (simulate.Volume{Events: n, Bytes: size}); r.Total.Before != all || r.Total.After != all || r.MoreBytes() {
 				t.Errorf("%+v, want %+v before and after", r.Total, all)
 			}
 			if len(r.Vanish.Rows) > 0 || r.Lowered.Before.Events+r.Raised.Before.Events+r.Cleaned.Before.Events > 0 {

@@ -65,12 +65,15 @@ type Report struct {
 	Unknown   Unknown        `json:"unknown"`
 }
 
-// AtLeast tells whether the candidate records more than Total.After says.
-func (r *Report) AtLeast() bool {
+// MoreEvents tells whether it is known that the candidate records, or may record, more
+// events than Total.After says.
+func (r *Report) MoreEvents() bool {
 	u := &r.Unknown
-	return r.Total.Partly > 0 || len(u.Unreadable)+len(u.Stages) > 0 ||
-		u.Current != nil && (len(u.Current.Invisible) > 0 || u.Current.TooLarge)
+	return len(u.Unreadable)+len(u.Stages) > 0 || u.Current != nil && (len(u.Current.Invisible) > 0 || u.Current.TooLarge)
 }
+
+// MoreBytes tells the same of bytes.
+func (r *Report) MoreBytes() bool { return r.Total.Partly > 0 || r.MoreEvents() }
 
 // RuleChange is what one rule of the candidate decides about.
 type RuleChange struct {

@@ -63,23 +63,19 @@ func (w *writer) summary() Section {
 			s.Columns = append(s.Columns, "COST/DAY")
 		}
 	}
-	row := func(name string, v Volume, mark string) {
-		cells := []string{name, mark + number(v.Events), mark + decimal(float64(v.Bytes))}
+	row := func(name string, v Volume, moreEvents, moreBytes bool) {
+		cells := []string{name, least(moreEvents) + number(v.Events), least(moreBytes) + decimal(float64(v.Bytes))}
 		if span > 0 {
 			day := w.PerDay(v.Bytes)
-			cells = append(cells, mark+rate(w.PerDay(v.Events)/86400), mark+decimal(day))
+			cells = append(cells, least(moreEvents)+rate(w.PerDay(v.Events)/86400), least(moreBytes)+decimal(day))
 			if w.PricePerGB > 0 {
-				cells = append(cells, mark+fmt.Sprintf("%.2f", day/1e9*w.PricePerGB))
+				cells = append(cells, least(moreBytes)+fmt.Sprintf("%.2f", day/1e9*w.PricePerGB))
 			}
 		}
 		s.Rows = append(s.Rows, cells)
 	}
-	row(w.say("recorded", "已记录"), w.Total.Before, "")
-	mark := ""
-	if w.AtLeast() {
-		mark = "≥"
-	}
-	row(w.say("candidate", "候选策略"), w.Total.After, mark)
+	row(w.say("recorded", "已记录"), w.Total.Before, false, false)
+	row(w.say("candidate", "候选策略"), w.Total.After, w.MoreEvents(), w.MoreBytes())
 	for i := range s.Columns[1:] {
 		s.Right = append(s.Right, i+1)
 	}
@@ -90,6 +86,14 @@ func (w *writer) summary() Section {
 		s.Notes = append(s.Notes, w.say("The events span no time: nothing can be said per day.", "事件没有时间跨度：无法给出每日数值。"))
 	}
 	return s
+}
+
+// least marks a number that may be larger.
+func least(more bool) string {
+	if more {
+		return "≥"
+	}
+	return ""
 }
 
 // changes tells what becomes of the events.
@@ -111,7 +115,7 @@ func (w *writer) changes() Section {
 	add(w.say("lower level", "级别降低"), &w.Lowered)
 	add(w.say("higher level", "级别提高"), &w.Raised)
 	add(w.say("vanished", "消失"), &Change{Before: w.Vanished})
-	add(w.say("without managedFields", "去除 managedFields"), &w.Cleaned)
+	add(w.say("of these without managedFields", "其中去除 managedFields"), &w.Cleaned)
 	return s
 }
 
@@ -129,12 +133,7 @@ func fourColumns(c *Change) []string {
 }
 
 // after writes the bytes of what is kept.
-func after(c *Change, bytes int64) string {
-	if c.Partly > 0 {
-		return "≥" + decimal(float64(bytes))
-	}
-	return decimal(float64(bytes))
-}
+func after(c *Change, bytes int64) string { return least(c.Partly > 0) + decimal(float64(bytes)) }
 
 func (w *writer) rules() Section {
 	s := Section{Title: w.say("BY RULE of the candidate", "按候选策略的规则"), Right: []int{1, 3, 4, 5, 6},
@@ -255,7 +254,9 @@ func line(n int) string {
 
 func (w *writer) cannotKnow() Section {
 	s := Section{Title: w.say("CANNOT KNOW", "无法得知")}
-	tell := func(en, zh string, values ...any) { s.Notes = append(s.Notes, strings.TrimSpace(w.sayf(en, zh, values...))) }
+	tell := func(en, zh string, values ...any) {
+		s.Notes = append(s.Notes, strings.TrimSpace(w.sayf(en, zh, values...)))
+	}
 	u := &w.Unknown
 	for _, x := range u.Raised {
 		tell("%s recorded at %s would be at %s: bodies that were never recorded would come in. They count with the %s they have: at least that.",
