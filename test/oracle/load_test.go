@@ -16,6 +16,7 @@ import (
 
 	"kubetrail/internal/corpustest"
 	"kubetrail/policy"
+	"kubetrail/policy/profile"
 )
 
 var updateLoad = flag.Bool("update-load", false, "write ../../policy/testdata/load.jsonl anew")
@@ -179,6 +180,9 @@ func loadInputs(t *testing.T) []string {
 	var inputs []string
 	for _, in := range ownInputs() {
 		inputs = append(inputs, in.data)
+	}
+	for _, p := range profile.All() {
+		inputs = append(inputs, string(p.YAML("en")), string(p.YAML("zh")))
 	}
 	inputs = append(inputs, sharedInputs(t)...)
 	inputs = append(inputs, typeInputs(t)...)
