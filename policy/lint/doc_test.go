@@ -107,7 +107,13 @@ func TestExamples(t *testing.T) {
 
 // checkFix checks that the repair of f leads to a file that loads, without f, and that
 // only what it edits differs.
-func checkFix(t testing.TB, data []byte, cfg Config, f Finding) {
+// tester is a *testing.T or a *rapid.T.
+type tester interface {
+	Helper()
+	Errorf(format string, args ...any)
+}
+
+func checkFix(t tester, data []byte, cfg Config, f Finding) {
 	t.Helper()
 	fixed := Apply(data, f.Fix.Edits)
 	k := cfg.Kubernetes
