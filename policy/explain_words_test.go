@@ -11,8 +11,10 @@ import (
 
 func noLine(int) int { return 0 }
 
-// TestMissWords checks the sentence for each cause and hint, in both languages.
+// TestMissWords checks the sentence for each cause and hint, in both languages, and that
+// what a hint suggests would have held.
 func TestMissWords(t *testing.T) {
+	hints := map[Hint]bool{}
 	one := func(group string, names []string, resources ...string) PolicyRule {
 		return PolicyRule{Resources: []GroupResources{{Group: group, Resources: resources, ResourceNames: names}}}
 	}
@@ -78,6 +80,9 @@ func TestMissWords(t *testing.T) {
 		{one("", nil, "secrets", "pods"), "GET", "/api/v1/pods/a/log",
 			`for "secrets" or "pods" of the core group, not "pods/log" ("pods/log" or "pods/*" would match).`,
 			`要求核心组的资源 "secrets" 或 "pods"，而不是 "pods/log"（写作 "pods/log" 或 "pods/*" 才能匹配）。`},
+		{one("apps", nil, "deployments/scale"), "GET", "/apis/apps/v1/deployments",
+			`for "deployments/scale" of group "apps", not "deployments" ("deployments" or "deployments/*" would match).`,
+			`要求 API 组 "apps" 的资源 "deployments/scale"，而不是 "deployments"（写作 "deployments" 或 "deployments/*" 才能匹配）。`},
 		{one("*", nil, "*/*"), "GET", "/apis/apps/v1/deployments",
 			`for "*/*" of group "apps", not "deployments" ("*/*" matches nothing; "*" takes every resource and subresource).`,
 			`要求 API 组 "apps" 的资源 "*/*"，而不是 "deployments"（"*/*" 不匹配任何资源；"*" 才匹配所有资源和子资源）。`},
@@ -108,12 +113,24 @@ func TestMissWords(t *testing.T) {
 	} {
 		r := parsed(t, c.method, c.uri)
 		r.Groups = []string{"dev", "system:authenticated"}
-		x := (&Policy{Rules: []PolicyRule{c.rule}}).Explain(&r)
+		p := &Policy{Rules: []PolicyRule{c.rule}}
+		checkTrials(t, p, &r)
+		x := p.Explain(&r)
+		for _, test := range x.Trials[0].Tests {
+			hints[test.Hint] = true
+		}
 		for l, want := range map[Language]string{English: "rules[0] asks " + c.en, Chinese: "rules[0] " + c.zh} {
 			got := x.Words(l, noLine).Misses
 			if len(got) != 1 || got[0] != want {
 				t.Errorf("%s %s:\n got %s\nwant %s", c.method, c.uri, got, want)
 			}
+		}
+	}
+	for _, h := range []Hint{HintNoWildcard, HintCase, HintVerbOfAPI, HintHTTPMethod, HintCollection, HintAnyNamespace,
+		HintOwnNamespace, HintNoNamespace, HintSubresource, HintParent, HintStarStar, HintOtherAPIGroup, HintCoreGroup,
+		HintNoName, HintBelow, HintTrailingSlash, HintPrefixSlash} {
+		if !hints[h] {
+			t.Errorf("no sentence here has the hint %s", h)
 		}
 	}
 }
@@ -250,7 +267,8 @@ func TestEventWords(t *testing.T) {
 // sentence, that nothing is left unfilled, and that no language speaks the other.
 func TestWordsAreWhole(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		p, r := drawPolicy(t), drawRequest(t)
+		p := drawPolicy(t)
+		r := drawRequest(t, p)
 		r.User += rapid.SampledFrom([]string{"", "\x1b[31m", "王 芳", "a\"b c", `\`, "\u202e"}).Draw(t, "hostile")
 		x := p.Explain(r)
 		en, zh := x.Words(English, noLine), x.Words(Chinese, noLine)

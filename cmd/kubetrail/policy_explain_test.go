@@ -2,21 +2,27 @@ package main
 
 import (
 	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
 	"io"
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
+
+	"kubetrail/policy"
 )
 
 // TestParagraph checks that setting a text loses nothing of it, keeps quoted values
 // whole, and keeps lines short where a break is possible.
 func TestParagraph(t *testing.T) {
-	pieces := []string{"rules[0]", "asks", "for", `"a b\" c"`, `"王 芳"`, "，而不是", "（第", "9", "行）", "核心组", "要求", "and", "\"" + strings.Repeat("x", 90) + "\""}
+	pieces := []string{"rules[0]", "asks", "for", `"a b\" c"`, `"王 芳"`, "，而不是", "（第 9 行）", "（核心组）", "（王芳）", "核心组", "要求", "and", "\"" + strings.Repeat("x", 90) + "\""}
 	rapid.Check(t, func(t *rapid.T) {
-		text := strings.Join(rapid.SliceOfN(rapid.SampledFrom(pieces), 0, 40).Draw(t, "pieces"), " ")
-		text = strings.ReplaceAll(text, " ，", "，") // as no text has it
+		text := "rules[0] " + strings.Join(rapid.SliceOfN(rapid.SampledFrom(pieces), 0, 40).Draw(t, "pieces"), " ")
+		text = strings.NewReplacer(" ，", "，", " （", "（").Replace(text) // as in a sentence
 		var b strings.Builder
 		paragraph(&b, text, "  ")
 		set := strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")
@@ -31,8 +37,10 @@ func TestParagraph(t *testing.T) {
 			if strings.Count(strings.ReplaceAll(line, `\"`, ""), `"`)%2 != 0 {
 				t.Fatalf("a value is broken: %q", set)
 			}
-			if trimmed := strings.TrimLeft(line, " "); i > 0 && strings.HasPrefix(trimmed, "，") || strings.HasSuffix(line, "（") {
-				t.Fatalf("a mark stands alone: %q", set)
+		}
+		for _, word := range unbroken(text) {
+			if strings.HasPrefix(word, "，") || strings.HasSuffix(strings.TrimRight(word, " "), "（") {
+				t.Fatalf("a mark stands alone: %q in %q", word, text)
 			}
 		}
 	})
@@ -55,9 +63,9 @@ func TestWholeLine(t *testing.T) {
 // TestRequestsAreAnsweredAtOnce checks that a program may ask one request after the
 // other through a pipe.
 func TestRequestsAreAnsweredAtOnce(t *testing.T) {
-	policy := t.TempDir() + "/policy.yaml"
+	file := t.TempDir() + "/policy.yaml"
 	text := "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Metadata}]\n"
-	if err := os.WriteFile(policy, []byte(text), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	in, ask := io.Pipe()
@@ -65,9 +73,11 @@ func TestRequestsAreAnsweredAtOnce(t *testing.T) {
 	done := make(chan int)
 	go func() {
 		a := &app{in: in, out: out, err: io.Discard, env: func(string) string { return "" }}
-		done <- a.run(t.Context(), []string{"kubetrail", "policy", "explain", "-p", policy, "--requests", "-"})
+		done <- a.run(t.Context(), []string{"kubetrail", "policy", "explain", "-p", file, "--requests", "-"})
 		out.Close()
 	}()
+	late := time.AfterFunc(10*time.Second, func() { answers.CloseWithError(errors.New("no answer in 10 seconds")) })
+	defer late.Stop()
 	r := bufio.NewReader(answers)
 	for range 3 {
 		if _, err := io.WriteString(ask, `{"method":"GET","uri":"/version"}`+"\n"); err != nil {
@@ -81,4 +91,55 @@ func TestRequestsAreAnsweredAtOnce(t *testing.T) {
 	if code := <-done; code != exitOK {
 		t.Errorf("exit code %d", code)
 	}
+}
+
+// FuzzDecide checks that any line gets one line of JSON or an error, and the decision
+// that the plain evaluation comes to.
+func FuzzDecide(f *testing.F) {
+	for _, s := range []string{
+		`{"method":"GET","uri":"/api/v1/namespaces/a/pods?watch=1","user":"alice","groups":["dev"]}`,
+		`{"method":"GET","uri":"/api/v1/watch"}`, `{"method":"PUT","uri":"/healthz%2f","user":""}`,
+		`{"uri":1}`, `[]`, `null`, ``, "{\"method\":\"\xff\",\"uri\":\"/\\u2028\"}", `{"method":"GET","uri":"//","METHOD":"POST"} x`,
+	} {
+		f.Add([]byte(s))
+	}
+	p := &policy.Policy{OmitStages: policy.Stages()[:1], Rules: []policy.PolicyRule{
+		{Level: policy.LevelNone, Users: []string{"alice"}, Verbs: []string{"watch"}},
+		{Level: policy.LevelMetadata, UserGroups: []string{"dev"}, Resources: []policy.GroupResources{{Resources: []string{"pods/*"}}}},
+		{Level: policy.LevelRequest, NonResourceURLs: []string{"/healthz*"}},
+	}}
+	d := newDecider(p)
+	f.Fuzz(func(t *testing.T, line []byte) {
+		answer, err := d.decide(line)
+		if err != nil {
+			answer = appendError(nil, err)
+		}
+		var got struct {
+			Level policy.Level
+			Rule  int
+			Error *string
+		}
+		if bytes.Count(answer, []byte("\n")) != 1 || json.Unmarshal(answer, &got) != nil || (got.Level == "") != (got.Error != nil) {
+			t.Fatalf("%q: %q, %v", line, answer, err)
+		}
+		var q struct {
+			Method, URI string
+			User        *string
+			Groups      []string
+		}
+		if got.Error != nil || json.Unmarshal(line, &q) != nil {
+			return
+		}
+		info, err := policy.ParseRequest(q.Method, q.URI)
+		if err != nil {
+			t.Fatalf("%q: decided, but %v", line, err)
+		}
+		r := policy.Request{Authenticated: q.User != nil, Groups: q.Groups, RequestInfo: info}
+		if q.User != nil {
+			r.User = *q.User
+		}
+		if want := p.Explain(&r); want.Rule != got.Rule || want.Level != got.Level {
+			t.Fatalf("%q: %s, want rule %d", line, answer, want.Rule)
+		}
+	})
 }
