@@ -46,13 +46,16 @@ type Change struct {
 	// failed authentication, which has no other.
 	Stages []StageChange
 
-	// Regions hold all requests of the change, and only these; Complete is false
-	// where there are more regions than Options allow.
+	// Regions hold all requests of the change, and only these. Complete is false where
+	// there are more than Options allow, or than could be found with the effort that
+	// the budget allows.
 	Regions  []space.Region
 	Complete bool
 
 	// Example is a smallest request of the change.
 	Example *space.Example
+
+	label int // in the space
 }
 
 // StageChange is what is recorded at one stage. None stands for an omitted stage, too.
@@ -161,11 +164,7 @@ func Diff(a, b *policy.Policy, o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	examples := parts.Examples()
-	for i := range d.found {
-		c := &d.found[i]
-		c.Example = examples[i+1]
-		c.Regions, c.Complete = parts.Regions(i+1, o.Regions)
+	for _, c := range d.found {
 		slices.SortFunc(c.Stages, func(a, b StageChange) int {
 			return slices.Index(policy.Stages(), a.Stage) - slices.Index(policy.Stages(), b.Stage)
 		})
@@ -173,6 +172,12 @@ func Diff(a, b *policy.Policy, o Options) (*Result, error) {
 	slices.SortStableFunc(d.found, func(a, b Change) int {
 		return cmp.Or(cmp.Compare(a.Direction(), b.Direction()), cmp.Compare(a.A.Rule, b.A.Rule), cmp.Compare(a.B.Rule, b.B.Rule))
 	})
+	examples := parts.Examples()
+	for i := range d.found {
+		c := &d.found[i]
+		c.Example = examples[c.label]
+		c.Regions, c.Complete = parts.Regions(c.label, o.Regions)
+	}
 	return &Result{Changes: d.found, Classes: parts.Classes(), Steps: parts.Steps}, nil
 }
 
@@ -227,8 +232,8 @@ func (d *differ) label(l space.Leaf) int {
 	}
 	n, ok := d.labels[k]
 	if !ok {
-		d.found = append(d.found, Change{A: a, B: b})
-		n = len(d.found)
+		n = len(d.found) + 1
+		d.found = append(d.found, Change{A: a, B: b, label: n})
 		d.labels[k] = n
 	}
 	c := &d.found[n-1]

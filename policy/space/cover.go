@@ -4,9 +4,14 @@ import "slices"
 
 // Regions describes the requests with a label in few conditions: each Region holds
 // only requests with this label (and what cannot be), together they hold all of them,
-// and they may overlap. Of more than most it returns the first ones, and false.
+// and they may overlap. Of more than most, and where the effort for descriptions is
+// used up, it returns some, and false.
 func (p *Partition) Regions(label, most int) ([]Region, bool) {
-	all := cover{Partition: p, label: label, most: most, reaches: p.reaching(label, false)}
+	if p.effort < 0 {
+		return []Region{p.region(p.cheapest()[label])}, false
+	}
+	all := p.cover(label)
+	all.most = 4 * most // exceptions may describe them in fewer
 	all.walk(p.root, box0(p.Space))
 	var out []Region
 	var of [2][]box
@@ -21,7 +26,7 @@ func (p *Partition) Regions(label, most int) ([]Region, bool) {
 		}
 	}
 	for _, boxes := range of {
-		if r, ok := p.without(label, boxes); ok && !all.cut {
+		if r, ok := p.without(label, boxes, most); ok && !all.cut {
 			out = append(out, r)
 			continue
 		}
@@ -29,18 +34,21 @@ func (p *Partition) Regions(label, most int) ([]Region, bool) {
 			out = append(out, p.region(b))
 		}
 	}
+	if len(out) > most {
+		return out[:most], false
+	}
 	return out, !all.cut
 }
 
 // without describes several boxes by one that holds them all and what it holds too
 // much, where that takes no more words.
-func (p *Partition) without(label int, boxes []box) (Region, bool) {
+func (p *Partition) without(label int, boxes []box, most int) (Region, bool) {
 	if len(boxes) < 2 {
 		return Region{}, false
 	}
 	hull := p.hull(boxes)
-	rest := cover{Partition: p, label: label, not: true, most: len(boxes) - 1, reaches: p.reaching(label, true)}
-	rest.within = &hull
+	rest := p.cover(label)
+	rest.not, rest.within, rest.most = true, &hull, min(len(boxes)-1, most)
 	rest.walk(p.root, box0(p.Space))
 	if rest.cut {
 		return Region{}, false
@@ -162,7 +170,7 @@ type cover struct {
 	not     bool // the requests without the label are looked for
 	within  *box // only in this box
 	most    int
-	reaches []bool
+	reaches map[ref]bool // what leadsOn found
 	found   []box
 	cut     bool
 }
@@ -170,26 +178,34 @@ type cover struct {
 // wanted tells whether an end is one that the boxes may hold.
 func (c *cover) wanted(r ref) bool { return (r == end(c.label)) != c.not }
 
-// reaching tells for each node whether some request with the label, or without it,
-// passes it.
-func (p *Partition) reaching(label int, not bool) []bool {
-	out := make([]bool, len(p.nodes))
-	for i, n := range p.nodes {
-		out[i] = slices.ContainsFunc(n.edges, func(e edge) bool {
-			return e.to < 0 && (e.to == end(label)) != not || e.to >= 0 && out[e.to]
-		})
+// cover is ready to walk, but for most.
+func (p *Partition) cover(label int) *cover {
+	return &cover{Partition: p, label: label, reaches: map[ref]bool{}}
+}
+
+// leadsOn tells whether some way from a node ends where it is wanted.
+func (c *cover) leadsOn(r ref) bool {
+	if r < 0 {
+		return c.wanted(r)
 	}
-	return out
+	to, known := c.reaches[r]
+	if !known {
+		c.effort--
+		to = slices.ContainsFunc(c.nodes[r].edges, func(e edge) bool { return c.leadsOn(e.to) })
+		c.reaches[r] = to
+	}
+	return to
 }
 
 // walk goes on from a node, to which the ways of b lead.
 func (c *cover) walk(r ref, b box) {
+	c.effort--
 	switch {
-	case r < 0 && !c.wanted(r), r >= 0 && !c.reaches[r], c.cut:
+	case c.cut || !c.leadsOn(r):
 		return
 	case slices.ContainsFunc(c.found, b.within):
 		return
-	case r < 0 && len(c.found) == c.most:
+	case r < 0 && len(c.found) == c.most, c.effort < 0 && len(c.found) > 0:
 		c.cut = true
 		return
 	case r < 0:
@@ -297,6 +313,7 @@ func (c *cover) below(r ref, b *box, known map[ref]uint8) uint8 {
 	if to, ok := known[r]; ok {
 		return to
 	}
+	c.effort--
 	n, to := c.nodes[r], uint8(0)
 	for _, e := range n.edges {
 		if b.allows(n.level, e) {
@@ -360,6 +377,7 @@ func (c *cover) leads(b box, l level) (wanted, other set) {
 		if seen[r] {
 			return
 		}
+		c.effort--
 		seen[r] = true
 		for _, e := range c.nodes[r].edges {
 			if c.nodes[r].level < l {

@@ -46,7 +46,7 @@ func (p *Partition) Examples() map[int]*Example {
 		}
 		// Whether a combination is odd shows in the whole only: look elsewhere.
 		tries := 0
-		p.each(p.root, label, p.reaching(label, false), box0(p.Space), func(b box) bool {
+		p.each(p.cover(label), p.root, box0(p.Space), func(b box) bool {
 			tries++
 			if e := p.realise(b); e != nil && (out[label] == nil || !e.Odd) {
 				out[label] = e
@@ -60,19 +60,19 @@ func (p *Partition) Examples() map[int]*Example {
 // maxTries bounds the search for an example that is not odd.
 const maxTries = 500
 
-// each calls visit with the boxes of all ways to a label, until it returns false.
-func (p *Partition) each(r ref, label int, reaches []bool, b box, visit func(box) bool) bool {
-	if r < 0 {
-		return r != end(label) || visit(b)
-	}
-	if !reaches[r] {
+// each calls visit with the boxes of all ways that c wants, until it returns false.
+func (p *Partition) each(c *cover, r ref, b box, visit func(box) bool) bool {
+	switch {
+	case !c.leadsOn(r):
 		return true
+	case r < 0:
+		return visit(b)
 	}
 	n := p.nodes[r]
 	return !slices.ContainsFunc(n.edges, func(e edge) bool {
 		next := b
 		next.take(n.level, e, len(p.dims[n.level]))
-		return !p.each(e.to, label, reaches, next, visit)
+		return !p.each(c, e.to, next, visit)
 	})
 }
 
@@ -87,6 +87,9 @@ type box struct {
 
 // cheapest returns a way to each label, the one whose classes cost least.
 func (p *Partition) cheapest() map[int]box {
+	if p.best != nil {
+		return p.best
+	}
 	type step struct {
 		cost int
 		from ref // the node before; nowhere at the root
@@ -118,6 +121,7 @@ func (p *Partition) cheapest() map[int]box {
 		}
 		out[label] = b
 	}
+	p.best = out
 	return out
 }
 
@@ -179,7 +183,7 @@ func (p *Partition) realise(b box) *Example {
 	var best *Example
 	least := math.MaxInt32
 	try := func(info policy.RequestInfo, cost int) {
-		if cost >= least {
+		if cost > least {
 			return
 		}
 		method, uri, ok := info.Request()
@@ -188,14 +192,17 @@ func (p *Partition) realise(b box) *Example {
 		}
 		strange := isOdd(method, uri)
 		if strange {
-			cost += odd
+			cost += odd * (1 + strings.Count(uri, "//"))
 		}
-		if got, err := policy.ParseRequest(method, uri); err == nil && cost < least {
+		if cost > least || cost == least && len(uri) >= len(best.URI) {
+			return
+		}
+		if got, err := policy.ParseRequest(method, uri); err == nil {
 			best, least = &Example{Method: method, URI: uri, Request: policy.Request{RequestInfo: got}, Odd: strange}, cost
 		}
 	}
 	if kinds := b.sets[levelKind]; kinds == nil || kinds.has(kindResource) {
-		p.realiseResource(b, try)
+		p.realiseResource(b, try, &least)
 	}
 	if best == nil {
 		for _, path := range p.choices(b, levelPath) {
@@ -210,8 +217,9 @@ func (p *Partition) realise(b box) *Example {
 	return best
 }
 
-// realiseResource tries the requests for resources of a box.
-func (p *Partition) realiseResource(b box, try func(policy.RequestInfo, int)) {
+// realiseResource tries the requests for resources of a box that may cost no more
+// than least.
+func (p *Partition) realiseResource(b box, try func(policy.RequestInfo, int), least *int) {
 	verbs, groups, resources := p.choices(b, levelVerb), p.choices(b, levelAPIGroup), p.choices(b, levelResource)
 	spaces, all := p.choices(b, levelNamespace), p.choices(b, levelName)
 	for _, v := range verbs {
@@ -231,13 +239,17 @@ func (p *Partition) realiseResource(b box, try func(policy.RequestInfo, int)) {
 						continue
 					}
 					for _, g := range groups {
+						cost := v.cost + g.cost + r.cost + ns.cost + name.cost
+						if cost > *least {
+							break // the groups behind cost no less
+						}
 						info := policy.RequestInfo{IsResourceRequest: true, Verb: v.text, APIGroup: g.text, APIVersion: "v1",
 							APIPrefix: "apis", Resource: r.text, Subresource: r.sub, Namespace: ns.text, Name: name.text}
 						if g.text == "" {
 							info.APIPrefix = "api"
 						}
 						info, extra := p.usual(info, g, r, ns, name)
-						try(info, v.cost+g.cost+r.cost+ns.cost+name.cost+extra)
+						try(info, cost+extra)
 					}
 				}
 			}

@@ -38,7 +38,8 @@ type groupCond struct {
 	not set
 }
 
-// Partition is a Space cut into the parts that have the same label.
+// Partition is a Space cut into the parts that have the same label. It is not safe for
+// concurrent use.
 type Partition struct {
 	*Space
 	root  ref
@@ -46,6 +47,9 @@ type Partition struct {
 
 	// Steps is the work that it took, in the unit of the budget.
 	Steps int
+
+	best   map[int]box // what cheapest found
+	effort int         // how many more nodes may be visited to describe parts
 }
 
 // Split explores every request that the policies can tell apart and labels it by the
@@ -66,6 +70,7 @@ func Split(budget int, label func(Leaf) int, policies ...*policy.Policy) (*Parti
 	if b.Steps > budget {
 		return nil, &TooLarge{budget}
 	}
+	b.effort = 2 * budget
 	return &b.Partition, nil
 }
 

@@ -22,7 +22,7 @@ const odd = 100
 // isOdd tells a request that no ordinary client sends.
 func isOdd(method, uri string) bool {
 	path, _, _ := strings.Cut(uri, "?")
-	return !strings.HasPrefix(path, "/") || strings.Contains(path, "//") || strings.Contains(path+"/", "/*/") ||
+	return !strings.HasPrefix(path, "/") || strings.Contains(path, "//") || strings.Contains(path+"/", "/*/") || strings.Contains(path+"/", "/%2A/") ||
 		!slices.Contains([]string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}, method)
 }
 
@@ -135,8 +135,9 @@ func valuesOf(l level, terms []term) []value {
 	case levelAPIGroup:
 		named := names(terms, func(t *term) []string { return t.apiGroups })
 		named = slices.DeleteFunc(named, func(s string) bool { return s == "*" })
-		vs := texts(named, fresh(named, "apps", "batch", "example.com"))
-		return append(vs, absent(named, "")...)
+		vs := append(texts(named, fresh(named, "apps", "batch", "example.com")), absent(named, "")...)
+		vs[0].cost = 2 // the core group is more ordinary than any other
+		return vs
 	case levelResource:
 		return resourceValues(terms)
 	case levelNamespace:
@@ -144,7 +145,9 @@ func valuesOf(l level, terms []term) []value {
 		return emptied(append(texts(named, fresh(named, "default", "team-a", "dev")), absent(named, "")...))
 	case levelName:
 		named := names(terms, func(t *term) []string { return t.names })
-		return emptied(append(texts(named, fresh(named, "web", "db", "app")), absent(named, "")...))
+		vs := emptied(append(texts(named, fresh(named, "web", "db", "app")), absent(named, "")...))
+		vs[0].cost = 1
+		return vs
 	case levelMethod:
 		return methodValues(terms)
 	case levelPath:
