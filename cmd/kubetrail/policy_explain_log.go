@@ -6,7 +6,6 @@ import (
 	"strconv"
 
 	"kubetrail/audit"
-	"kubetrail/internal/trail"
 	"kubetrail/policy"
 	"kubetrail/policy/simulate"
 )
@@ -41,7 +40,7 @@ func (a *app) explainEvents(ctx context.Context, f *explainFlags, doc *policy.Do
 	)
 	w := a.stdout()
 	needs := audit.Set(audit.Verb, audit.RequestURI, audit.Username, audit.UserUID, audit.UserGroups, audit.UserExtra, audit.AuditID, audit.Stage)
-	err = r.Search(ctx, q, trail.Page{Oldest: true, Columns: needs}, func(e *audit.Event) error {
+	err = r.each(ctx, q, needs, func(e *audit.Event) error {
 		n++
 		request, err := simulate.Request(e)
 		at := &unknown

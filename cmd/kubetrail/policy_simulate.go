@@ -134,11 +134,7 @@ func replay(ctx context.Context, r *opened, q trail.Query, sim *simulate.Simulat
 		}
 		return nil
 	}
-	columns := audit.Set(audit.Line)
-	if s, ok := r.Reader.(trail.Scanner); ok {
-		return s.Scan(ctx, q, columns, add)
-	}
-	return r.Search(ctx, q, trail.Page{Oldest: true, Columns: columns}, add)
+	return r.each(ctx, q, audit.Set(audit.Line), add)
 }
 
 func (a *app) printSimulation(f *asked, s *simulateFlags, r *simulate.Report) error {

@@ -43,6 +43,14 @@ func (o *opened) close() {
 	}
 }
 
+// each calls yield for every answer, in the order that is cheapest to read.
+func (o *opened) each(ctx context.Context, q trail.Query, columns audit.Columns, yield func(*audit.Event) error) error {
+	if s, ok := o.Reader.(trail.Scanner); ok {
+		return s.Scan(ctx, q, columns, yield)
+	}
+	return o.Search(ctx, q, trail.Page{Oldest: true, Columns: columns}, yield)
+}
+
 // open puts together the trail that the flags name: a running server, files on the
 // spot, or the trail on disk.
 func (a *app) open(ctx context.Context, f *asked) (*opened, error) {
