@@ -16,14 +16,20 @@ type file struct {
 	starts []int      // where each line begins
 	root   *yaml.Node // nil where the file cannot be read or is no mapping
 	shared bool       // it has aliases: an edit in one place would change another
+	second *yaml.Node // what stands in a second document
 }
 
 func parse(data []byte) *file {
 	f := &file{data: data, starts: lineStarts(data)}
-	var doc yaml.Node
-	if yaml.Unmarshal(data, &doc) == nil && len(doc.Content) == 1 && doc.Content[0].Kind == yaml.MappingNode {
-		f.root = doc.Content[0]
-		walk(f.root, func(n *yaml.Node) { f.shared = f.shared || n.Kind == yaml.AliasNode })
+	var doc, next yaml.Node
+	documents := yaml.NewDecoder(bytes.NewReader(data))
+	if documents.Decode(&doc) != nil || len(doc.Content) != 1 || doc.Content[0].Kind != yaml.MappingNode {
+		return f
+	}
+	f.root = doc.Content[0]
+	walk(f.root, func(n *yaml.Node) { f.shared = f.shared || n.Kind == yaml.AliasNode })
+	if documents.Decode(&next) == nil && len(next.Content) == 1 && next.Content[0].Tag != "!!null" {
+		f.second = next.Content[0]
 	}
 	return f
 }

@@ -150,6 +150,10 @@ func (l *linter) loading() {
 			l.upstream("upstream-warning", say("kube-apiserver warns: %s", "kube-apiserver 警告：%s", w.Text), w)
 		}
 	}
+	if n := l.file.second; n != nil {
+		f := l.report("ignored-document", say("kube-apiserver reads the first document of the file only: this one is ignored", "kube-apiserver 只读取文件中的第一个文档：这一个会被忽略"))
+		f.Position, f.End = l.file.nodePlace(n)
+	}
 	if doc != nil {
 		l.policy = doc.Policy
 		l.matcher = doc.Policy.Compile()

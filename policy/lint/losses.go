@@ -15,6 +15,7 @@ func (l *linter) losses() {
 	l.catchAll()
 	l.secretReads()
 	l.changes()
+	l.blindSpots()
 	l.failedLogins()
 	l.patches()
 	l.halfOfEvents()
@@ -159,6 +160,40 @@ func (l *linter) changes() {
 			l.report("changes-lost", say("changes that anybody makes to %s are not recorded", "任何人对 %s 的更改都不会被记录", names(lost)), "rules", i, "level").
 				Fix = l.recordAt(i, policy.LevelMetadata, lost...)
 		}
+	}
+}
+
+// blindSpots reports kinds of users whose changes are not recorded, though those of
+// others are.
+func (l *linter) blindSpots() {
+	binding := target{"rbac.authorization.k8s.io", "rolebindings", ""}
+	anybody := request("create", binding)
+	if l.matcher.Match(&anybody).Level == policy.LevelNone {
+		return // reported by changes
+	}
+	for _, who := range []struct {
+		user   string
+		groups []string
+	}{
+		{someone, []string{"system:masters", "system:authenticated"}},
+		{"system:serviceaccount:" + somewhere + ":" + something, []string{"system:serviceaccounts", "system:serviceaccounts:" + somewhere, "system:authenticated"}},
+		{"system:anonymous", []string{"system:unauthenticated"}},
+	} {
+		q := request("create", binding)
+		q.User, q.Groups = who.user, who.groups
+		d := l.matcher.Match(&q)
+		if d.Level != policy.LevelNone || d.Rule < 0 {
+			continue
+		}
+		group := who.groups[0]
+		f := l.report("blind-spot", say("whatever users of the group %q change is not recorded", "组 %q 的用户所做的更改都不会被记录", group), "rules", d.Rule, "level")
+		r := l.policy.Rules[d.Rule]
+		if len(r.UserGroups) == 1 && len(r.Users)+len(r.Verbs)+len(r.Resources)+len(r.Namespaces) == 0 {
+			f.Fix = l.file.fix(say("record who did what", "记录谁做了什么"), l.file.setAt("Metadata", "rules", d.Rule, "level"))
+			continue
+		}
+		f.Fix = l.file.fix(say("record their changes", "记录他们的更改"), l.file.insertRule(d.Rule, "- level: Metadata", "  userGroups: "+flowList(who.groups[:1]),
+			`  verbs: ["create", "update", "patch", "delete", "deletecollection"]`))
 	}
 }
 

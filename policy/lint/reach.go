@@ -20,6 +20,7 @@ func (l *linter) reach() {
 	for i := range rules {
 		switch {
 		case err == nil && examples[i] != nil:
+			l.oddOnly(i, examples[i])
 		case !l.possible(i):
 			l.impossible(i)
 		case err == nil:
@@ -30,6 +31,19 @@ func (l *linter) reach() {
 			}
 		}
 	}
+}
+
+// oddOnly reports a rule that is left only what no ordinary client asks for.
+func (l *linter) oddOnly(i int, left *space.Example) {
+	if !left.Odd {
+		return
+	}
+	alone, err := space.Reachable(&policy.Policy{Rules: l.policy.Rules[i : i+1]}, space.Budget/100)
+	if err != nil || alone[0] == nil || alone[0].Odd {
+		return
+	}
+	l.report("shadowed-rule", say("the rules before it leave it only requests that no ordinary client sends, such as %s %s", "前面的规则只给它留下了普通客户端不会发送的请求，例如 %s %s",
+		left.Method, left.URI), "rules", i).Severity = Warning
 }
 
 // decides tells whether the last of these rules decides any request.

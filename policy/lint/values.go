@@ -254,12 +254,40 @@ func (l *linter) userGroups(i int, r *policy.PolicyRule) {
 			}
 		}
 	}
-	anonymous := slices.ContainsFunc(r.Users, func(u string) bool { return u != "system:anonymous" })
-	if len(r.Users) > 0 && !anonymous && slices.Contains(r.UserGroups, "system:authenticated") && !slices.Contains(r.UserGroups, "system:unauthenticated") {
-		l.report("contradiction", say("system:anonymous is never in the group system:authenticated: the rule matches nothing", "system:anonymous 永远不在组 system:authenticated 中：该规则不匹配任何请求"),
-			"rules", i, "users").Fix = l.file.fix(say("name the group that it is in", "改为它所在的组"),
-			l.file.setAt("system:unauthenticated", "rules", i, "userGroups", slices.Index(r.UserGroups, "system:authenticated")))
+	l.identity(i, r)
+}
+
+// identity reports users that are in none of the groups that the rule asks for too.
+func (l *linter) identity(i int, r *policy.PolicyRule) {
+	if len(r.Users) == 0 || len(r.UserGroups) == 0 {
+		return
 	}
+	var groups []string
+	for _, u := range r.Users {
+		in := groupsOf(u)
+		if in == nil || slices.ContainsFunc(in, func(g string) bool { return slices.Contains(r.UserGroups, g) }) {
+			return
+		}
+		groups = append(groups, in[0])
+	}
+	f := l.report("contradiction", say("none of these users is in a group of userGroups (%s is in %s), and both are asked for: the rule matches nothing", "这些用户都不在 userGroups 的组中（%s 属于 %s），而两者必须同时满足：该规则不匹配任何请求",
+		r.Users[0], groups[0]), "rules", i, "users")
+	if groups = slices.Compact(groups); len(groups) == 1 && len(r.UserGroups) == 1 {
+		f.Fix = l.file.fix(say("name the group that they are in", "改为它们所在的组"), l.file.setAt(groups[0], "rules", i, "userGroups", 0))
+	}
+}
+
+// groupsOf lists all groups of a user, where its name tells them; else nil.
+func groupsOf(user string) []string {
+	switch {
+	case user == "system:anonymous":
+		return []string{"system:unauthenticated"}
+	case serviceAccount.MatchString(user):
+		return []string{"system:serviceaccounts", "system:serviceaccounts:" + strings.Split(user, ":")[2], "system:authenticated"}
+	case strings.HasPrefix(user, "system:node:") && isUser(user):
+		return []string{"system:nodes", "system:authenticated"}
+	}
+	return nil
 }
 
 func (l *linter) namespaces(i int, r *policy.PolicyRule) {
