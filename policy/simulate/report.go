@@ -123,7 +123,7 @@ type Vanishing struct {
 	Example Example `json:"example"`
 }
 
-// Example is one of the events that a statement is about, the first that was met.
+// Example is one of the events that a statement is about, the oldest.
 type Example struct {
 	AuditID string `json:"auditID"`
 	Verb    string `json:"verb"`

@@ -121,7 +121,7 @@ func (s *Simulation) Add(e *audit.Event) error {
 			key.stage = stage
 		}
 		g, isNew := s.vanish.at(key)
-		if isNew {
+		if isNew || g.example.after(e) {
 			g.example = example(e)
 		}
 		g.Before.add(line)
@@ -216,6 +216,18 @@ func example(e *audit.Event) Example {
 	return Example{
 		AuditID: clip(e.Text[audit.AuditID]), Verb: clip(e.Text[audit.Verb]), URI: clip(e.Text[audit.RequestURI]),
 		User: clip(e.Text[audit.Username]), Time: e.Time(),
+	}
+}
+
+// after tells whether e is the better example, so that their order does not matter.
+func (x *Example) after(e *audit.Event) bool {
+	switch t := e.Time(); {
+	case t == x.Time:
+		return string(e.Text[audit.AuditID]) < x.AuditID
+	case t == audit.NoTime || x.Time == audit.NoTime:
+		return x.Time == audit.NoTime
+	default:
+		return t < x.Time
 	}
 }
 

@@ -48,7 +48,10 @@ func (u *unknown) unreadable(e *audit.Event, err error, line int64) {
 			u.reasons[text] = &Reason{Text: text, Example: example(e)}
 		}
 	}
-	u.reasons[text].add(line)
+	x := u.reasons[text]
+	if x.add(line); x.Example.after(e) {
+		x.Example = example(e)
+	}
 }
 
 func (u *unknown) raise(from, to policy.Level, line int64) {
@@ -90,7 +93,10 @@ func (u *unknown) agrees(e *audit.Event, from policy.Level, stage policy.Stage, 
 	if u.disagree[key] == nil {
 		u.disagree[key] = &Disagree{Recorded: from, Policy: cur.Level, Stage: key.stage, Example: example(e)}
 	}
-	u.disagree[key].Events++
+	x := u.disagree[key]
+	if x.Events++; x.Example.after(e) {
+		x.Example = example(e)
+	}
 }
 
 // lacking returns the stages of which a request must have had one too, each, given
