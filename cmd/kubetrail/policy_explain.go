@@ -13,26 +13,26 @@ import (
 	"kubetrail/policy"
 )
 
-const policyExplainLong = `Explain tells which rule of a policy decides about a request, what is recorded of it
-and at which stages, and why each earlier rule does not match. The request is
+const policyExplainLong = `Explain tells which rule of a policy decides about a request, what is recorded
+of it and at which stages, and why each earlier rule does not match. It takes
 
-  METHOD URI as in the request line, with --user and --groups, which no policy can
-  guess: give system:authenticated and system:serviceaccounts too where a rule asks
-  for them. Without --user the request counts as not authenticated.
+METHOD URI as in the request line, with --user and --groups; give the groups too
+that kube-apiserver adds, such as system:authenticated, where a rule asks for
+them. Without --user the request counts as not authenticated.
 
-  --requests FILE: a line {"method","uri","user","groups"} for each request (no user:
-  not authenticated). For each comes one line, in the same order, {"level",
-  "omitStages","omitManagedFields","rule"}; rules count from 0, -1 is none. A request
-  that kube-apiserver refuses, and a line that is no request, gives {"error"}; after
-  any of the latter the exit code is 1.
+--requests FILE, a line {"method","uri","user","groups"} for each request; no
+user is not authenticated. Each gets a line in the same place: {"level",
+"omitStages","omitManagedFields","rule"}, where rules count from 0 and -1 is
+none. A request that kube-apiserver refuses and a line that is no request get
+{"error"}; after any of the latter the exit code is 1.
 
-  -f AUDITLOG: the requests of recorded events, those that answer QUESTION if one is
-  given. They are counted by the rule that decides; -o jsonl gives one line for each
-  event instead. What a policy sees is rebuilt from requestURI and verb.`
+-f AUDITLOG, the requests of recorded events, or of those that answer QUESTION.
+They are counted by the rule that decides; -o jsonl gives a line for each event
+instead. What a policy sees is rebuilt from requestURI and verb.`
 
 const policyExplainExample = `  # what is recorded of an exec, and why?
-  kubetrail policy explain -p audit-policy.yaml \
-    POST '/api/v1/namespaces/default/pods/web/exec?command=sh' --user alice --groups dev,system:authenticated
+  kubetrail policy explain -p audit-policy.yaml --user alice --groups dev \
+    POST '/api/v1/namespaces/default/pods/web/exec?command=sh'
 
   # many requests at once
   kubetrail policy explain -p audit-policy.yaml --requests requests.jsonl
@@ -56,7 +56,7 @@ type explainFlags struct {
 func (a *app) policyExplainVerb() *cobra.Command {
 	f := &explainFlags{}
 	cmd := &cobra.Command{
-		Use:     "explain -p FILE (METHOD URI | --requests FILE | -f AUDITLOG [QUESTION])",
+		Use:     "explain -p FILE (METHOD URI | --requests FILE | -f LOG [QUESTION])",
 		Short:   "Tell which rule decides about a request, and why the others do not",
 		Long:    policyExplainLong,
 		Example: policyExplainExample,
