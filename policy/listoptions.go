@@ -4,6 +4,8 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+
+	"kubetrail/internal/selector"
 )
 
 // listOrWatch tells what a GET without a name in its path is, and which name its
@@ -14,9 +16,9 @@ func listOrWatch(query string) (verb, name string) {
 		return "list", ""
 	}
 	o := decodeListOptions(query)
-	name, ok := "", o.limit.integer() && o.timeoutSeconds.integer() && validLabelSelector(o.labelSelector.value)
+	name, ok := "", o.limit.integer() && o.timeoutSeconds.integer() && selector.ValidLabels(o.labelSelector.value)
 	if ok {
-		name, ok = selectedName(o.fieldSelector.value)
+		name, ok = selector.Name(o.fieldSelector.value)
 	}
 	watch := false
 	switch v := o.watch.value; {
@@ -105,4 +107,10 @@ func (o *listOptions) parameter(key string) *parameter {
 		return &o.timeoutSeconds
 	}
 	return nil
+}
+
+// isPathSegment tells whether a name can stand between two slashes of a path.
+// Upstream: content.IsPathSegmentName.
+func isPathSegment(name string) bool {
+	return name != "." && name != ".." && !strings.ContainsAny(name, "/%")
 }

@@ -257,22 +257,6 @@ func TestRequestMethods(t *testing.T) {
 	}
 }
 
-func TestLabelLengths(t *testing.T) {
-	for selector, want := range map[string]bool{
-		strings.Repeat("k", 63):                                           true,
-		strings.Repeat("k", 64):                                           false,
-		"k=" + strings.Repeat("v", 63):                                    true,
-		"k=" + strings.Repeat("v", 64):                                    false,
-		strings.Repeat("d", 253) + "/k":                                   true,
-		strings.Repeat("d", 254) + "/k":                                   false,
-		strings.Repeat("d.", 126) + "d/" + strings.Repeat("k", 63) + "=1": true,
-	} {
-		if got := validLabelSelector(selector); got != want {
-			t.Errorf("%s: %v", selector, got)
-		}
-	}
-}
-
 func TestParseRequestAllocatesNothing(t *testing.T) {
 	for _, uri := range []string{"/api/v1/namespaces/kube-system/configmaps/a", "/apis/apps/v1/deployments", "/healthz",
 		"/api/v1/namespaces/default/pods?watch=true&timeoutSeconds=395"} {

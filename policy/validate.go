@@ -3,10 +3,11 @@ package policy
 import (
 	"encoding/json"
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+
+	"kubetrail/internal/selector"
 )
 
 // validator collects what upstream's validation of release says.
@@ -68,23 +69,18 @@ func (v *validator) stages(path string, stages []Stage) {
 	}
 }
 
-// maxSubdomain and subdomain are what RFC 1123 allows a group to be.
-const maxSubdomain = 253
-
-var subdomain = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`)
-
 // group tells why a group is invalid; "" where it is not.
 func (v *validator) group(group string) string {
 	if group == "" || group == "*" && v.release >= 36 {
 		return ""
 	}
 	var why []string
-	if len(group) > maxSubdomain {
-		why = append(why, fmt.Sprintf("must be no more than %d characters", maxSubdomain))
+	if len(group) > selector.MaxSubdomain {
+		why = append(why, fmt.Sprintf("must be no more than %d characters", selector.MaxSubdomain))
 	}
-	if !subdomain.MatchString(group) {
+	if !selector.Subdomain.MatchString(group) {
 		why = append(why, "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '"+
-			strings.Trim(subdomain.String(), "^$")+"')")
+			strings.Trim(selector.Subdomain.String(), "^$")+"')")
 	}
 	return strings.Join(why, ",")
 }

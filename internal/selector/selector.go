@@ -1,15 +1,25 @@
-package policy
+// Package selector reads the field and label selectors of Kubernetes' API, as far as
+// that tells what a request is: whether one is valid, and which name it asks for.
+package selector
 
 import (
+	"regexp"
 	"strconv"
 	"strings"
 )
 
-// selectedName returns the name that a field selector demands of an object; "" where
+// MaxSubdomain is how long the name of a domain below another may be, such as that of
+// an API group.
+const MaxSubdomain = 253
+
+// Subdomain is the pattern of such a name; its text is part of upstream's messages.
+var Subdomain = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`)
+
+// Name returns the name that a field selector demands of an object; "" where
 // it demands none. ok is false for a selector that upstream does not parse. Of several
 // names the one of the term that sorts first counts. Upstream: fields.ParseSelector and
 // RequiresExactMatch("metadata.name").
-func selectedName(selector string) (name string, ok bool) {
+func Name(selector string) (name string, ok bool) {
 	first, found := "", false
 	for selector != "" {
 		var term string
@@ -75,15 +85,9 @@ func unescapeFieldValue(s string) (string, bool) {
 	return b.String(), !escaped
 }
 
-// isPathSegment tells whether a name can stand between two slashes of a path.
-// Upstream: content.IsPathSegmentName.
-func isPathSegment(name string) bool {
-	return name != "." && name != ".." && !strings.ContainsAny(name, "/%")
-}
-
-// validLabelSelector tells whether upstream parses a label selector, such as
+// ValidLabels tells whether upstream parses a label selector, such as
 // "a=b,c in (d,,e),!f,g>1". Upstream: labels.Parse.
-func validLabelSelector(selector string) bool {
+func ValidLabels(selector string) bool {
 	l := labelLexer{rest: selector}
 	l.next()
 	if l.kind == labelEnd {
@@ -212,7 +216,7 @@ func (l *labelLexer) set() bool {
 func isLabelKey(s string) bool {
 	name := s
 	if i := strings.IndexByte(s, '/'); i >= 0 {
-		if i > maxSubdomain || !subdomain.MatchString(s[:i]) {
+		if i > MaxSubdomain || !Subdomain.MatchString(s[:i]) {
 			return false
 		}
 		name = s[i+1:]
