@@ -47,7 +47,7 @@ func (s *source) failure(text string, err error) Finding {
 		f.Path = s.typePath(typ)
 	case isTime:
 		f.Path = s.timePath(when.Value)
-	case isJSON(s.data):
+	case isJSON(s.data), strings.HasPrefix(string(s.data), protobufPrefix):
 	default:
 		f.Position = s.yamlPlace(err.Error())
 	}
@@ -172,7 +172,7 @@ func (s *source) duplicates(text string) (findings []Finding) {
 		line int
 		key  string
 	}
-	places := map[place][]int{} // of findings
+	wanted := map[place][]int{} // of findings
 	for line := range strings.Lines(text) {
 		m := duplicateKey.FindStringSubmatch(line)
 		if m == nil || len(findings) == maxDuplicates {
@@ -183,18 +183,29 @@ func (s *source) duplicates(text string) (findings []Finding) {
 		if err != nil {
 			key = m[2]
 		}
-		places[place{at, key}] = append(places[place{at, key}], len(findings))
+		wanted[place{at, key}] = append(wanted[place{at, key}], len(findings))
 		findings = append(findings, Finding{Text: strings.TrimSpace(line), Position: Position{Line: at}})
 	}
 	if findings == nil {
 		return []Finding{{Text: text, Position: s.yamlPlace(text)}}
 	}
+	type match struct {
+		*member
+		way *trail
+	}
+	found := map[place]match{} // the last one, as the first one stands nowhere twice
 	if s.root != nil {
 		s.root.walk(func(m *member, way *trail) {
-			for _, i := range places[place{m.Line, m.key}] {
-				findings[i].Path, findings[i].Position = way.path(), m.Position
+			if at := (place{m.Line, m.key}); wanted[at] != nil {
+				found[at] = match{m, way}
 			}
 		})
+	}
+	for at, m := range found {
+		path := m.way.path()
+		for _, i := range wanted[at] {
+			findings[i].Path, findings[i].Position = path, m.Position
+		}
 	}
 	for i, f := range findings {
 		if f.Column == 0 {
