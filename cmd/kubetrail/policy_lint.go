@@ -12,6 +12,7 @@ import (
 
 	"kubetrail/policy"
 	"kubetrail/policy/lint"
+	"kubetrail/policy/yamltext"
 )
 
 const lintOutputs = "table, json, jsonl, yaml, sarif"
@@ -152,7 +153,7 @@ func (a *app) fixPolicy(f *linting, name string, data []byte) error {
 		}
 		found := findings[i]
 		fmt.Fprintf(a.err, "%s:%d:%d: %s: %s\n", plain(name, false), found.Line, found.Column, found.Check, plain(found.Fix.Text.In(f.lang), false))
-		fixed = lint.Apply(fixed, found.Fix.Edits)
+		fixed = yamltext.Apply(fixed, found.Fix.Edits)
 	}
 	switch {
 	case !f.inPlace:
@@ -217,7 +218,7 @@ func findingJSON(file linted, found lint.Finding, lang string, whys map[string]s
 		Fix       *fix   `json:"fix,omitempty"`
 	}{file.name, found.Line, found.Column, found.End.Line, found.End.Column, string(found.Severity), found.Check, found.Message.In(lang), whys[found.Check], nil}
 	if found.Fix != nil {
-		out.Fix = &fix{Text: found.Fix.Text.In(lang), Diff: lint.Diff(file.data, found.Fix.Edits)}
+		out.Fix = &fix{Text: found.Fix.Text.In(lang), Diff: yamltext.Diff(file.data, found.Fix.Edits)}
 		for _, e := range found.Fix.Edits {
 			out.Fix.Edits = append(out.Fix.Edits, edit{e.Start, e.End, e.New})
 		}
@@ -259,7 +260,7 @@ func (a *app) printFindings(f *linting, files []linted) error {
 			}
 			if found.Fix != nil {
 				fmt.Fprintln(w, below(repair+plain(found.Fix.Text.In(f.lang), false)))
-				for _, line := range lint.Diff(file.data, found.Fix.Edits) {
+				for _, line := range yamltext.Diff(file.data, found.Fix.Edits) {
 					fmt.Fprintln(w, "      "+plain(line, false))
 				}
 			}
@@ -342,7 +343,7 @@ func (a *app) printSARIF(f *linting, files []linted) error {
 			if found.Fix != nil {
 				var replacements []object
 				for _, e := range found.Fix.Edits {
-					replacements = append(replacements, object{"deletedRegion": region(lint.Place(file.data, e.Start), lint.Place(file.data, e.End)), "insertedContent": text(e.New)})
+					replacements = append(replacements, object{"deletedRegion": region(yamltext.Place(file.data, e.Start), yamltext.Place(file.data, e.End)), "insertedContent": text(e.New)})
 				}
 				result["fixes"] = []object{{"description": text(found.Fix.Text.In(f.lang)),
 					"artifactChanges": []object{{"artifactLocation": artifact, "replacements": replacements}}}}

@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"kubetrail/policy/lint"
+	"kubetrail/policy/yamltext"
 )
 
 // shape is what SARIF 2.1.0 (OASIS, appendix of the schema) says about an object: its
@@ -100,7 +101,9 @@ func TestSARIF(t *testing.T) {
 	type region struct{ StartLine, StartColumn, EndLine, EndColumn int }
 	var log struct {
 		Runs []struct {
-			Tool    struct{ Driver struct{ Rules []struct{ ID string } } }
+			Tool struct {
+				Driver struct{ Rules []struct{ ID string } }
+			}
 			Results []struct {
 				RuleID    string
 				RuleIndex int
@@ -142,12 +145,12 @@ func TestSARIF(t *testing.T) {
 		if len(r.Fixes) == 0 {
 			continue
 		}
-		var edits []lint.Edit
+		var edits []yamltext.Edit
 		for _, c := range r.Fixes[0].ArtifactChanges[0].Replacements {
 			d := c.DeletedRegion
-			edits = append(edits, lint.Edit{Start: offsetOf(data, d.StartLine, d.StartColumn), End: offsetOf(data, d.EndLine, d.EndColumn), New: c.InsertedContent.Text})
+			edits = append(edits, yamltext.Edit{Start: offsetOf(data, d.StartLine, d.StartColumn), End: offsetOf(data, d.EndLine, d.EndColumn), New: c.InsertedContent.Text})
 		}
-		if got, want := lint.Apply(data, edits), lint.Apply(data, findings[i].Fix.Edits); string(got) != string(want) {
+		if got, want := yamltext.Apply(data, edits), yamltext.Apply(data, findings[i].Fix.Edits); string(got) != string(want) {
 			t.Errorf("result %d: the fix makes\n%s\nwant\n%s", i, got, want)
 		}
 	}

@@ -1,6 +1,7 @@
 package lint
 
 import (
+	_ "embed" // for the table of APIs
 	"slices"
 	"strings"
 
@@ -11,118 +12,9 @@ import (
 // release from 1.23 to 1.37, alpha ones too: a group, then its resources, each with
 // its scope (n in namespaces, c in the cluster), its subresources, and <N for one that
 // is gone since 1.N.
-const builtinAPIs = `
-core
- bindings n
- componentstatuses c
- configmaps n
- endpoints n
- events n
- limitranges n
- namespaces c finalize status
- nodes c proxy status
- persistentvolumeclaims n status
- persistentvolumes c status
- pods n attach binding ephemeralcontainers eviction exec log portforward proxy resize status
- podtemplates n
- replicationcontrollers n scale status
- resourcequotas n status
- secrets n
- serviceaccounts n token
- services n proxy status
-admissionregistration.k8s.io
- mutatingadmissionpolicies c
- mutatingadmissionpolicybindings c
- mutatingwebhookconfigurations c
- validatingadmissionpolicies c status
- validatingadmissionpolicybindings c
- validatingwebhookconfigurations c
-apiextensions.k8s.io
- customresourcedefinitions c status
-apiregistration.k8s.io
- apiservices c status
-apps
- controllerrevisions n
- daemonsets n status
- deployments n scale status
- replicasets n scale status
- statefulsets n scale status
-authentication.k8s.io
- selfsubjectreviews c
- tokenreviews c
-authorization.k8s.io
- localsubjectaccessreviews n
- selfsubjectaccessreviews c
- selfsubjectrulesreviews c
- subjectaccessreviews c
-autoscaling
- horizontalpodautoscalers n status
-batch
- cronjobs n status
- jobs n status
-certificates.k8s.io
- certificatesigningrequests c approval status
- clustertrustbundles c
- podcertificaterequests n status
-coordination.k8s.io
- leasecandidates n
- leases n
-discovery.k8s.io
- endpointslices n
-events.k8s.io
- events n
-flowcontrol.apiserver.k8s.io
- flowschemas c status
- prioritylevelconfigurations c status
-internal.apiserver.k8s.io
- storageversions c status
-lifecycle.k8s.io
- evictionrequests n status
- evictions n status
-networking.k8s.io
- clustercidrs c <30
- ingressclasses c
- ingresses n status
- ipaddresses c
- networkpolicies n status
- servicecidrs c status
-node.k8s.io
- runtimeclasses c
-policy
- poddisruptionbudgets n status
- podsecuritypolicies c <25
-rbac.authorization.k8s.io
- clusterrolebindings c
- clusterroles c
- rolebindings n
- roles n
-resource.k8s.io
- deviceclasses c
- devicetaintrules c status
- podschedulingcontexts n status <32
- podschedulings n status <28
- resourceclaimparameters n <32
- resourceclaims n status
- resourceclaimtemplates n
- resourceclasses c <31
- resourceclassparameters n <32
- resourcepoolstatusrequests c status
- resourceslices c
-scheduling.k8s.io
- compositepodgroups n status
- podgroups n status
- priorityclasses c
- workloads n status
-storage.k8s.io
- csidrivers c
- csinodes c
- csistoragecapacities n
- storageclasses c
- volumeattachments c status
- volumeattributesclasses c
-storagemigration.k8s.io
- storageversionmigrations c status
-`
+//
+//go:embed apis.txt
+var builtinAPIs string
 
 // goneGroups are groups that kube-apiserver once served by itself, with the release
 // that no longer does.

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"kubetrail/policy"
+	"kubetrail/policy/yamltext"
 )
 
 // combinations looks at conditions that cannot hold together, and at settings that
@@ -45,10 +46,10 @@ func (l *linter) scopes(i int, r *policy.PolicyRule) {
 	}
 	if !slices.Contains(r.Namespaces, "") {
 		for _, at := range cluster {
-			n, _ := l.file.find(at...)
+			n, _ := l.file.Find(at...)
 			f := l.dead("cluster-scoped", "", say("%s are in no namespace: a rule with namespaces never matches them", "%s 不属于任何命名空间：带 namespaces 的规则不会匹配它们", n.Value), at...)
 			if len(cluster) == entries && r.Level != policy.LevelNone {
-				f.Fix = l.file.fix(say("leave namespaces out", "去掉 namespaces"), l.file.remove("rules", i, "namespaces"))
+				f.Fix = l.file.fix(say("leave namespaces out", "去掉 namespaces"), l.file.Remove("rules", i, "namespaces"))
 			}
 		}
 		return
@@ -60,7 +61,7 @@ func (l *linter) scopes(i int, r *policy.PolicyRule) {
 	f := l.report("empty-namespace", say("namespace \"\" is not every namespace: of these resources only lists over all namespaces match", "命名空间 \"\" 不表示所有命名空间：对这些资源，只有跨所有命名空间的列表请求匹配"),
 		"rules", i, "namespaces", slices.Index(r.Namespaces, ""))
 	if len(r.Namespaces) == 1 {
-		f.Fix = l.file.fix(say("leave namespaces out: without it the rule matches in all of them", "去掉 namespaces：没有它时规则匹配所有命名空间"), l.file.remove("rules", i, "namespaces"))
+		f.Fix = l.file.fix(say("leave namespaces out: without it the rule matches in all of them", "去掉 namespaces：没有它时规则匹配所有命名空间"), l.file.Remove("rules", i, "namespaces"))
 	}
 }
 
@@ -116,12 +117,12 @@ func (l *linter) noEffect(msg Text, i, j int) {
 		return
 	}
 	at := []any{"rules", i, "omitStages", j}
-	l.report("no-effect", msg, at...).Fix = l.file.fix(say("remove it", "删除它"), l.file.remove(at...))
+	l.report("no-effect", msg, at...).Fix = l.file.fix(say("remove it", "删除它"), l.file.Remove(at...))
 }
 
 // useless reports a member that changes nothing.
 func (l *linter) useless(msg Text, at ...any) {
-	l.report("no-effect", msg, at...).Fix = l.file.fix(say("remove it", "删除它"), l.file.remove(at...))
+	l.report("no-effect", msg, at...).Fix = l.file.fix(say("remove it", "删除它"), l.file.Remove(at...))
 }
 
 func (l *linter) outcome(where [][]any) {
@@ -164,27 +165,27 @@ func (l *linter) keepAll(where [][]any) *Fix {
 // keepStage takes the stage at path out of a list of stages to omit, as often as it
 // is there, and the list with it if nothing else is.
 func (l *linter) keepStage(at []any) *Fix {
-	stage, ok := l.file.find(at...)
-	list, ok2 := l.file.find(at[:len(at)-1]...)
+	stage, ok := l.file.Find(at...)
+	list, ok2 := l.file.Find(at[:len(at)-1]...)
 	if !ok || !ok2 {
 		return nil
 	}
 	var rest []string
-	var edits []*Edit
+	var edits []*yamltext.Edit
 	for j, n := range list.Content {
 		if n.Value == stage.Value {
-			edits = append(edits, l.file.remove(append(slices.Clone(at[:len(at)-1]), j)...))
+			edits = append(edits, l.file.Remove(append(slices.Clone(at[:len(at)-1]), j)...))
 			continue
 		}
 		rest = append(rest, n.Value)
 	}
-	start, ok := l.file.offset(list.Line, list.Column)
-	end, ok2 := l.file.end(list)
+	start, ok := l.file.Offset(list.Line, list.Column)
+	end, ok2 := l.file.End(list)
 	switch {
 	case len(rest) == 0:
-		edits = []*Edit{l.file.remove(at[:len(at)-1]...)}
-	case flow(list) && ok && ok2 && len(edits) > 1:
-		edits = []*Edit{{start, end, flowList(rest)}}
+		edits = []*yamltext.Edit{l.file.Remove(at[:len(at)-1]...)}
+	case yamltext.Flow(list) && ok && ok2 && len(edits) > 1:
+		edits = []*yamltext.Edit{{Start: start, End: end, New: flowList(rest)}}
 	}
 	return l.file.fix(say("record %s again", "恢复记录 %s", stage.Value), edits...)
 }

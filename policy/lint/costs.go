@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"kubetrail/policy"
+	"kubetrail/policy/yamltext"
 )
 
 // costs finds what fills the log without telling anything.
@@ -58,7 +59,7 @@ func (l *linter) readsBefore(i int, r policy.PolicyRule) *Fix {
 		reads = []string{"get", "list", "watch"}
 	}
 	if len(reads) == len(r.Verbs) {
-		return l.file.fix(what, l.file.setAt("Metadata", "rules", i, "level"))
+		return l.file.fix(what, l.file.SetAt("Metadata", "rules", i, "level"))
 	}
 	rule := []string{"- level: Metadata"}
 	for _, list := range []struct {
@@ -146,9 +147,9 @@ func (l *linter) managedFields() {
 			continue
 		}
 		f := l.report("managed-fields-kept", say("responses are recorded with metadata.managedFields, often half of an object", "响应连同 metadata.managedFields 一起记录，它常占对象的一半"), "rules", i, "level")
-		f.Fix = l.file.fix(say("leave them out everywhere", "处处省略它们"), l.file.addMember("omitManagedFields", "true"))
-		if _, there := member(l.file.root, "omitManagedFields"); there >= 0 {
-			f.Fix = l.file.fix(say("leave them out everywhere", "处处省略它们"), l.file.setAt("true", "omitManagedFields"))
+		f.Fix = l.file.fix(say("leave them out everywhere", "处处省略它们"), l.file.AddMember("omitManagedFields", "true"))
+		if _, there := yamltext.Member(l.file.Root, "omitManagedFields"); there >= 0 {
+			f.Fix = l.file.fix(say("leave them out everywhere", "处处省略它们"), l.file.SetAt("true", "omitManagedFields"))
 		}
 		return
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"kubetrail/policy"
+	"kubetrail/policy/yamltext"
 )
 
 // section is what docs/policy-lint.md says about one check.
@@ -94,7 +95,7 @@ func TestExamples(t *testing.T) {
 				if len(with) == 0 || with[0].Fix == nil {
 					break
 				}
-				data = Apply(data, with[0].Fix.Edits)
+				data = yamltext.Apply(data, with[0].Fix.Edits)
 			}
 			for _, f := range ids(Run(data, s.cfg), s.id) {
 				if f.Fix != nil {
@@ -115,7 +116,7 @@ type tester interface {
 
 func checkFix(t tester, data []byte, cfg Config, f Finding) {
 	t.Helper()
-	fixed := Apply(data, f.Fix.Edits)
+	fixed := yamltext.Apply(data, f.Fix.Edits)
 	k := cfg.Kubernetes
 	if k == 0 {
 		k = policy.Newest
@@ -127,7 +128,7 @@ func checkFix(t tester, data []byte, cfg Config, f Finding) {
 	}
 	count := func(data []byte) int { return len(ids(Run(data, cfg), f.Check)) }
 	if before, after := count(data), count(fixed); after >= before {
-		t.Errorf("%s at %d:%d: still there after its repair (%s)\n%s\n%s", f.Check, f.Line, f.Column, f.Message.En, strings.Join(Diff(data, f.Fix.Edits), "\n"), fixed)
+		t.Errorf("%s at %d:%d: still there after its repair (%s)\n%s\n%s", f.Check, f.Line, f.Column, f.Message.En, strings.Join(yamltext.Diff(data, f.Fix.Edits), "\n"), fixed)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"kubetrail/policy"
+	"kubetrail/policy/yamltext"
 )
 
 // version reports a policy in a version that is going or gone.
@@ -23,7 +24,7 @@ func (l *linter) version(doc *policy.Document) {
 		f.Message = say("%s is deprecated and gone in Kubernetes 1.24", "%s 已弃用，Kubernetes 1.24 起不再支持", doc.Version)
 	}
 	f.Fix = l.file.fix(say("write the version that every release reads; nothing else differs", "改用所有版本都支持的 v1；其余内容相同"),
-		l.file.setAt("audit.k8s.io/v1", "apiVersion"))
+		l.file.SetAt("audit.k8s.io/v1", "apiVersion"))
 }
 
 // The members of a policy, of its rules and of their resources, as strict decoding
@@ -54,17 +55,17 @@ func otherNames() map[string]string {
 // and returns how many.
 func (l *linter) fields() int {
 	before := len(l.found)
-	if l.file.root == nil {
+	if l.file.Root == nil {
 		return 0
 	}
 	l.members(policyFields(), nil)
-	rules, _ := l.file.find("rules")
+	rules, _ := l.file.Find("rules")
 	if rules == nil || rules.Kind != yaml.SequenceNode {
 		return len(l.found) - before
 	}
 	for i := range rules.Content {
 		l.members(ruleFields(), []any{"rules", i})
-		resources, ok := l.file.find("rules", i, "resources")
+		resources, ok := l.file.Find("rules", i, "resources")
 		if !ok || resources.Kind != yaml.SequenceNode {
 			continue
 		}
@@ -77,17 +78,17 @@ func (l *linter) fields() int {
 
 // members reports the members of the mapping at path that are unknown or double.
 func (l *linter) members(known []string, path []any) {
-	n, ok := l.file.find(path...)
+	n, ok := l.file.Find(path...)
 	if !ok || n.Kind != yaml.MappingNode {
 		return
 	}
 	for i := 0; i < len(n.Content); i += 2 {
 		key := n.Content[i]
-		if _, at := member(n, key.Value); at != i {
+		if _, at := yamltext.Member(n, key.Value); at != i {
 			f := l.report("duplicate-key", say("%q is set again on line %d: only the last one counts", "%q 在第 %d 行又设置了一次：只有最后一个有效",
 				key.Value, n.Content[at].Line), path...)
-			f.Position, f.End = l.file.nodePlace(key)
-			f.Fix = l.file.fix(say("remove the one that does not count", "删除无效的那一个"), l.file.removePart(n, i, 2))
+			f.Position, f.End = l.file.NodePlace(key)
+			f.Fix = l.file.fix(say("remove the one that does not count", "删除无效的那一个"), l.file.RemovePart(n, i, 2))
 			continue
 		}
 		if !slices.Contains(known, key.Value) && key.Tag != "!!merge" {
@@ -105,7 +106,7 @@ func (l *linter) unknownField(holder, key *yaml.Node, known []string, path []any
 		meant = near
 	}
 	f := l.report("unknown-field", say("kube-apiserver ignores %q", "kube-apiserver 会忽略 %q", key.Value), path...)
-	f.Position, f.End = l.file.nodePlace(key)
+	f.Position, f.End = l.file.NodePlace(key)
 	where := dotted(append(slices.Clone(path), key.Value))
 	how := say("and only warns", "仅给出警告")
 	if l.cfg.Kubernetes < 26 { // the first that decodes strictly
@@ -165,11 +166,11 @@ func (l *linter) shaped(value *yaml.Node, name string) (string, bool) {
 	}
 	var texts []string
 	for _, item := range items {
-		start, end, ok := l.file.scalar(item)
+		start, end, ok := l.file.Scalar(item)
 		if !ok {
 			return "", false
 		}
-		texts = append(texts, string(l.file.data[start:end]))
+		texts = append(texts, string(l.file.Data[start:end]))
 	}
 	switch {
 	case name == "level" || name == "omitManagedFields":
@@ -182,21 +183,21 @@ func (l *linter) shaped(value *yaml.Node, name string) (string, bool) {
 
 // renamed gives a field the name that was meant, and its value the right shape.
 func (l *linter) renamed(holder, key *yaml.Node, meant string) *Fix {
-	if _, there := member(holder, meant); there >= 0 {
+	if _, there := yamltext.Member(holder, meant); there >= 0 {
 		return nil
 	}
-	_, i := member(holder, key.Value)
+	_, i := yamltext.Member(holder, key.Value)
 	value := holder.Content[i+1]
-	edits := []*Edit{l.file.set(key, meant)}
+	edits := []*yamltext.Edit{l.file.Set(key, meant)}
 	list := meant != "group" && meant != "level" && meant != "kind" && meant != "apiVersion" && meant != "omitManagedFields"
 	if list != (value.Kind == yaml.SequenceNode) {
 		text, ok := l.shaped(value, meant)
-		start, ok2 := l.file.offset(value.Line, value.Column)
-		end, ok3 := l.file.end(value)
-		if !ok || !ok2 || !ok3 || value.Kind == yaml.SequenceNode && !flow(value) {
+		start, ok2 := l.file.Offset(value.Line, value.Column)
+		end, ok3 := l.file.End(value)
+		if !ok || !ok2 || !ok3 || value.Kind == yaml.SequenceNode && !yamltext.Flow(value) {
 			return nil
 		}
-		edits = append(edits, &Edit{start, end, text})
+		edits = append(edits, &yamltext.Edit{Start: start, End: end, New: text})
 	}
 	return l.file.fix(say("call it %s", "改名为 %s", meant), edits...)
 }
@@ -204,30 +205,33 @@ func (l *linter) renamed(holder, key *yaml.Node, meant string) *Fix {
 // moved takes a member out of its mapping and puts it, called name, into the one at
 // path to, behind the member called after.
 func (l *linter) moved(holder, key *yaml.Node, name string, to []any, after string) *Fix {
-	target, ok := l.file.find(to...)
-	_, i := member(holder, key.Value)
-	if _, there := member(target, name); !ok || there >= 0 || target.Kind != yaml.MappingNode || flow(target) {
+	target, ok := l.file.Find(to...)
+	_, i := yamltext.Member(holder, key.Value)
+	if _, there := yamltext.Member(target, name); !ok || there >= 0 || target.Kind != yaml.MappingNode || yamltext.Flow(target) {
 		return nil
 	}
 	text, ok := l.shaped(holder.Content[i+1], name)
 	if !ok {
 		return nil
 	}
-	add := l.file.addMember(name, text, to...)
-	if value, ok := l.file.find(append(slices.Clone(to), after)...); ok && after != "" {
-		if _, end, ok := l.file.scalar(value); ok {
-			at := l.file.lineEnd(end)
-			add = &Edit{at, at, strings.Repeat(" ", target.Content[0].Column-1) + name + ": " + text + "\n"}
+	add := l.file.AddMember(name, text, to...)
+	if value, ok := l.file.Find(append(slices.Clone(to), after)...); ok && after != "" {
+		if _, end, ok := l.file.Scalar(value); ok {
+			_, at := l.file.LineAt(end)
+			add = &yamltext.Edit{Start: at, End: at, New: strings.Repeat(" ", target.Content[0].Column-1) + name + ": " + text + "\n"}
 		}
 	}
-	return l.file.fix(say("move it to where it counts", "移到它能生效的位置"), l.file.removePart(holder, i, 2), add)
+	return l.file.fix(say("move it to where it counts", "移到它能生效的位置"), l.file.RemovePart(holder, i, 2), add)
 }
 
 // rejected reports an error with which kube-apiserver does not start, and repairs what
 // can only have been meant in one way.
 func (l *linter) rejected(f policy.Finding) {
 	path := undotted(f.Path)
-	name, _ := last(path).(string)
+	name := ""
+	if len(path) > 0 {
+		name, _ = path[len(path)-1].(string)
+	}
 	if name == "group" {
 		l.rejectedGroup(f, path)
 		return
@@ -235,9 +239,9 @@ func (l *linter) rejected(f policy.Finding) {
 	found := l.upstream("rejected", say("kube-apiserver does not start: %s", "kube-apiserver 无法启动：%s", f.Text), f)
 	switch {
 	case strings.Contains(f.Text, "Required value") && name == "level":
-		edit := l.file.setAt("Metadata", path...) // it may be there, as null
-		if _, there := l.file.find(path...); !there {
-			edit = l.file.addMember("level", "Metadata", path[:len(path)-1]...)
+		edit := l.file.SetAt("Metadata", path...) // it may be there, as null
+		if _, there := l.file.Find(path...); !there {
+			edit = l.file.AddMember("level", "Metadata", path[:len(path)-1]...)
 		}
 		found.Fix = l.file.fix(say("record who did what, without bodies", "记录谁做了什么，不含请求体"), edit)
 	case strings.HasPrefix(f.Text, "unknown group version field"):
@@ -264,14 +268,14 @@ func undotted(path string) []any {
 
 // respelt repairs a level, stage or URL at path.
 func (l *linter) respelt(path []any) *Fix {
-	n, ok := l.file.find(path...)
+	n, ok := l.file.Find(path...)
 	if !ok || n.Kind != yaml.ScalarNode || len(path) < 2 {
 		return nil
 	}
 	meant := ""
 	field, _ := path[len(path)-2].(string)
 	switch {
-	case last(path) == "level":
+	case path[len(path)-1] == "level":
 		meant = nearest(n.Value, words(policy.Levels()))
 	case field == "omitStages":
 		meant = nearest(n.Value, words(policy.Stages()))
@@ -283,7 +287,7 @@ func (l *linter) respelt(path []any) *Fix {
 	if meant == "" || meant == n.Value {
 		return nil
 	}
-	return l.file.fix(say("write %s", "改为 %s", meant), l.file.set(n, meant))
+	return l.file.fix(say("write %s", "改为 %s", meant), l.file.Set(n, meant))
 }
 
 func words[T ~string](values []T) []string {
@@ -296,39 +300,39 @@ func words[T ~string](values []T) []string {
 
 // typeMeta adds the members that say what the file is.
 func (l *linter) typeMeta() *Fix {
-	if l.file.root == nil {
+	if l.file.Root == nil {
 		return nil
 	}
-	if n, ok := l.file.find("apiVersion"); ok && n.Value != "" {
+	if n, ok := l.file.Find("apiVersion"); ok && n.Value != "" {
 		return nil
 	}
-	if _, i := member(l.file.root, "apiVersion"); i >= 0 || flow(l.file.root) {
+	if _, i := yamltext.Member(l.file.Root, "apiVersion"); i >= 0 || yamltext.Flow(l.file.Root) {
 		return nil
 	}
 	what := "audit.k8s.io/v1"
-	if n, ok := l.file.find("kind"); !ok {
+	if n, ok := l.file.Find("kind"); !ok {
 		what += "\nkind: Policy"
 	} else if n.Value != "Policy" {
 		return nil
 	}
-	return l.file.fix(say("say that it is an audit policy", "声明它是审计策略"), l.file.addMember("apiVersion", what))
+	return l.file.fix(say("say that it is an audit policy", "声明它是审计策略"), l.file.AddMember("apiVersion", what))
 }
 
 // listOfOne repairs the first member that must be a list and is one value.
 func (l *linter) listOfOne(found *Finding) {
-	rules, _ := l.file.find("rules")
+	rules, _ := l.file.Find("rules")
 	if rules == nil || rules.Kind != yaml.SequenceNode {
 		return
 	}
 	for i := range rules.Content {
 		for _, name := range []string{"users", "userGroups", "verbs", "namespaces", "nonResourceURLs", "omitStages"} {
-			n, ok := l.file.find("rules", i, name)
+			n, ok := l.file.Find("rules", i, name)
 			if !ok || n.Kind != yaml.ScalarNode || n.Tag == "!!null" {
 				continue
 			}
-			found.Position, found.End = l.file.nodePlace(n)
-			if start, end, ok := l.file.scalar(n); ok {
-				found.Fix = l.file.fix(say("make it a list", "改为列表"), &Edit{start, end, "[" + string(l.file.data[start:end]) + "]"})
+			found.Position, found.End = l.file.NodePlace(n)
+			if start, end, ok := l.file.Scalar(n); ok {
+				found.Fix = l.file.fix(say("make it a list", "改为列表"), &yamltext.Edit{Start: start, End: end, New: "[" + string(l.file.Data[start:end]) + "]"})
 			}
 			return
 		}
@@ -337,7 +341,7 @@ func (l *linter) listOfOne(found *Finding) {
 
 // rejectedGroup reports the group at path, which cannot be one.
 func (l *linter) rejectedGroup(f policy.Finding, path []any) {
-	n, ok := l.file.find(path...)
+	n, ok := l.file.Find(path...)
 	if ok && n.Value == "*" {
 		l.report("group-wildcard", say("kube-apiserver does not start: group \"*\" needs Kubernetes 1.36, this is for %s", "kube-apiserver 无法启动：组 \"*\" 需要 Kubernetes 1.36，目标版本是 %s",
 			l.cfg.Kubernetes), path...)
@@ -352,6 +356,6 @@ func (l *linter) rejectedGroup(f policy.Finding, path []any) {
 		meant = ""
 	}
 	if meant != n.Value && regexp.MustCompile(`^[a-z0-9.-]*$`).MatchString(meant) {
-		found.Fix = l.file.fix(say("name the group alone: %q", "只写组名：%q", meant), l.file.set(n, meant))
+		found.Fix = l.file.fix(say("name the group alone: %q", "只写组名：%q", meant), l.file.Set(n, meant))
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"kubetrail/policy"
+	"kubetrail/policy/yamltext"
 )
 
 // ignoring is a comment that silences findings.
@@ -66,15 +67,15 @@ func (l *linter) about(c *ignoring, id string, msg Text) *Finding {
 
 // ignorings finds the comments. A # inside a value begins none.
 func (l *linter) ignorings() []*ignoring {
-	data := l.file.data
+	data := l.file.Data
 	type span struct{ start, end int }
 	var values []span
-	if l.file.root != nil {
-		walk(l.file.root, func(n *yaml.Node) {
-			start, end, ok := l.file.scalar(n)
+	if l.file.Root != nil {
+		yamltext.Walk(l.file.Root, func(n *yaml.Node) {
+			start, end, ok := l.file.Scalar(n)
 			if !ok && n.Kind == yaml.ScalarNode && n.Value != "" {
 				// A block scalar: all of its lines.
-				start, ok = l.file.offset(n.Line, n.Column)
+				start, ok = l.file.Offset(n.Line, n.Column)
 				end = start + len(n.Value) + strings.Count(n.Value, "\n")*n.Column
 			}
 			if ok {
@@ -89,7 +90,7 @@ func (l *linter) ignorings() []*ignoring {
 			slices.ContainsFunc(values, func(v span) bool { return v.start <= at && at < v.end }) {
 			continue
 		}
-		c := &ignoring{Position: l.file.position(at), end: l.file.position(m[1]), start: at, used: map[string]bool{}}
+		c := &ignoring{Position: l.file.Position(at), end: l.file.Position(m[1]), start: at, used: map[string]bool{}}
 		c.line = c.Line
 		for _, id := range strings.FieldsFunc(string(data[m[2]:m[3]]), func(r rune) bool { return r == ',' || r == ' ' || r == '\t' }) {
 			c.checks = append(c.checks, id)
@@ -101,8 +102,9 @@ func (l *linter) ignorings() []*ignoring {
 			c.reason = "" // nothing to silence: it is asked for the whole
 		}
 		// Alone on its line it is about the next one that is no comment.
-		for line := c.line; line <= len(l.file.starts); line++ {
-			text := bytes.TrimSpace(data[l.file.starts[line-1]:l.file.lineEnd(l.file.starts[line-1])])
+		for line := c.line; line <= l.file.Lines(); line++ {
+			start, end := l.file.Line(line)
+			text := bytes.TrimSpace(data[start:end])
 			if len(text) > 0 && text[0] != '#' || line == c.line && !bytes.HasPrefix(text, []byte("#")) {
 				c.line = line
 				break
@@ -115,16 +117,15 @@ func (l *linter) ignorings() []*ignoring {
 
 // removeComment takes out a comment, with its line where it stands alone.
 func (l *linter) removeComment(c *ignoring) *Fix {
-	line := l.file.starts[c.Line-1]
-	end := l.file.lineEnd(line)
+	line, end := l.file.Line(c.Line)
 	stop := end
-	for stop > c.start && (l.file.data[stop-1] == '\n' || l.file.data[stop-1] == '\r') {
+	for stop > c.start && (l.file.Data[stop-1] == '\n' || l.file.Data[stop-1] == '\r') {
 		stop--
 	}
-	e := &Edit{Start: c.start, End: stop}
-	before := bytes.TrimRight(l.file.data[line:c.start], " \t")
+	e := &yamltext.Edit{Start: c.start, End: stop}
+	before := bytes.TrimRight(l.file.Data[line:c.start], " \t")
 	if len(before) == 0 {
-		e = &Edit{Start: line, End: end}
+		e = &yamltext.Edit{Start: line, End: end}
 	} else {
 		e.Start = line + len(before)
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"kubetrail/policy"
+	"kubetrail/policy/yamltext"
 )
 
 // Severity is how bad a finding is.
@@ -64,7 +65,7 @@ type Finding struct {
 // Fix is a repair of the file.
 type Fix struct {
 	Text  Text // what it does, in the imperative
-	Edits []Edit
+	Edits []yamltext.Edit
 }
 
 // Check is one thing to look for.
@@ -80,7 +81,7 @@ func Run(data []byte, cfg Config) []Finding {
 	if cfg.Kubernetes == 0 {
 		cfg.Kubernetes = policy.Newest
 	}
-	l := &linter{cfg: cfg, file: parse(data), severities: map[string]Severity{}}
+	l := &linter{cfg: cfg, file: file{yamltext.Parse(data)}, severities: map[string]Severity{}}
 	for _, c := range Checks() {
 		l.severities[c.ID] = c.Severity
 	}
@@ -104,7 +105,7 @@ func Run(data []byte, cfg Config) []Finding {
 // linter is one run.
 type linter struct {
 	cfg        Config
-	file       *file
+	file       file
 	severities map[string]Severity
 	policy     *policy.Policy // nil where no release reads it
 	matcher    *policy.Matcher
@@ -119,20 +120,20 @@ func (l *linter) report(id string, msg Text, path ...any) *Finding {
 	if !ok {
 		panic("lint: no check is called " + id)
 	}
-	from, to := l.file.place(path...)
+	from, to := l.file.Place(path...)
 	l.found = append(l.found, Finding{Check: id, Severity: severity, Position: from, End: to, Message: msg})
 	return &l.found[len(l.found)-1]
 }
 
 // loading does what kube-apiserver does with the file, and what only its text shows.
 func (l *linter) loading() {
-	doc, err := policy.LoadAny(l.file.data, l.cfg.Kubernetes)
+	doc, err := policy.LoadAny(l.file.Data, l.cfg.Kubernetes)
 	rejection, rejected := errors.AsType[*policy.Rejection](err)
 	var warnings []policy.Finding
 	if rejected {
 		warnings = rejection.Warnings
 		// A later release may read it: what is legal but wrong can then be told at once.
-		doc, _ = policy.LoadAny(l.file.data, policy.Newest)
+		doc, _ = policy.LoadAny(l.file.Data, policy.Newest)
 	} else {
 		warnings = doc.Warnings
 		l.version(doc)
@@ -150,9 +151,9 @@ func (l *linter) loading() {
 			l.upstream("upstream-warning", say("kube-apiserver warns: %s", "kube-apiserver 警告：%s", w.Text), w)
 		}
 	}
-	if n := l.file.second; n != nil {
+	if n := l.file.Second; n != nil {
 		f := l.report("ignored-document", say("kube-apiserver reads the first document of the file only: this one is ignored", "kube-apiserver 只读取文件中的第一个文档：这一个会被忽略"))
-		f.Position, f.End = l.file.nodePlace(n)
+		f.Position, f.End = l.file.NodePlace(n)
 	}
 	if doc != nil {
 		l.policy = doc.Policy

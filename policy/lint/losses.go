@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"kubetrail/policy"
+	"kubetrail/policy/yamltext"
 )
 
 // losses finds what an investigation would miss.
@@ -43,7 +44,7 @@ func (l *linter) recordsNothing() bool {
 	f := l.report("records-nothing", msg, at...)
 	if all >= 0 {
 		if f.Fix = l.file.fix(say("remove it", "删除它"), l.file.removeRuleUnless(all == len(l.policy.Rules)-1, all)); f.Fix == nil {
-			f.Fix = l.file.fix(say("record who did what", "记录谁做了什么"), l.file.setAt("Metadata", "rules", all, "level"))
+			f.Fix = l.file.fix(say("record who did what", "记录谁做了什么"), l.file.SetAt("Metadata", "rules", all, "level"))
 		}
 		return true
 	}
@@ -51,7 +52,7 @@ func (l *linter) recordsNothing() bool {
 	return true
 }
 
-func (f *file) removeRuleUnless(not bool, i int) *Edit {
+func (f *file) removeRuleUnless(not bool, i int) *yamltext.Edit {
 	if not {
 		return nil
 	}
@@ -189,7 +190,7 @@ func (l *linter) blindSpots() {
 		f := l.report("blind-spot", say("whatever users of the group %q change is not recorded", "组 %q 的用户所做的更改都不会被记录", group), "rules", d.Rule, "level")
 		r := l.policy.Rules[d.Rule]
 		if len(r.UserGroups) == 1 && len(r.Users)+len(r.Verbs)+len(r.Resources)+len(r.Namespaces) == 0 {
-			f.Fix = l.file.fix(say("record who did what", "记录谁做了什么"), l.file.setAt("Metadata", "rules", d.Rule, "level"))
+			f.Fix = l.file.fix(say("record who did what", "记录谁做了什么"), l.file.SetAt("Metadata", "rules", d.Rule, "level"))
 			continue
 		}
 		f.Fix = l.file.fix(say("record their changes", "记录他们的更改"), l.file.insertRule(d.Rule, "- level: Metadata", "  userGroups: "+flowList(who.groups[:1]),
@@ -294,9 +295,9 @@ func (l *linter) halfOfEvents() {
 			if d := l.matcher.Match(&q); !decides || d.Level == policy.LevelNone {
 				continue
 			}
-			seq, _ := l.file.find("rules", i, "resources")
+			seq, _ := l.file.Find("rules", i, "resources")
 			l.report("half-of-events", say("Events are dropped in group %q, but recorded in %q: they are the same objects", "组 %q 的 Events 被丢弃，组 %q 的却仍在记录：它们是同样的对象", group, other), "rules", i, "resources", k, "group").
-				Fix = l.file.fix(say("drop them in both", "两个组都丢弃"), l.file.appendItem(seq, `- group: "`+other+`"`, `  resources: ["events"]`))
+				Fix = l.file.fix(say("drop them in both", "两个组都丢弃"), l.file.AppendItem(seq, `- group: "`+other+`"`, `  resources: ["events"]`))
 		}
 	}
 }
@@ -317,9 +318,9 @@ func (l *linter) outdated() {
 			if user != "system:kube-proxy" || l.matcher.Match(&old).Rule != i || l.matcher.Match(&q).Level == policy.LevelNone {
 				continue
 			}
-			seq, _ := l.file.find("rules", i, "resources")
+			seq, _ := l.file.Find("rules", i, "resources")
 			l.report("outdated-exemption", say("kube-proxy watches endpointslices of discovery.k8s.io since Kubernetes 1.19, and those are recorded", "自 Kubernetes 1.19 起 kube-proxy 监视的是 discovery.k8s.io 的 endpointslices，而它们仍被记录"),
-				"rules", i, "resources", k, "resources").Fix = l.file.fix(say("name them too", "也列出它们"), l.file.appendItem(seq, `- group: "discovery.k8s.io"`, `  resources: ["endpointslices"]`))
+				"rules", i, "resources", k, "resources").Fix = l.file.fix(say("name them too", "也列出它们"), l.file.AppendItem(seq, `- group: "discovery.k8s.io"`, `  resources: ["endpointslices"]`))
 		}
 	}
 }

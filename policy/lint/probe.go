@@ -144,7 +144,7 @@ func (l *linter) recordAt(i int, level policy.Level, targets ...target) *Fix {
 		return l.file.fix(what, l.file.appendRule(ruleFor(level, targets)...))
 	}
 	if l.itself(i, targets...) {
-		return l.file.fix(what, l.file.setAt(string(level), "rules", i, "level"))
+		return l.file.fix(what, l.file.SetAt(string(level), "rules", i, "level"))
 	}
 	return l.file.fix(what, l.file.insertRule(i, ruleFor(level, targets)...))
 }

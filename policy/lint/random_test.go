@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"kubetrail/policy"
+	"kubetrail/policy/yamltext"
 )
 
 // randomPolicy writes a policy of things that people write, right and wrong.
@@ -91,7 +92,7 @@ func TestShadowedNeverDecide(t *testing.T) {
 				continue
 			}
 			reported++
-			doc, err := policy.LoadAny(Apply(data, f.Fix.Edits), 37)
+			doc, err := policy.LoadAny(yamltext.Apply(data, f.Fix.Edits), 37)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -156,7 +157,7 @@ func FuzzRun(f *testing.F) {
 				continue
 			}
 			edits := slices.Clone(found.Fix.Edits)
-			slices.SortStableFunc(edits, func(a, b Edit) int { return a.Start - b.Start })
+			slices.SortStableFunc(edits, func(a, b yamltext.Edit) int { return a.Start - b.Start })
 			at := 0
 			for _, e := range edits {
 				if e.Start < at || e.End < e.Start || e.End > len(data) {
@@ -164,8 +165,8 @@ func FuzzRun(f *testing.F) {
 				}
 				at = e.End
 			}
-			fixed := Apply(data, edits)
-			if bytes.Equal(fixed, data) || len(Diff(data, edits)) == 0 {
+			fixed := yamltext.Apply(data, edits)
+			if bytes.Equal(fixed, data) || len(yamltext.Diff(data, edits)) == 0 {
 				t.Errorf("%s: the repair changes nothing", found.Check)
 			}
 			if _, after := policy.LoadAny(fixed, 36); before == nil && after != nil {

@@ -61,12 +61,12 @@ func (l *linter) possible(i int) bool { return l.decides(i) }
 // impossible reports a rule that matches no request though nothing stands before it,
 // unless what makes it so is reported already.
 func (l *linter) impossible(i int) {
-	n, ok := l.file.find("rules", i)
+	n, ok := l.file.Find("rules", i)
 	if !ok {
 		return
 	}
-	to := len(l.file.starts) + 1
-	if next, ok := l.file.find("rules", i+1); ok {
+	to := l.file.Lines() + 1
+	if next, ok := l.file.Find("rules", i+1); ok {
 		to = next.Line
 	}
 	if slices.ContainsFunc(l.found, func(f Finding) bool { return f.Line >= n.Line && f.Line < to && f.Severity == Error }) {
@@ -175,7 +175,7 @@ func (l *linter) shadowed(i int, by []int) {
 }
 
 func (l *linter) lineOf(i int) int {
-	from, _ := l.file.place("rules", i)
+	from, _ := l.file.Place("rules", i)
 	return from.Line
 }
 

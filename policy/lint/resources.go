@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"kubetrail/policy"
+	"kubetrail/policy/yamltext"
 )
 
 // group looks at item k of the resources of rule i.
@@ -56,8 +57,8 @@ func (l *linter) unknownGroup(g policy.GroupResources, at []any) {
 	switch strings.ToLower(g.Group) {
 	case "core", "v1", "api", "legacy":
 		f := l.report("unknown-group", say("no group is called %q: the core group is \"\"", "没有名为 %q 的组：核心组写作 \"\"", g.Group), at...)
-		n, _ := l.file.find(at...)
-		f.Fix = l.file.fix(say("write \"\"", "改为 \"\""), l.file.set(n, ""))
+		n, _ := l.file.Find(at...)
+		f.Fix = l.file.fix(say("write \"\"", "改为 \"\""), l.file.Set(n, ""))
 		return
 	}
 	for _, known := range l.apis.groups() {
@@ -96,7 +97,7 @@ func (l *linter) goneGroup(i, k int, g policy.GroupResources, since policy.Kuber
 		f.Severity = Error
 		f.Message.En += "; " + strings.Join(g.Resources, ", ") + " moved to " + home
 		f.Message.Zh += "；" + strings.Join(g.Resources, "、") + " 已移到 " + home
-		f.Fix = l.file.fix(say("name the group where it is now", "改为现在所在的组"), l.file.setAt(home, append(at, "group")...))
+		f.Fix = l.file.fix(say("name the group where it is now", "改为现在所在的组"), l.file.SetAt(home, append(at, "group")...))
 		return
 	}
 	f.Fix = l.file.fix(say("remove it; what is recorded stays the same", "删除它；记录的内容不变"), l.file.drop(at...))
@@ -263,19 +264,19 @@ func (l *linter) regroup(i, k, j int, g policy.GroupResources, home, name string
 		together = together && r != "*" && base != "*" && !l.has(g.Group, base) && l.has(home, base)
 	}
 	if together || len(g.Resources) == 1 {
-		edits := []*Edit{l.file.setAt(home, append(at, "group")...)}
-		if _, ok := l.file.find(append(at, "group")...); !ok {
-			edits[0] = l.file.addMember("group", strconv.Quote(home), at...)
+		edits := []*yamltext.Edit{l.file.SetAt(home, append(at, "group")...)}
+		if _, ok := l.file.Find(append(at, "group")...); !ok {
+			edits[0] = l.file.AddMember("group", strconv.Quote(home), at...)
 		}
 		if name != g.Resources[j] {
-			edits = append(edits, l.file.setAt(name, append(at, "resources", j)...))
+			edits = append(edits, l.file.SetAt(name, append(at, "resources", j)...))
 		}
 		return l.file.fix(what, edits...)
 	}
-	seq, ok := l.file.find("rules", i, "resources")
+	seq, ok := l.file.Find("rules", i, "resources")
 	if !ok || len(g.ResourceNames) > 0 {
 		return nil
 	}
-	return l.file.fix(say("name it under its own group", "把它列在自己的组下"), l.file.remove(append(at, "resources", j)...),
-		l.file.appendItem(seq, "- group: "+strconv.Quote(home), "  resources: ["+strconv.Quote(name)+"]"))
+	return l.file.fix(say("name it under its own group", "把它列在自己的组下"), l.file.Remove(append(at, "resources", j)...),
+		l.file.AppendItem(seq, "- group: "+strconv.Quote(home), "  resources: ["+strconv.Quote(name)+"]"))
 }

@@ -12,6 +12,7 @@ import (
 
 	"kubetrail/internal/corpustest"
 	"kubetrail/policy"
+	"kubetrail/policy/yamltext"
 )
 
 // found runs a policy whose rules are given and returns "line check" for each finding
@@ -200,7 +201,7 @@ func TestRepairs(t *testing.T) {
 			if len(with) == 0 || with[0].Fix == nil {
 				t.Fatalf("no repair: %v", with)
 			}
-			if got := string(Apply(before, with[0].Fix.Edits)); got != head+c.after {
+			if got := string(yamltext.Apply(before, with[0].Fix.Edits)); got != head+c.after {
 				t.Errorf("got\n%s\nwant\n%s", got, head+c.after)
 			}
 			checkFix(t, before, Config{}, with[0])

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"kubetrail/policy"
+	"kubetrail/policy/yamltext"
 )
 
 // values looks at each value of each rule: whether any request can have it.
@@ -47,7 +48,7 @@ func (l *linter) repeated(list []string, covers func(value, by string) bool, pat
 			if v == w {
 				msg = say("%q stands in this list already", "列表中已有 %q", v)
 			}
-			l.report("duplicate-value", msg, at...).Fix = l.file.fix(say("remove it", "删除它"), l.file.remove(at...))
+			l.report("duplicate-value", msg, at...).Fix = l.file.fix(say("remove it", "删除它"), l.file.Remove(at...))
 			break
 		}
 	}
@@ -57,8 +58,8 @@ func (l *linter) repeated(list []string, covers func(value, by string) bool, pat
 // it is empty, the repair takes the value out, and its rule if nothing is left.
 func (l *linter) dead(id, instead string, msg Text, path ...any) *Finding {
 	f := l.report(id, msg, path...)
-	n, ok := l.file.find(path...)
-	list, ok2 := l.file.find(path[:len(path)-1]...)
+	n, ok := l.file.Find(path...)
+	list, ok2 := l.file.Find(path[:len(path)-1]...)
 	there := false
 	if ok && ok2 {
 		for _, item := range list.Content {
@@ -70,9 +71,9 @@ func (l *linter) dead(id, instead string, msg Text, path ...any) *Finding {
 	case instead != "" && !there:
 		f.Message.En += "; did you mean " + strconv.Quote(instead) + "?"
 		f.Message.Zh += "；是否想写 " + strconv.Quote(instead) + "？"
-		f.Fix = l.file.fix(say("write %s", "改为 %s", instead), l.file.set(n, instead))
+		f.Fix = l.file.fix(say("write %s", "改为 %s", instead), l.file.Set(n, instead))
 	case instead != "":
-		f.Fix = l.file.fix(say("remove it: %s stands there already", "删除它：已有 %s", instead), l.file.remove(path...))
+		f.Fix = l.file.fix(say("remove it: %s stands there already", "删除它：已有 %s", instead), l.file.Remove(path...))
 	default:
 		f.Fix = l.file.fix(say("remove it; what is recorded stays the same", "删除它；记录的内容不变"), l.file.drop(path...))
 	}
@@ -82,7 +83,7 @@ func (l *linter) dead(id, instead string, msg Text, path ...any) *Finding {
 // all reports a list with a wildcard that only means "any" where the list is absent.
 func (l *linter) all(i int, field string, j int, msg Text) {
 	l.report("useless-wildcard", msg, "rules", i, field, j).Fix =
-		l.file.fix(say("leave %s out: without it the rule matches any", "去掉 %s：没有它时规则匹配任意值", field), l.file.remove("rules", i, field))
+		l.file.fix(say("leave %s out: without it the rule matches any", "去掉 %s：没有它时规则匹配任意值", field), l.file.Remove("rules", i, field))
 }
 
 // apiVerbs are the verbs of requests for resources, httpVerbs those of other URLs.
@@ -174,7 +175,7 @@ func (l *linter) users(i int, r *policy.PolicyRule) {
 		case isGroup(v):
 			f := l.report("user-or-group", say("%q is a group, no user: the condition never holds for it", "%q 是用户组而不是用户：该条件永远不成立", v), at...)
 			if len(r.UserGroups) == 0 && !slices.ContainsFunc(r.Users, func(u string) bool { return !isGroup(u) }) {
-				f.Fix = l.file.fix(say("say userGroups", "改用 userGroups"), l.file.rename("userGroups", "rules", i, "users"))
+				f.Fix = l.file.fix(say("say userGroups", "改用 userGroups"), l.file.Rename("userGroups", "rules", i, "users"))
 			}
 		case v == "":
 			l.dead("malformed-user", "", say("no user has an empty name", "没有名字为空的用户"), at...)
@@ -207,9 +208,9 @@ func (l *linter) userWildcard(i int, r *policy.PolicyRule, j int) {
 	if len(r.UserGroups) > 0 || slices.ContainsFunc(r.Users, func(u string) bool { return userGroup(u) == "" }) {
 		return
 	}
-	edits := []*Edit{l.file.rename("userGroups", "rules", i, "users")}
+	edits := []*yamltext.Edit{l.file.Rename("userGroups", "rules", i, "users")}
 	for k, u := range r.Users {
-		edits = append(edits, l.file.setAt(userGroup(u), "rules", i, "users", k))
+		edits = append(edits, l.file.SetAt(userGroup(u), "rules", i, "users", k))
 	}
 	f.Fix = l.file.fix(say("name the group", "改用用户组"), edits...)
 }
@@ -250,7 +251,7 @@ func (l *linter) userGroups(i int, r *policy.PolicyRule) {
 		case isUser(v):
 			f := l.report("user-or-group", say("%q is a user, no group: the condition never holds for it", "%q 是用户而不是用户组：该条件永远不成立", v), at...)
 			if len(r.Users) == 0 && !slices.ContainsFunc(r.UserGroups, func(g string) bool { return !isUser(g) }) {
-				f.Fix = l.file.fix(say("say users", "改用 users"), l.file.rename("users", "rules", i, "userGroups"))
+				f.Fix = l.file.fix(say("say users", "改用 users"), l.file.Rename("users", "rules", i, "userGroups"))
 			}
 		}
 	}
@@ -273,7 +274,7 @@ func (l *linter) identity(i int, r *policy.PolicyRule) {
 	f := l.report("contradiction", say("none of these users is in a group of userGroups (%s is in %s), and both are asked for: the rule matches nothing", "这些用户都不在 userGroups 的组中（%s 属于 %s），而两者必须同时满足：该规则不匹配任何请求",
 		r.Users[0], groups[0]), "rules", i, "users")
 	if groups = slices.Compact(groups); len(groups) == 1 && len(r.UserGroups) == 1 {
-		f.Fix = l.file.fix(say("name the group that they are in", "改为它们所在的组"), l.file.setAt(groups[0], "rules", i, "userGroups", 0))
+		f.Fix = l.file.fix(say("name the group that they are in", "改为它们所在的组"), l.file.SetAt(groups[0], "rules", i, "userGroups", 0))
 	}
 }
 
