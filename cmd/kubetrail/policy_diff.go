@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
+	"math"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -101,11 +103,17 @@ func (a *app) printDiff(c *compared, r *diff.Result) error {
 	zh := c.lang == "zh"
 	w := a.stdout()
 	if len(r.Changes) == 0 {
-		format := "equal: proved over %d classes of requests\n"
+		classes, format := strconv.FormatUint(r.Classes, 10), "equal: proved over %s classes of requests\n"
 		if zh {
-			format = "相同：已在全部 %d 类请求上证明\n"
+			format = "相同：已在全部 %s 类请求上证明\n"
 		}
-		fmt.Fprintf(w, format, r.Classes)
+		if r.Classes == math.MaxUint64 {
+			classes = "2^64 - 1 or more"
+			if zh {
+				classes = "至少 2^64 - 1"
+			}
+		}
+		fmt.Fprintf(w, format, classes)
 		return w.Flush()
 	}
 	title := fmt.Sprintf("%s between %s (A) and %s (B)", count(len(r.Changes), "difference"), c.names[0], c.names[1])
@@ -151,9 +159,9 @@ func (c *compared) words(number int, x diff.Change) []paragraphOf {
 	}
 	out = append(out, paragraphOf{"A" + t.colon + diff.Words(x.A, lang, c.line(0)), "   "},
 		paragraphOf{"B" + t.colon + diff.Words(x.B, lang, c.line(1)), "   "})
-	if x.Example != nil {
-		text := t.example + diff.Request(x.Example, lang)
-		if x.Example.Odd {
+	for _, e := range x.Examples {
+		text := t.example + diff.Request(e, lang)
+		if e.Odd {
 			text += t.odd
 		}
 		out = append(out, paragraphOf{text, "   "})
@@ -215,12 +223,13 @@ func (c *compared) change(x diff.Change) any {
 	for _, s := range x.Stages {
 		stages = append(stages, stageChanged{s.Stage, s.From, s.To, s.ManagedFields})
 	}
-	var example *exampleOf
-	if e := x.Example; e != nil {
-		example = &exampleOf{Method: e.Method, URI: e.URI, Groups: e.Request.Groups, Odd: e.Odd}
+	var examples []exampleOf
+	for _, e := range x.Examples {
+		example := exampleOf{Method: e.Method, URI: e.URI, Groups: e.Request.Groups, Odd: e.Odd}
 		if e.Request.Authenticated {
 			example.User = &e.Request.User
 		}
+		examples = append(examples, example)
 	}
 	return struct {
 		Records  string         `json:"records"` // less, differently or more
@@ -229,6 +238,6 @@ func (c *compared) change(x diff.Change) any {
 		B        decided        `json:"b"`
 		Regions  []space.Region `json:"regions"`
 		Complete bool           `json:"complete"`
-		Example  *exampleOf     `json:"example"`
-	}{[]string{"less", "differently", "more"}[x.Direction()], stages, side(x.A, 0), side(x.B, 1), x.Regions, x.Complete, example}
+		Examples []exampleOf    `json:"examples"`
+	}{[]string{"less", "differently", "more"}[x.Direction()], stages, side(x.A, 0), side(x.B, 1), x.Regions, x.Complete, examples}
 }

@@ -35,8 +35,8 @@ type Result struct {
 	Steps   int
 }
 
-// Change is the requests that one rule decides in A and one in B, with the same
-// consequences.
+// Change is the requests that one rule decides in A and one in B, where that makes a
+// difference.
 type Change struct {
 	// A and B are what the policies say; Rule is -1 where no rule matches.
 	A, B policy.Decision
@@ -46,25 +46,35 @@ type Change struct {
 	// failed authentication, which has no other.
 	Stages []StageChange
 
-	// Regions hold all requests of the change, and only these. Complete is false where
-	// there are more than Options allow, or than could be found with the effort that
-	// the budget allows.
+	// Regions hold all requests of the change, and beside these only such as lack the
+	// stages that differ. Complete is false where there are more than Options allow,
+	// or than could be found with the effort that the budget allows.
 	Regions  []space.Region
 	Complete bool
 
-	// Example is a smallest request of the change.
-	Example *space.Example
+	// Examples are smallest requests of the change: one, or as many as it takes to
+	// show each difference of levels in Stages.
+	Examples []*space.Example
 
-	label int // in the space
+	kinds [kinds]int // labels of requests that differ, by kind; 0 where none do
+	mute  int        // label of requests that lack the stages that differ
 }
+
+// The kinds of requests that pass other stages.
+const (
+	short  = iota // authenticated, and no stream where that counts
+	stream        // authenticated
+	failed        // not authenticated
+	kinds
+)
 
 // StageChange is what is recorded at one stage. None stands for an omitted stage, too.
 type StageChange struct {
 	Stage    policy.Stage
 	From, To policy.Level
 
-	// ManagedFields tells that bodies are recorded on both sides, on one with
-	// metadata.managedFields and on the other without.
+	// ManagedFields tells that the level is the same and bodies are recorded, on one
+	// side with metadata.managedFields and on the other without.
 	ManagedFields bool
 }
 
@@ -115,7 +125,7 @@ func compare(stages []policy.Stage, a, b policy.Decision) []StageChange {
 		}
 		c := StageChange{Stage: s, From: at(s, a), To: at(s, b)}
 		c.ManagedFields = a.OmitManagedFields != b.OmitManagedFields && s != policy.StageRequestReceived && len(stages) > 1 &&
-			policy.LevelMetadata.Less(c.From) && policy.LevelMetadata.Less(c.To)
+			c.From == c.To && policy.LevelMetadata.Less(c.From)
 		if c.From != c.To || c.ManagedFields {
 			out = append(out, c)
 		}
@@ -131,19 +141,11 @@ func at(s policy.Stage, d policy.Decision) policy.Level {
 	return d.Level
 }
 
-// key is what the requests of one Change have in common. what is the differences
-// without their stages.
-type key struct {
-	a, b int
-	what string
-}
-
-// differ labels the leaves of the space: 0 where nothing differs, and for each key a
-// number.
+// differ labels the leaves of the space: 0 where nothing differs.
 type differ struct {
 	a, b   *policy.Policy
-	labels map[key]int
-	found  []Change // by label - 1
+	found  map[[2]int]*Change // by the rules of a and b
+	labels int
 }
 
 // Diff compares a with b, which must be valid. The error is a *space.TooLarge.
@@ -154,7 +156,7 @@ func Diff(a, b *policy.Policy, o Options) (*Result, error) {
 	if o.Regions == 0 {
 		o.Regions = 20
 	}
-	d := &differ{a: a, b: b, labels: map[key]int{}}
+	d := &differ{a: a, b: b, found: map[[2]int]*Change{}}
 	policies := []*policy.Policy{a, b}
 	if setsStreamsApart(a) || setsStreamsApart(b) {
 		// A third policy tells streams from other requests, where that can count.
@@ -164,30 +166,53 @@ func Diff(a, b *policy.Policy, o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	r := &Result{Classes: parts.Classes(), Steps: parts.Steps}
 	for _, c := range d.found {
-		slices.SortFunc(c.Stages, func(a, b StageChange) int {
-			return slices.Index(policy.Stages(), a.Stage) - slices.Index(policy.Stages(), b.Stage)
-		})
+		if len(c.Stages) > 0 {
+			slices.SortFunc(c.Stages, func(a, b StageChange) int {
+				return slices.Index(policy.Stages(), a.Stage) - slices.Index(policy.Stages(), b.Stage)
+			})
+			r.Changes = append(r.Changes, *c)
+		}
 	}
-	slices.SortStableFunc(d.found, func(a, b Change) int {
+	slices.SortFunc(r.Changes, func(a, b Change) int {
 		return cmp.Or(cmp.Compare(a.Direction(), b.Direction()), cmp.Compare(a.A.Rule, b.A.Rule), cmp.Compare(a.B.Rule, b.B.Rule))
 	})
 	examples := parts.Examples()
-	for i := range d.found {
-		c := &d.found[i]
-		c.Example = examples[c.label]
-		c.Regions, c.Complete = parts.Regions(c.label, o.Regions)
+	for i := range r.Changes {
+		r.Changes[i].describe(parts, examples, o.Regions)
 	}
-	return &Result{Changes: d.found, Classes: parts.Classes(), Steps: parts.Steps}, nil
+	return r, nil
 }
 
-// setsStreamsApart tells whether some decision of p could make more of a difference to
-// streams than to other requests: it omits ResponseStarted, which the others do not
-// have, or all that they have.
+// describe fills in Regions and Examples.
+func (c *Change) describe(parts *space.Partition, examples map[int]*space.Example, most int) {
+	want := space.Want{Free: []int{c.mute}}
+	shown := map[StageChange]bool{}
+	for _, label := range c.kinds {
+		if label == 0 {
+			continue
+		}
+		want.Labels = append(want.Labels, label)
+		news := false
+		for _, s := range Compare(&examples[label].Request, c.A, c.B) {
+			s.Stage = ""
+			news = news || !shown[s]
+			shown[s] = true
+		}
+		if news {
+			c.Examples = append(c.Examples, examples[label])
+		}
+	}
+	c.Regions, c.Complete = parts.Regions(want, most)
+}
+
+// setsStreamsApart tells whether some decision of p could make another difference to
+// streams than to other requests, which have no ResponseStarted: it omits a stage, and
+// not only RequestReceived, which both have.
 func setsStreamsApart(p *policy.Policy) bool {
 	for i := range p.Rules {
-		omit := decision(p, i).OmitStages
-		if slices.Contains(omit, policy.StageResponseStarted) || len(omit) == len(policy.Stages())-1 {
+		if slices.ContainsFunc(decision(p, i).OmitStages, func(s policy.Stage) bool { return s != policy.StageRequestReceived }) {
 			return true
 		}
 	}
@@ -206,43 +231,44 @@ func streams() *policy.Policy {
 
 // label is for space.Split.
 func (d *differ) label(l space.Leaf) int {
-	stages := policy.Stages()
+	all := policy.Stages()
+	kind, stages := short, []policy.Stage{policy.StageRequestReceived, policy.StageResponseComplete, policy.StagePanic}
 	switch {
 	case !l.Authenticated:
-		stages = []policy.Stage{policy.StageResponseStarted}
-	case len(l.Rules) > 2 && l.Rules[2] < 0:
-		stages = []policy.Stage{policy.StageRequestReceived, policy.StageResponseComplete, policy.StagePanic}
+		kind, stages = failed, []policy.Stage{policy.StageResponseStarted}
+	case len(l.Rules) == 2:
+		stages = all
+	case l.Rules[2] >= 0:
+		kind, stages = stream, all
 	}
 	a, b := decision(d.a, l.Rules[0]), decision(d.b, l.Rules[1])
-	changes := compare(stages, a, b)
-	if len(changes) == 0 {
+	if len(compare(all, a, b)) == 0 {
 		return 0
 	}
-	k := key{a: a.Rule, b: b.Rule}
-	var what []string
-	for _, c := range changes {
-		what = append(what, string(c.From)+">"+string(c.To))
-		if c.ManagedFields {
-			what = append(what, "managed fields")
-		}
+	pair := [2]int{a.Rule, b.Rule}
+	c := d.found[pair]
+	if c == nil {
+		c = &Change{A: a, B: b, mute: d.newLabel()}
+		d.found[pair] = c
 	}
-	slices.Sort(what)
-	for _, w := range slices.Compact(what) {
-		k.what += w + " "
+	changes := compare(stages, a, b)
+	if len(changes) == 0 {
+		return c.mute
 	}
-	n, ok := d.labels[k]
-	if !ok {
-		n = len(d.found) + 1
-		d.found = append(d.found, Change{A: a, B: b, label: n})
-		d.labels[k] = n
+	if c.kinds[kind] == 0 {
+		c.kinds[kind] = d.newLabel()
 	}
-	c := &d.found[n-1]
 	for _, s := range changes {
 		if !slices.ContainsFunc(c.Stages, func(o StageChange) bool { return o.Stage == s.Stage }) {
 			c.Stages = append(c.Stages, s)
 		}
 	}
-	return n
+	return c.kinds[kind]
+}
+
+func (d *differ) newLabel() int {
+	d.labels++
+	return d.labels
 }
 
 // decision is what rule i of p says about the requests that it decides; -1 is none.

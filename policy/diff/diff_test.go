@@ -166,31 +166,51 @@ func newJudge(t rapid.TB, a, b *policy.Policy) judge {
 	return j
 }
 
-// example checks that the example of c differs as reported.
+// example checks that the examples of c differ as reported, and show all of it.
 func (j judge) example(t rapid.TB, c Change) {
 	t.Helper()
-	if c.Example == nil || len(c.Regions) == 0 || len(c.Stages) == 0 {
+	if len(c.Examples) == 0 || len(c.Regions) == 0 || len(c.Stages) == 0 {
 		t.Fatalf("%+v lacks something", c)
 	}
-	r := c.Example.Request
-	info, err := policy.ParseRequest(c.Example.Method, c.Example.URI)
+	unseen := map[StageChange]bool{}
+	for _, s := range c.Stages {
+		s.Stage = ""
+		unseen[s] = true
+	}
+	for _, e := range c.Examples {
+		for _, s := range j.one(t, c, e) {
+			s.Stage = ""
+			delete(unseen, s)
+		}
+	}
+	if len(unseen) > 0 {
+		t.Fatalf("no example of %+v shows %+v", c, unseen)
+	}
+}
+
+// one checks one example.
+func (j judge) one(t rapid.TB, c Change, e *space.Example) []StageChange {
+	t.Helper()
+	r := e.Request
+	info, err := policy.ParseRequest(e.Method, e.URI)
 	if err != nil || info != r.RequestInfo {
-		t.Fatalf("%s %s is %+v, %v; not %+v", c.Example.Method, c.Example.URI, info, err, r.RequestInfo)
+		t.Fatalf("%s %s is %+v, %v; not %+v", e.Method, e.URI, info, err, r.RequestInfo)
 	}
 	a, b := j.ma.Match(&r), j.mb.Match(&r)
 	if a.Rule != c.A.Rule || b.Rule != c.B.Rule || a.Level != c.A.Level || b.Level != c.B.Level ||
 		a.OmitManagedFields != c.A.OmitManagedFields || !slices.Equal(a.OmitStages, c.A.OmitStages) || !slices.Equal(b.OmitStages, c.B.OmitStages) {
-		t.Fatalf("%s %s as %+v gives %+v and %+v, reported are %+v and %+v", c.Example.Method, c.Example.URI, r, a, b, c.A, c.B)
+		t.Fatalf("%s %s as %+v gives %+v and %+v, reported are %+v and %+v", e.Method, e.URI, r, a, b, c.A, c.B)
 	}
 	shown := Compare(&r, a, b)
 	if len(shown) == 0 {
-		t.Fatalf("%s %s does not differ: %+v", c.Example.Method, c.Example.URI, c)
+		t.Fatalf("%s %s does not differ: %+v", e.Method, e.URI, c)
 	}
 	for _, s := range shown {
 		if !slices.Contains(c.Stages, s) {
-			t.Fatalf("%s %s differs by %+v, which is not in %+v", c.Example.Method, c.Example.URI, s, c.Stages)
+			t.Fatalf("%s %s differs by %+v, which is not in %+v", e.Method, e.URI, s, c.Stages)
 		}
 	}
+	return shown
 }
 
 // request checks that where r differs, that is reported, and returns whether it does.

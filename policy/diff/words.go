@@ -24,12 +24,11 @@ func (l speaker) say(en, zh string, values ...any) string {
 // mostValues is how many values of a list are written out.
 const mostValues = 8
 
-// uniform tells whether the stages that change do so in the same way. A body is never
-// recorded at RequestReceived, so managed fields do not count there.
+// uniform tells whether the stages that change do so in the same way.
 func (c *Change) uniform() bool {
-	last := c.Stages[len(c.Stages)-1]
 	return !slices.ContainsFunc(c.Stages, func(s StageChange) bool {
-		return s.From != last.From || s.To != last.To || s.ManagedFields != last.ManagedFields && s.Stage != policy.StageRequestReceived
+		s.Stage = c.Stages[0].Stage
+		return s != c.Stages[0]
 	})
 }
 
@@ -66,7 +65,7 @@ func (c *Change) Words(lang policy.Language) []string {
 	l := speaker(lang)
 	switch {
 	case c.uniform() && len(c.Stages) == len(policy.Stages()):
-		return []string{l.say("%s at every stage", "%s，所有阶段", l.levels(c.Stages[len(c.Stages)-1]))}
+		return []string{l.say("%s at every stage", "%s，所有阶段", l.levels(c.Stages[0]))}
 	case c.uniform() && len(c.Stages) > 1 && !c.recordsElsewhere():
 		return []string{l.say("%s at every stage that is recorded", "%s，所有被记录的阶段", l.levels(c.Stages[0]))}
 	}
@@ -77,20 +76,20 @@ func (c *Change) Words(lang policy.Language) []string {
 		for ; i < len(c.Stages) && l.levels(c.Stages[i]) == first; i++ {
 			stages = append(stages, string(c.Stages[i].Stage))
 		}
-		out = append(out, l.say("%s at %s", "%s，阶段 %s", first, strings.Join(stages, l.say(", ", "、"))))
+		text := l.say("%s at %s", "%s，阶段 %s", first, strings.Join(stages, l.say(", ", "、")))
+		if len(stages) == 1 && stages[0] == string(policy.StageResponseStarted) {
+			text += l.say(" (of streams and failed authentication)", "（仅限流式请求和身份认证失败）")
+		}
+		out = append(out, text)
 	}
 	return out
 }
 
 func (l speaker) levels(c StageChange) string {
-	text := fmt.Sprintf("%s -> %s", c.From, c.To)
-	if c.From == c.To {
-		text = string(c.From)
-	}
 	if c.ManagedFields {
-		text += l.say(", managedFields changed", "，managedFields 有变化")
+		return l.say("%s with other managedFields", "%s，managedFields 不同", c.From)
 	}
-	return text
+	return fmt.Sprintf("%s -> %s", c.From, c.To)
 }
 
 // Words says what a decision is, such as "rules[3] (line 9): Metadata, without
@@ -108,15 +107,15 @@ func Words(d policy.Decision, lang policy.Language, line func(rule int) int) str
 	if d.Level == policy.LevelNone {
 		return text
 	}
-	if len(d.OmitStages) > 0 {
-		var stages []string
-		for _, s := range d.OmitStages {
-			stages = append(stages, string(s))
-		}
-		text += l.say(", omits %s", "，省略 %s", strings.Join(stages, l.say(", ", "、")))
+	var omits []string
+	for _, s := range d.OmitStages {
+		omits = append(omits, string(s))
 	}
 	if d.OmitManagedFields {
-		text += l.say(", omits managedFields", "，省略 managedFields")
+		omits = append(omits, "managedFields")
+	}
+	if len(omits) > 0 {
+		text += l.say(", omits %s", "，省略 %s", strings.Join(omits, l.say(", ", "、")))
 	}
 	return text
 }
@@ -166,7 +165,7 @@ func (l speaker) any(v space.Values, kind, free string) string {
 	case v.Any():
 		return free
 	case v.Only == nil:
-		return l.say("any %s but %s", "任意%[1]s，%[2]s 除外", kind, l.list(v.But))
+		return l.say("any %s but %s", "任意 %[1]s，%[2]s 除外", kind, l.list(v.But))
 	case len(v.But) > 0:
 		return l.say("%s %s, but not %s", "%s %s，但不含 %s", kind, l.list(v.Only), l.list(v.But))
 	}

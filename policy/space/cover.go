@@ -2,15 +2,23 @@ package space
 
 import "slices"
 
-// Regions describes the requests with a label in few conditions: each Region holds
-// only requests with this label (and what cannot be), together they hold all of them,
-// and they may overlap. Of more than most, and where the effort for descriptions is
-// used up, it returns some, and false.
-func (p *Partition) Regions(label, most int) ([]Region, bool) {
+// Want says what Regions are to describe: together they hold all requests with one of
+// Labels; beside these they may hold requests with one of Free, and what cannot be.
+type Want struct {
+	Labels, Free []int
+}
+
+// Regions describes requests in few conditions. They may overlap. Of more than most,
+// and where the effort for descriptions is used up, it returns some, and false.
+func (p *Partition) Regions(want Want, most int) ([]Region, bool) {
 	if p.effort < 0 {
-		return []Region{p.region(p.cheapest()[label])}, false
+		for _, label := range want.Labels {
+			if b, ok := p.cheapest()[label]; ok {
+				return []Region{p.region(b)}, false
+			}
+		}
 	}
-	all := p.cover(label)
+	all := p.cover(want)
 	all.most = 4 * most // exceptions may describe them in fewer
 	all.walk(p.root, box0(p.Space))
 	var out []Region
@@ -26,7 +34,7 @@ func (p *Partition) Regions(label, most int) ([]Region, bool) {
 		}
 	}
 	for _, boxes := range of {
-		if r, ok := p.without(label, boxes, most); ok && !all.cut {
+		if r, ok := p.without(want, boxes, most); ok && !all.cut {
 			out = append(out, r)
 			continue
 		}
@@ -42,12 +50,12 @@ func (p *Partition) Regions(label, most int) ([]Region, bool) {
 
 // without describes several boxes by one that holds them all and what it holds too
 // much, where that takes no more words.
-func (p *Partition) without(label int, boxes []box, most int) (Region, bool) {
+func (p *Partition) without(want Want, boxes []box, most int) (Region, bool) {
 	if len(boxes) < 2 {
 		return Region{}, false
 	}
 	hull := p.hull(boxes)
-	rest := p.cover(label)
+	rest := p.cover(want)
 	rest.not, rest.within, rest.most = true, &hull, min(len(boxes)-1, most)
 	rest.walk(p.root, box0(p.Space))
 	if rest.cut {
@@ -163,11 +171,11 @@ func (p *Partition) hull(boxes []box) box {
 	return out
 }
 
-// cover collects boxes that hold all requests with a label, or all without it.
+// cover collects boxes that hold all requests that are wanted, or all others.
 type cover struct {
 	*Partition
-	label   int
-	not     bool // the requests without the label are looked for
+	want    Want
+	not     bool // the others are looked for
 	within  *box // only in this box
 	most    int
 	reaches map[ref]bool // what leadsOn found
@@ -175,18 +183,34 @@ type cover struct {
 	cut     bool
 }
 
-// wanted tells whether an end is one that the boxes may hold.
-func (c *cover) wanted(r ref) bool { return (r == end(c.label)) != c.not }
+// What a way can lead to.
+const (
+	toWanted = 1 << iota // what the boxes must hold
+	toFree               // what they may hold
+	toOther              // what they must not hold
+)
+
+// kind tells what an end is.
+func (c *cover) kind(r ref) uint8 {
+	label, _ := r.label()
+	switch {
+	case slices.Contains(c.want.Free, label):
+		return toFree
+	case slices.Contains(c.want.Labels, label) != c.not:
+		return toWanted
+	}
+	return toOther
+}
 
 // cover is ready to walk, but for most.
-func (p *Partition) cover(label int) *cover {
-	return &cover{Partition: p, label: label, reaches: map[ref]bool{}}
+func (p *Partition) cover(want Want) *cover {
+	return &cover{Partition: p, want: want, reaches: map[ref]bool{}}
 }
 
 // leadsOn tells whether some way from a node ends where it is wanted.
 func (c *cover) leadsOn(r ref) bool {
 	if r < 0 {
-		return c.wanted(r)
+		return c.kind(r) == toWanted
 	}
 	to, known := c.reaches[r]
 	if !known {
@@ -241,13 +265,19 @@ func (c groupCond) implies(d groupCond) bool {
 
 // widen removes from a box what is not needed to hold only what is wanted.
 func (c *cover) widen(b box) box {
-	b = c.widenGroups(b)
+	nobody := c.nobody(b)
+	if !nobody {
+		b = c.widenGroups(b)
+	}
 	for _, l := range []level{levelUser, levelName, levelNamespace, levelMethod, levelPath, levelAPIGroup, levelResource, levelVerb} {
 		if b.sets[l] != nil {
 			b.sets[l] = c.widest(b, l)
 		}
 		if l == levelUser && len(b.groups.any) > 0 {
 			b.sets[l] = c.withUser(b.sets[l])
+		}
+		if l == levelUser && nobody && !c.nobody(b) {
+			b = c.widenGroups(b)
 		}
 	}
 	everything := b
@@ -256,6 +286,12 @@ func (c *cover) widen(b box) box {
 		return everything
 	}
 	return b
+}
+
+// nobody tells whether a box holds only requests that failed authentication.
+func (c *cover) nobody(b box) bool {
+	users := b.sets[levelUser]
+	return users != nil && users.next(0) == c.failedAuthentication()
 }
 
 // withUser removes failed authentication from a set of classes of users: who is in a
@@ -291,13 +327,7 @@ func (c *cover) widenGroups(b box) box {
 	return b
 }
 
-// What a way can lead to.
-const (
-	toWanted = 1 << iota
-	toOther
-)
-
-// holds tells whether all requests of the box are wanted.
+// holds tells whether no request of the box is one that it must not hold.
 func (c *cover) holds(b box) bool {
 	return c.below(c.root, &b, map[ref]uint8{})&toOther == 0
 }
@@ -305,10 +335,7 @@ func (c *cover) holds(b box) bool {
 // below tells where the ways of a box lead from a node.
 func (c *cover) below(r ref, b *box, known map[ref]uint8) uint8 {
 	if r < 0 {
-		if c.wanted(r) {
-			return toWanted
-		}
-		return toOther
+		return c.kind(r)
 	}
 	if to, ok := known[r]; ok {
 		return to
@@ -351,7 +378,7 @@ func (c *cover) widest(b box, l level) set {
 }
 
 // leads tells with which classes of level l, whatever the box says of it, the box holds
-// requests that are wanted, and with which it holds others.
+// requests that are welcome, and with which it holds others.
 func (c *cover) leads(b box, l level) (wanted, other set) {
 	b.sets[l] = nil
 	n := len(c.dims[l])
@@ -361,7 +388,7 @@ func (c *cover) leads(b box, l level) (wanted, other set) {
 		if to&toOther != 0 {
 			other.add(i)
 		}
-		if to&toWanted != 0 {
+		if to&toWanted != 0 || to&toFree != 0 && !c.not {
 			wanted.add(i)
 		}
 	}

@@ -46,7 +46,7 @@ func (p *Partition) Examples() map[int]*Example {
 		}
 		// Whether a combination is odd shows in the whole only: look elsewhere.
 		tries := 0
-		p.each(p.cover(label), p.root, box0(p.Space), func(b box) bool {
+		p.each(p.cover(Want{Labels: []int{label}}), p.root, box0(p.Space), func(b box) bool {
 			tries++
 			if e := p.realise(b); e != nil && (out[label] == nil || !e.Odd) {
 				out[label] = e
@@ -134,6 +134,13 @@ func (b *box) take(l level, e edge, classes int) {
 	b.sets[l] = newSet(classes)
 	for _, c := range e.classes {
 		b.sets[l].add(int(c))
+	}
+	if l == levelUser && int(e.classes[0]) == classes-1 {
+		// Failed authentication is in no group: said, so that boxes compare.
+		for i := range b.groups.not {
+			b.groups.not = b.groups.not.clone()
+			b.groups.not[i] = ^uint64(0)
+		}
 	}
 }
 

@@ -96,7 +96,7 @@ func TestFailedAuthentication(t *testing.T) {
 	if got := text(parts.Examples()[1]); got != "GET /api/v1/pods" {
 		t.Errorf("the example is %q", got)
 	}
-	if r, all := parts.Regions(1, 5); !all || len(r) != 1 || r[0].Authenticated || !r[0].Failed || !r[0].Resource || !r[0].URL {
+	if r, all := parts.Regions(Want{Labels: []int{1}}, 5); !all || len(r) != 1 || r[0].Authenticated || !r[0].Failed || !r[0].Resource || !r[0].URL {
 		t.Errorf("%+v, %v", r, all)
 	}
 }

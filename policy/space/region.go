@@ -56,6 +56,9 @@ func (p *Partition) region(b box) Region {
 	users := b.sets[levelUser]
 	r.Failed = users == nil || users.has(p.failedAuthentication())
 	r.Authenticated = users == nil || users.next(0) < p.failedAuthentication()
+	if !r.Authenticated {
+		r.NotGroups = nil
+	}
 	for _, g := range b.groups.any {
 		r.Groups = append(r.Groups, p.groupNames(g))
 	}
@@ -64,7 +67,7 @@ func (p *Partition) region(b box) Region {
 
 func (p *Partition) groupNames(g set) []string {
 	var out []string
-	for i := g.next(0); i >= 0; i = g.next(i + 1) {
+	for i := g.next(0); i >= 0 && i < len(p.groups); i = g.next(i + 1) {
 		out = append(out, p.groups[i].names...)
 	}
 	slices.Sort(out)

@@ -82,7 +82,7 @@ func (state shape) matters(l level) bool {
 // methods such as OPTIONS.
 func apiVerbs() []value {
 	return []value{
-		{text: "get", shape: someName}, {text: "list", shape: listedName}, {text: "watch", cost: 2},
+		{text: "get", shape: someName}, {text: "list", shape: listedName}, {text: "watch", cost: 1},
 		{text: "create", cost: 1}, {text: "update", cost: 1}, {text: "patch", cost: 1},
 		{text: "delete", cost: 1, shape: someName}, {text: "deletecollection", cost: 2, shape: noName},
 		{text: "proxy", cost: 20, shape: noSub}, {text: "", cost: 40},
