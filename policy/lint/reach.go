@@ -33,17 +33,24 @@ func (l *linter) reach() {
 	}
 }
 
-// oddOnly reports a rule that is left only what no ordinary client asks for.
+// oddOnly reports a rule that is left only what no ordinary client asks for. A
+// catch-all may be there for just that.
 func (l *linter) oddOnly(i int, left *space.Example) {
-	if !left.Odd {
-		return
-	}
-	alone, err := space.Reachable(&policy.Policy{Rules: l.policy.Rules[i : i+1]}, space.Budget/100)
-	if err != nil || alone[0] == nil || alone[0].Odd {
+	odd := left.Odd || left.Request.IsResourceRequest && !slices.Contains(apiVerbs(), left.Request.Verb)
+	if !odd || unconditional(&l.policy.Rules[i]) || ordinarily(l.policy.Rules[:i+1]) || !ordinarily(l.policy.Rules[i:i+1]) {
 		return
 	}
 	l.report("shadowed-rule", say("the rules before it leave it only requests that no ordinary client sends, such as %s %s", "前面的规则只给它留下了普通客户端不会发送的请求，例如 %s %s",
 		left.Method, left.URI), "rules", i).Severity = Warning
+}
+
+// ordinarily tells whether the last of these rules decides a request that an ordinary
+// client sends: one with a verb of the API, not that of an unknown method or of the
+// old paths below /proxy/.
+func ordinarily(rules []policy.PolicyRule) bool {
+	p := &policy.Policy{Rules: append([]policy.PolicyRule{{Level: policy.LevelNone, Verbs: []string{"", "proxy"}}}, rules...)}
+	examples, err := space.Reachable(p, space.Budget/10)
+	return err != nil || examples[len(rules)] != nil && !examples[len(rules)].Odd
 }
 
 // decides tells whether the last of these rules decides any request.

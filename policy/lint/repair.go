@@ -14,7 +14,7 @@ type file struct{ *yamltext.File }
 
 // fix makes a Fix of edits; nil where one could not be made.
 func (f file) fix(what Text, edits ...*yamltext.Edit) *Fix {
-	if f.Shared {
+	if f.Locked {
 		return nil
 	}
 	fix := &Fix{Text: what}

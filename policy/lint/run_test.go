@@ -236,6 +236,8 @@ func TestShadowed(t *testing.T) {
 		{"two", "- {level: None, namespaces: [\"\", a]}\n- {level: None, verbs: [get], users: [a]}\n- {level: Metadata, namespaces: [a], users: [a]}\n", "5:3 error rule 1 (line 3)"},
 		{"together", "- {level: None, verbs: [get], resources: [{group: apps}]}\n- {level: Metadata, verbs: [create], resources: [{group: apps}]}\n" +
 			"- {level: Request, verbs: [get, create], resources: [{group: apps, resources: [deployments]}]}\n- level: Metadata\n", "5:3 error rules 1 (line 3), 2 (line 4) together"},
+		{"all but odd ones", "- {level: Metadata, verbs: [get, list, watch, create, update, patch, delete, deletecollection], resources: [{group: apps}]}\n" +
+			"- {level: None, resources: [{group: apps, resources: [deployments]}]}\n- level: Metadata\n", "4:3 warning the rules before it leave it only"},
 		{"resource and subresources", "- {level: Metadata, resources: [{group: \"\", resources: [\"pods/*\"]}]}\n- {level: None, resources: [{group: \"\", resources: [pods/log]}]}\n- level: Metadata\n", "4:3 error rule 1 (line 3)"},
 		{"URLs", "- {level: Metadata, nonResourceURLs: [\"/a*\"]}\n- {level: None, nonResourceURLs: [\"/ab\"]}\n- level: Metadata\n", "4:3 error rule 1 (line 3)"},
 	} {

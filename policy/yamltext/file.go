@@ -2,6 +2,7 @@ package yamltext
 
 import (
 	"bytes"
+	"regexp"
 	"strings"
 	"unicode/utf8"
 
@@ -15,7 +16,10 @@ type File struct {
 	Data   []byte
 	Root   *yaml.Node // nil where the file cannot be read or is no mapping
 	Second *yaml.Node // what stands in a second document, nil where there is none
-	Shared bool       // it has aliases: an edit in one place would change another
+
+	// Locked files must not be edited: in one with aliases an edit in one place
+	// changes another, in one with tabs before a line it may change what they mean.
+	Locked bool
 
 	starts []int // where each line begins
 }
@@ -29,7 +33,8 @@ func Parse(data []byte) *File {
 		return f
 	}
 	f.Root = doc.Content[0]
-	Walk(f.Root, func(n *yaml.Node) { f.Shared = f.Shared || n.Kind == yaml.AliasNode })
+	f.Locked = regexp.MustCompile(`(?m)^ *\t`).Match(data)
+	Walk(f.Root, func(n *yaml.Node) { f.Locked = f.Locked || n.Kind == yaml.AliasNode })
 	if documents.Decode(&next) == nil && len(next.Content) == 1 && next.Content[0].Tag != "!!null" {
 		f.Second = next.Content[0]
 	}

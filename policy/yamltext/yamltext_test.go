@@ -119,7 +119,7 @@ func FuzzEdit(f *testing.F) {
 		}
 		file := Parse(data)
 		var before map[string]any
-		if file.Root == nil || file.Shared || yaml.Unmarshal(data, &before) != nil {
+		if file.Root == nil || file.Locked || yaml.Unmarshal(data, &before) != nil {
 			return
 		}
 		// A key that is no string has no path.
