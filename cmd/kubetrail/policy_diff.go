@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -90,9 +91,6 @@ func (a *app) policyDiff(c *compared) error {
 	return err
 }
 
-// line tells where a rule of A (0) or B (1) stands.
-func (c *compared) line(side int) func(rule int) int { return lines(c.docs[side]) }
-
 func (a *app) printDiff(c *compared, r *diff.Result) error {
 	if c.output != "table" {
 		head := map[string]any{"a": c.names[0], "b": c.names[1], "equal": len(r.Changes) == 0, "classes": r.Classes, "steps": r.Steps}
@@ -123,65 +121,14 @@ func (a *app) printDiff(c *compared, r *diff.Result) error {
 	paragraph(w, plain(title, false), "")
 	for i, change := range r.Changes {
 		fmt.Fprintln(w)
-		for _, s := range c.words(i+1, change) {
-			paragraph(w, plain(s.text, false), s.indent)
+		for k, s := range change.Words(policy.Language(c.lang), lines(c.docs[0]), lines(c.docs[1])) {
+			if k == 0 {
+				s.Text = fmt.Sprintf("%d. %s", i+1, s.Text)
+			}
+			paragraph(w, plain(s.Text, false), strings.Repeat("  ", s.Depth))
 		}
 	}
 	return w.Flush()
-}
-
-// paragraphOf is a text and its indentation.
-type paragraphOf struct{ text, indent string }
-
-// words writes one change.
-func (c *compared) words(number int, x diff.Change) []paragraphOf {
-	lang := policy.Language(c.lang)
-	t := changeWords(lang)
-	var out []paragraphOf
-	for i, s := range x.Words(lang) {
-		if i == 0 {
-			out = append(out, paragraphOf{fmt.Sprintf("%d. %s%s%s", number, t.direction[x.Direction()], t.colon, s), ""})
-		} else {
-			out = append(out, paragraphOf{s, "   "})
-		}
-	}
-	lead := t.where
-	for _, r := range x.Regions {
-		in, except := diff.Conditions(r, lang)
-		out = append(out, paragraphOf{lead + in, "   "})
-		for _, s := range except {
-			out = append(out, paragraphOf{t.but + s, "     "})
-		}
-		lead = t.or
-	}
-	if !x.Complete {
-		out = append(out, paragraphOf{t.more, "   "})
-	}
-	out = append(out, paragraphOf{"A" + t.colon + diff.Words(x.A, lang, c.line(0)), "   "},
-		paragraphOf{"B" + t.colon + diff.Words(x.B, lang, c.line(1)), "   "})
-	for _, e := range x.Examples {
-		text := t.example + diff.Request(e, lang)
-		if e.Odd {
-			text += t.odd
-		}
-		out = append(out, paragraphOf{text, "   "})
-	}
-	return out
-}
-
-// wordsOfChange are the words around a change in one language.
-type wordsOfChange struct {
-	direction                                 [3]string // by diff.Direction
-	colon, where, or, but, more, example, odd string
-}
-
-func changeWords(lang policy.Language) wordsOfChange {
-	if lang == policy.Chinese {
-		return wordsOfChange{[3]string{"B 记录得更少", "B 记录得不同", "B 记录得更多"},
-			"：", "条件：", "或者：", "但不含：", "以及更多条件", "例如：", "（普通客户端不会发送这样的请求）"}
-	}
-	return wordsOfChange{[3]string{"B records less", "B records differently", "B records more"},
-		": ", "where ", "or ", "but not ", "and under more conditions", "example: ", " (no ordinary client sends such a request)"}
 }
 
 // decided is one side of a change in the JSON formats.
@@ -215,7 +162,7 @@ func (c *compared) change(x diff.Change) any {
 	side := func(d policy.Decision, i int) decided {
 		line := 0
 		if d.Rule >= 0 {
-			line = c.line(i)(d.Rule)
+			line = lines(c.docs[i])(d.Rule)
 		}
 		return decided{d.Rule, line, d.Level, append([]policy.Stage{}, d.OmitStages...), d.OmitManagedFields}
 	}

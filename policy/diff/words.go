@@ -10,6 +10,52 @@ import (
 	"kubetrail/policy/space"
 )
 
+// Line is a line of text, or a paragraph, and the depth of its indentation.
+type Line struct {
+	Text  string
+	Depth int
+}
+
+// Words tells the change in one language. Lines give the line of a rule of A and of B in
+// their files, or 0.
+func (c *Change) Words(lang policy.Language, lineA, lineB func(rule int) int) []Line {
+	l := speaker(lang)
+	out := []Line{{Text: l.direction(c.Direction())}}
+	for i, s := range l.stages(c) {
+		if i == 0 {
+			out[0].Text += s
+		} else {
+			out = append(out, Line{s, 1})
+		}
+	}
+	lead := l.say("where ", "条件：")
+	for _, r := range c.Regions {
+		out = append(out, Line{lead + l.conditions(r, true), 1})
+		for _, x := range r.Except {
+			out = append(out, Line{l.say("but not ", "但不含：") + l.conditions(x, false), 2})
+		}
+		lead = l.say("or ", "或者：")
+	}
+	if !c.Complete {
+		out = append(out, Line{l.say("or under more conditions", "或者：更多条件"), 1})
+	}
+	out = append(out, Line{l.say("A: ", "A：") + l.decision(c.A, lineA), 1}, Line{l.say("B: ", "B：") + l.decision(c.B, lineB), 1})
+	for _, e := range c.Examples {
+		out = append(out, Line{l.say("example: ", "例如：") + l.request(e), 1})
+	}
+	return out
+}
+
+func (l speaker) direction(d Direction) string {
+	switch d {
+	case Less:
+		return l.say("B records less: ", "B 记录得更少：")
+	case Mixed:
+		return l.say("B records differently: ", "B 记录得不同：")
+	}
+	return l.say("B records more: ", "B 记录得更多：")
+}
+
 // speaker writes in one language.
 type speaker policy.Language
 
@@ -60,9 +106,8 @@ func word(s string) string {
 	return strconv.Quote(s)
 }
 
-// Words says what changes at which stages, such as "Metadata -> None at every stage".
-func (c *Change) Words(lang policy.Language) []string {
-	l := speaker(lang)
+// stages says what changes at which stages, such as "Metadata -> None at every stage".
+func (l speaker) stages(c *Change) []string {
 	switch {
 	case c.uniform() && len(c.Stages) == len(policy.Stages()):
 		return []string{l.say("%s at every stage", "%s，所有阶段", l.levels(c.Stages[0]))}
@@ -92,10 +137,9 @@ func (l speaker) levels(c StageChange) string {
 	return fmt.Sprintf("%s -> %s", c.From, c.To)
 }
 
-// Words says what a decision is, such as "rules[3] (line 9): Metadata, without
-// RequestReceived". Line gives the line of a rule, or 0.
-func Words(d policy.Decision, lang policy.Language, line func(rule int) int) string {
-	l := speaker(lang)
+// decision says what a decision is, such as "rules[3] (line 9): Metadata, omits
+// RequestReceived".
+func (l speaker) decision(d policy.Decision, line func(rule int) int) string {
 	text := l.say("no rule", "没有规则")
 	if d.Rule >= 0 {
 		text = fmt.Sprintf("rules[%d]", d.Rule)
@@ -120,18 +164,9 @@ func Words(d policy.Decision, lang policy.Language, line func(rule int) int) str
 	return text
 }
 
-// Conditions says which requests are in a region, such as "verb get; secrets; in
-// namespace kube-system", and of these which are not.
-func Conditions(r space.Region, lang policy.Language) (in string, except []string) {
-	l := speaker(lang)
-	for _, x := range r.Except {
-		except = append(except, l.conditions(x, false))
-	}
-	return l.conditions(r, true), except
-}
-
-// conditions writes a region without its exceptions. Where whole, it also says which
-// kind of requests these are if there is no condition on them.
+// conditions says which requests are in a region, such as "verb get; secrets; in
+// namespace kube-system", but for its exceptions. Where whole, it also says which kind of
+// requests these are if there is no condition on them.
 func (l speaker) conditions(r space.Region, whole bool) string {
 	var parts []string
 	add := func(s string) {
@@ -144,7 +179,7 @@ func (l speaker) conditions(r space.Region, whole bool) string {
 		add(l.say("every request", "所有请求"))
 	case r.URL:
 		if whole || !r.Paths.Any() {
-			add(l.any(r.Paths, "URL", l.say("any URL that is no resource", "任意非资源 URL")))
+			add(l.any(r.Paths, l.say("URL", " URL"), l.say("any URL that is no resource", "任意非资源 URL")))
 		}
 		add(l.any(r.Verbs, l.say("verb", "动词"), ""))
 	default:
@@ -159,54 +194,40 @@ func (l speaker) conditions(r space.Region, whole bool) string {
 	return strings.Join(parts, l.say("; ", "；"))
 }
 
-// any writes values of one kind; free is what is said where there is no condition.
+// any writes values of one kind, by default resources, which need not be named so; free
+// is what is said where there is no condition.
 func (l speaker) any(v space.Values, kind, free string) string {
+	only := strings.TrimSpace(kind + " " + l.list(v.Only))
+	if kind == "" {
+		kind = l.say("resource", "资源")
+	}
 	switch {
 	case v.Any():
 		return free
 	case v.Only == nil:
-		return l.say("any %s but %s", "任意 %[1]s，%[2]s 除外", kind, l.list(v.But))
+		return l.say("any %s but %s", "任意%s，%s 除外", kind, l.list(v.But))
 	case len(v.But) > 0:
-		return l.say("%s %s, but not %s", "%s %s，但不含 %s", kind, l.list(v.Only), l.list(v.But))
+		return l.say("%s, but not %s", "%s，但不含 %s", only, l.list(v.But))
 	}
-	return kind + " " + l.list(v.Only)
+	return only
 }
 
-// resources writes resources and their API groups; any group goes without saying
-// where whole is false.
+// resources writes resources and their API groups. Where whole is false, any of them
+// goes without saying.
 func (l speaker) resources(r space.Region, whole bool) string {
+	what := l.any(r.Resources, "", l.say("any resource", "任意资源"))
 	core := len(r.APIGroups.Only) == 1 && r.APIGroups.Only[0] == ""
-	what := ""
-	switch v := r.Resources; {
-	case v.Any() && core:
-		return l.say("any resource of the core group", "核心组的任意资源")
-	case v.Any() && r.APIGroups.Any():
-		return l.say("any resource", "任意资源")
-	case v.Any():
-		what = l.say("any resource", "任意资源")
-	case v.Only == nil:
-		what = l.say("any resource but %s", "任意资源，%s 除外", l.list(v.But))
-	case len(v.But) > 0:
-		what = l.say("%s, but not %s", "%s，但不含 %s", l.list(v.Only), l.list(v.But))
-	default:
-		what = l.list(v.Only)
-	}
-	groups := coreNamed(r.APIGroups)
 	switch {
-	case core && r.Resources.Only == nil:
-		return l.say("%s, of the core group", "核心组的%s", what)
-	case core:
+	case core && r.Resources.Only != nil:
 		return what
-	case groups.Any() && !whole:
+	case r.APIGroups.Any() && (!whole || r.Resources.Any()):
 		return what
-	case groups.Any():
-		return l.say("%s, of any API group", "%s（任意 API 组）", what)
-	case groups.Only == nil:
-		return l.say("%s, of any API group but %s", "%s（任意 API 组，%s 除外）", what, l.list(groups.But))
-	case len(groups.Only) == 1:
-		return l.say("%s, of API group %s", "%s（API 组 %s）", what, l.list(groups.Only))
 	}
-	return l.say("%s, of API groups %s", "%s（API 组 %s）", what, l.list(groups.Only))
+	groups := l.any(coreNamed(r.APIGroups), l.say("API group", " API 组"), l.say("any API group", "任意 API 组"))
+	if r.Resources.Any() && !whole {
+		return groups
+	}
+	return what + l.say("; ", "；") + groups
 }
 
 // coreNamed gives the core group a name.
@@ -249,9 +270,9 @@ func (l speaker) namespaces(v space.Values) string {
 	case v.Only != nil:
 		return l.say("in namespace %s", "命名空间 %s", l.list(only))
 	case len(but) == 0:
-		return l.say("in any namespace", "任意命名空间（不含不带命名空间的请求）")
+		return l.say("in any namespace", "带命名空间")
 	case some:
-		return l.say("in any namespace but %s", "任意命名空间，%s 除外", l.list(but))
+		return l.say("in any namespace but %s", "带命名空间，%s 除外", l.list(but))
 	}
 	return l.say("in any namespace but %s, or without one", "任意命名空间（%s 除外），或不带命名空间", l.list(but))
 }
@@ -310,16 +331,19 @@ func (l speaker) who(r space.Region) string {
 	return text
 }
 
-// Request says who makes an example, and which, such as "GET /version as user alice".
-func Request(e *space.Example, lang policy.Language) string {
-	l := speaker(lang)
+// request says who makes an example, and which, such as "GET /version as user alice".
+func (l speaker) request(e *space.Example) string {
 	text := e.Method + " " + e.URI
 	if !e.Request.Authenticated {
-		return text + l.say(" without authentication", "，未通过身份认证")
+		text += l.say(" without authentication", "，未通过身份认证")
+	} else {
+		text += l.say(" as user %s", "，用户 %s", word(e.Request.User))
 	}
-	text += l.say(" as user %s", "，用户 %s", word(e.Request.User))
 	if len(e.Request.Groups) > 0 {
 		text += l.say(" in group %s", "，组 %s", l.list(e.Request.Groups))
+	}
+	if e.Odd {
+		text += l.say(" (no ordinary client sends such a request)", "（普通客户端不会发送这样的请求）")
 	}
 	return text
 }

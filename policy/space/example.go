@@ -272,11 +272,14 @@ func (p *Partition) usual(r policy.RequestInfo, g, resource, ns, name value) (po
 		if r.Resource = p.known(r.APIGroup); r.Resource == "" {
 			r.Resource, cost = resource.text, 2
 		}
-	} else if !atHome(r.Resource, r.APIGroup) {
+	} else if known := p.homes[r.Resource]; known != nil && !slices.Contains(known, r.APIGroup) {
 		cost += 4
 	}
 	if g.named {
 		cost++
+	}
+	if g.text == "metrics.k8s.io" {
+		cost++ // nothing there can be written
 	}
 	one := name.text != "" // one object, not a collection
 	switch {
@@ -352,7 +355,7 @@ func (p *Partition) hit(c groupCond) []int {
 
 // known returns a well-known resource of an API group that no policy names.
 func (p *Partition) known(group string) string {
-	for _, r := range strings.Fields(resourcesOf(group)) {
+	for r := range strings.FieldsSeq(resourcesOf(group)) {
 		if !p.names(levelResource, r) {
 			return r
 		}
@@ -412,15 +415,18 @@ func resourcesOf(group string) string {
 	return ""
 }
 
-// atHome tells whether a resource is not well known, or is so in this API group.
-func atHome(resource, group string) bool {
-	if slices.Contains(strings.Fields(resourcesOf(group)), resource) || resource == "events" && group == "events.k8s.io" {
-		return true
-	}
-	return !slices.ContainsFunc([]string{"", "apps", "batch", "networking.k8s.io", "rbac.authorization.k8s.io", "coordination.k8s.io",
+// homes maps the well-known resources to the API groups that have them.
+func homes() map[string][]string {
+	out := map[string][]string{"events": {"events.k8s.io"}}
+	for _, g := range []string{"", "apps", "batch", "networking.k8s.io", "rbac.authorization.k8s.io", "coordination.k8s.io",
 		"authentication.k8s.io", "authorization.k8s.io", "apiextensions.k8s.io", "admissionregistration.k8s.io",
 		"apiregistration.k8s.io", "certificates.k8s.io", "storage.k8s.io", "scheduling.k8s.io", "policy", "autoscaling",
-		"discovery.k8s.io"}, func(g string) bool { return slices.Contains(strings.Fields(resourcesOf(g)), resource) })
+		"discovery.k8s.io", "metrics.k8s.io", "extensions"} {
+		for r := range strings.FieldsSeq(resourcesOf(g)) {
+			out[r] = append(out[r], g)
+		}
+	}
+	return out
 }
 
 // clusterScoped tells the well-known resources whose objects are in no namespace.

@@ -39,7 +39,8 @@ type Space struct {
 	free     [levels]set // terms without a condition on this level and those behind it
 	bound    [levels]set // terms with a condition on this level
 	groups   []groupClass
-	inGroups []set // for each term, the classes of groups of which it asks for one
+	inGroups []set               // for each term, the classes of groups of which it asks for one
+	homes    map[string][]string // where well-known resources are
 }
 
 // groupClass is groups that all terms treat alike.
@@ -52,7 +53,7 @@ func (s *Space) failedAuthentication() int { return len(s.dims[levelUser]) - 1 }
 
 // newSpace finds the classes. It fails where there are more than budget values.
 func newSpace(budget int, policies []*policy.Policy) (*Space, error) {
-	s := &Space{policies: len(policies)}
+	s := &Space{policies: len(policies), homes: homes()}
 	for i, p := range policies {
 		s.from = append(s.from, len(s.terms))
 		s.terms = append(s.terms, termsOf(p, i)...)
