@@ -92,9 +92,7 @@ func (l *linter) ignorings() []*ignoring {
 		}
 		c := &ignoring{Position: l.file.Position(at), end: l.file.Position(m[1]), start: at, used: map[string]bool{}}
 		c.line = c.Line
-		for _, id := range strings.FieldsFunc(string(data[m[2]:m[3]]), func(r rune) bool { return r == ',' || r == ' ' || r == '\t' }) {
-			c.checks = append(c.checks, id)
-		}
+		c.checks = strings.FieldsFunc(string(data[m[2]:m[3]]), func(r rune) bool { return strings.ContainsRune(", \t", r) })
 		if m[4] >= 0 {
 			c.reason = strings.TrimSpace(strings.TrimPrefix(string(data[m[4]:m[5]]), ":"))
 		}
