@@ -19,7 +19,7 @@ func Convert(data []byte) ([]byte, error) {
 	if doc.Version == v1 {
 		return data, nil
 	}
-	start, ok := doc.offset(data, "apiVersion")
+	start, ok := doc.file.OffsetOf(doc.file.At("apiVersion"))
 	if !ok {
 		return nil, errors.New("where its apiVersion stands is not known: change it to " + v1 + " by hand")
 	}
@@ -34,17 +34,4 @@ func Convert(data []byte) ([]byte, error) {
 		return nil, errors.New("its apiVersion is not written where it stands, or something else refers to it: change it to " + v1 + " by hand")
 	}
 	return converted, nil
-}
-
-// offset is where the value at path begins in data.
-func (d *Document) offset(data []byte, path string) (int, bool) {
-	at := d.Position(path)
-	if at.Line == 0 {
-		return 0, false
-	}
-	c := newCursor(data)
-	for c.offset < len(data) && c.Position != at {
-		c.to(data, c.offset+1)
-	}
-	return c.offset, c.Position == at
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"kubetrail/internal/place"
 )
 
 // Kubernetes is a minor release of Kubernetes 1, such as 36 for 1.36.
@@ -55,7 +57,7 @@ type Document struct {
 	// Notes are what we add: that the version is one this release no longer reads.
 	Notes []Finding
 
-	root *node // nil where the places are unknown
+	file *place.File
 }
 
 // Rejection is why kube-apiserver would not start with a policy. Error returns
@@ -94,13 +96,13 @@ const (
 )
 
 func load(data []byte, s scheme) (*Document, error) {
-	src := &source{data: data, root: places(data)}
+	src := &source{data, place.New(data)}
 	d, err := s.decode(data)
 	if err != nil {
 		text := "failed decoding: " + err.Error()
 		return nil, &Rejection{Text: text, Findings: []Finding{src.failure(text, err)}}
 	}
-	doc := &Document{Policy: d.policy, Version: d.version.String(), Strict: src.strict(d.strict), root: src.root}
+	doc := &Document{Policy: d.policy, Version: d.version.String(), Strict: src.strict(d.strict), file: src.File}
 	if len(d.strict) > 0 && s.release >= firstStrict {
 		doc.Warnings = append(doc.Warnings, Finding{strictText(d.strict), doc.Strict[0].Path, doc.Strict[0].Position})
 	}

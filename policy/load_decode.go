@@ -6,10 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"unicode"
 
 	"sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
+
+	"kubetrail/internal/place"
 )
 
 const (
@@ -79,15 +80,10 @@ type fault struct {
 func (f *fault) Error() string { return f.text }
 func (f *fault) Unwrap() error { return f.cause }
 
-// isJSON tells whether kube-apiserver takes data for JSON.
-func isJSON(data []byte) bool {
-	return bytes.HasPrefix(bytes.TrimLeftFunc(data, unicode.IsSpace), []byte("{"))
-}
-
 // decode reads data as the universal decoder of upstream's audit scheme does.
 func (s scheme) decode(data []byte) (*decoded, error) {
 	switch {
-	case isJSON(data):
+	case place.IsJSON(data):
 		return s.decodeJSON(data, data)
 	case bytes.HasPrefix(data, []byte(protobufPrefix)):
 		return s.decodeProtobuf(data[len(protobufPrefix):])

@@ -8,6 +8,8 @@ import (
 	"unicode/utf8"
 
 	"pgregory.net/rapid"
+
+	"kubetrail/internal/place"
 )
 
 const v1Head = "apiVersion: audit.k8s.io/v1\nkind: Policy\n"
@@ -191,11 +193,11 @@ func TestHostile(t *testing.T) {
 	}
 
 	// Beyond 4 MiB no places are looked for.
-	doc, err := Load([]byte(v1Head+"rules:\n- level: None\n#"+strings.Repeat(" ", maxPlaced)), Newest)
+	doc, err := Load([]byte(v1Head+"rules:\n- level: None\n#"+strings.Repeat(" ", place.MaxSize)), Newest)
 	if err != nil || doc.Position("rules[0].level") != (Position{}) {
 		t.Errorf("%v", err)
 	}
-	if _, err := Convert([]byte("apiVersion: audit.k8s.io/v1beta1\nrules:\n- level: None\n#" + strings.Repeat(" ", maxPlaced))); err == nil {
+	if _, err := Convert([]byte("apiVersion: audit.k8s.io/v1beta1\nrules:\n- level: None\n#" + strings.Repeat(" ", place.MaxSize))); err == nil {
 		t.Error("converted without knowing where the version stands")
 	}
 }
@@ -210,14 +212,18 @@ func many(format string, n int) string {
 
 // lineLengths are the numbers of characters of the lines of a file.
 func lineLengths(data []byte) []int {
-	c := newCursor(data)
+	text := strings.ReplaceAll(strings.TrimPrefix(string(data), "\ufeff"), "\r\n", "\n")
+	breaks := "\r\n"
+	if !place.IsJSON(data) {
+		breaks += "\u0085\u2028\u2029"
+	}
 	lengths := []int{0}
-	for c.offset < len(data) {
-		at := c.to(data, c.offset+1)
-		for len(lengths) < at.Line {
+	for _, r := range text {
+		if strings.ContainsRune(breaks, r) && r != utf8.RuneError {
 			lengths = append(lengths, 0)
+		} else {
+			lengths[len(lengths)-1]++
 		}
-		lengths[at.Line-1] = at.Column - 1
 	}
 	return lengths
 }
