@@ -33,12 +33,6 @@ type member struct {
 	value    *node
 }
 
-// at returns the node at path, or the last one above it that there is.
-func (n *node) at(path string) *node {
-	found, _, _ := n.find(path, new(int))
-	return found
-}
-
 // A search is bounded: merged mappings may be reached in many ways, and a path may
 // have many dots.
 const (
