@@ -8,9 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"pgregory.net/rapid"
-	"sigs.k8s.io/yaml"
-
 	"kubetrail/internal/corpustest"
 )
 
@@ -171,38 +168,6 @@ func TestParseKubernetes(t *testing.T) {
 			t.Errorf("%q: %v tells no way out", text, err)
 		}
 	}
-}
-
-// TestLoadWritten loads what was written, in YAML and in JSON, as what it was.
-func TestLoadWritten(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		p := drawPolicy(t)
-		p.Kind, p.APIVersion = "Policy", "audit.k8s.io/v1"
-		want, err := json.Marshal(p)
-		if err != nil {
-			t.Fatal(err)
-		}
-		asYAML, err := yaml.JSONToYAML(want)
-		if err != nil {
-			t.Fatal(err)
-		}
-		wrong := p.validate(Newest)
-		for _, data := range [][]byte{want, asYAML} {
-			doc, err := Load(data, Newest)
-			if len(wrong) > 0 || len(p.Rules) == 0 {
-				if err == nil {
-					t.Fatalf("accepted in spite of %v\n%s", wrong, data)
-				}
-				continue
-			}
-			if err != nil {
-				t.Fatalf("%v\n%s", err, data)
-			}
-			if got, _ := json.Marshal(doc.Policy); !bytes.Equal(got, want) {
-				t.Fatalf("got  %s\nwant %s", got, want)
-			}
-		}
-	})
 }
 
 // FuzzLoad wants of any file that loading it does not panic, that findings lie inside

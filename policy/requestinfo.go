@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -198,4 +199,31 @@ func lowerMethod(method string) string {
 		return "options"
 	}
 	return strings.ToLower(method)
+}
+
+// Stages lists the stages that a request like r passes, in the order of time. At the
+// last one it ends; if its handler panics, StagePanic takes the place of
+// StageResponseComplete. Upstream: WithAudit and WithFailedAuthenticationAudit in
+// pkg/endpoints/filters.
+func (r *Request) Stages() []Stage {
+	switch {
+	case !r.Authenticated:
+		return []Stage{StageResponseStarted}
+	case r.LongRunning():
+		return []Stage{StageRequestReceived, StageResponseStarted, StageResponseComplete}
+	}
+	return []Stage{StageRequestReceived, StageResponseComplete}
+}
+
+// LongRunning tells requests whose answer is a stream: watches, logs, connections
+// to a pod or through a proxy, and profiles. Upstream: BasicLongRunningRequestCheck
+// with the verbs and subresources that kube-apiserver gives it.
+func (r *RequestInfo) LongRunning() bool {
+	switch {
+	case r.Verb == "watch", r.Verb == "proxy":
+		return true
+	case r.IsResourceRequest:
+		return slices.Contains([]string{"attach", "exec", "proxy", "log", "portforward"}, r.Subresource)
+	}
+	return strings.HasPrefix(r.Path, "/debug/pprof/")
 }

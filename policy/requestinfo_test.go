@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -262,6 +263,41 @@ func TestParseRequestAllocatesNothing(t *testing.T) {
 		"/api/v1/namespaces/default/pods?watch=true&timeoutSeconds=395"} {
 		if n := testing.AllocsPerRun(100, func() { _, _ = ParseRequest("GET", uri) }); n != 0 {
 			t.Errorf("%s: %v allocations", uri, n)
+		}
+	}
+}
+
+// TestStages checks at which stages requests of each kind write events.
+func TestStages(t *testing.T) {
+	long := []Stage{StageRequestReceived, StageResponseStarted, StageResponseComplete}
+	short := []Stage{StageRequestReceived, StageResponseComplete}
+	for _, c := range []struct {
+		method, uri string
+		want        []Stage
+	}{
+		{"GET", "/api/v1/pods", short},
+		{"GET", "/api/v1/pods?watch=true", long},
+		{"GET", "/api/v1/watch/pods", long},
+		{"GET", "/api/v1/proxy/nodes/n", long},
+		{"POST", "/api/v1/namespaces/a/pods/b/exec?command=sh", long},
+		{"GET", "/api/v1/namespaces/a/pods/b/log", long},
+		{"GET", "/api/v1/namespaces/a/services/b/proxy/x", long},
+		{"PUT", "/api/v1/namespaces/a/pods/b/status", short},
+		{"GET", "/debug/pprof/heap", long},
+		{"GET", "/debug/pprof", short},
+		{"GET", "/proxy/log", short},
+	} {
+		info, err := ParseRequest(c.method, c.uri)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := Request{Authenticated: true, RequestInfo: info}
+		if got := r.Stages(); !slices.Equal(got, c.want) {
+			t.Errorf("%s %s: %v, want %v", c.method, c.uri, got, c.want)
+		}
+		r.Authenticated = false
+		if got := r.Stages(); !slices.Equal(got, []Stage{StageResponseStarted}) {
+			t.Errorf("%s %s without a user: %v", c.method, c.uri, got)
 		}
 	}
 }

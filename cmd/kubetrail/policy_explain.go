@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"kubetrail/policy"
+	"kubetrail/policy/explain"
 )
 
 const policyExplainLong = `Explain tells which rule of a policy decides about a request, what is recorded
@@ -130,7 +131,7 @@ func (a *app) explainRequest(f *explainFlags, doc *policy.Document, method, uri 
 		return failed(err, "kube-apiserver answers such a request with an error and records nothing")
 	}
 	r := &policy.Request{Authenticated: f.hasUser, User: f.user, Groups: f.groups, RequestInfo: info}
-	x := doc.Policy.Explain(r)
+	x := explain.Request(doc.Policy, r)
 	words := x.Words(policy.Language(f.lang), lines(doc))
 	a.noteGroups(f, doc.Policy)
 	if f.output != "table" {
@@ -177,19 +178,19 @@ func (a *app) noteGroups(f *explainFlags, p *policy.Policy) {
 
 // explained is one rule in the JSON formats.
 type explained struct {
-	Rule    int           `json:"rule"`
-	Line    int           `json:"line"`
-	Level   policy.Level  `json:"level"`
-	Matches bool          `json:"matches"`
-	Tests   []policy.Test `json:"tests"`
-	Text    string        `json:"text"`
+	Rule    int            `json:"rule"`
+	Line    int            `json:"line"`
+	Level   policy.Level   `json:"level"`
+	Matches bool           `json:"matches"`
+	Tests   []explain.Test `json:"tests"`
+	Text    string         `json:"text"`
 }
 
-func (a *app) printExplanation(f *explainFlags, doc *policy.Document, r *policy.Request, x policy.Explanation, words policy.Words) error {
+func (a *app) printExplanation(f *explainFlags, doc *policy.Document, r *policy.Request, x explain.Explanation, words explain.Words) error {
 	rules := make([]explained, len(x.Trials))
 	texts := append(slices.Clone(words.Misses), words.Decision)
 	for i, t := range x.Trials {
-		tests := append([]policy.Test{}, t.Tests...) // [], not null
+		tests := append([]explain.Test{}, t.Tests...) // [], not null
 		rules[i] = explained{t.Rule, lines(doc)(t.Rule), doc.Policy.Rules[t.Rule].Level, t.Matches(), tests, texts[i]}
 	}
 	head := map[string]any{

@@ -14,6 +14,7 @@ import (
 	"pgregory.net/rapid"
 
 	"kubetrail/policy"
+	"kubetrail/policy/explain"
 )
 
 // TestParagraph checks that setting a text loses nothing of it, keeps quoted values
@@ -138,7 +139,7 @@ func FuzzDecide(f *testing.F) {
 		if q.User != nil {
 			r.User = *q.User
 		}
-		if want := p.Explain(&r); want.Rule != got.Rule || want.Level != got.Level {
+		if want := explain.Request(p, &r); want.Rule != got.Rule || want.Level != got.Level {
 			t.Fatalf("%q: %s, want rule %d", line, answer, want.Rule)
 		}
 	})

@@ -43,15 +43,8 @@ type writer struct {
 	Options
 }
 
-func (w *writer) say(en, zh string) string {
-	if w.Language == policy.Chinese {
-		return zh
-	}
-	return en
-}
-
-func (w *writer) sayf(en, zh string, values ...any) string {
-	return fmt.Sprintf(w.say(en, zh), values...)
+func (w *writer) say(en, zh string, values ...any) string {
+	return w.Language.Say(en, zh, values...)
 }
 
 func (w *writer) summary() Section {
@@ -80,7 +73,7 @@ func (w *writer) summary() Section {
 		s.Right = append(s.Right, i+1)
 	}
 	if span > 0 {
-		s.Notes = append(s.Notes, w.sayf("The events span %s, from %s to %s; a day is extrapolated from that. 1 GB is 10^9 bytes.",
+		s.Notes = append(s.Notes, w.say("The events span %s, from %s to %s; a day is extrapolated from that. 1 GB is 10^9 bytes.",
 			"事件跨越 %s，从 %s 到 %s；每日数值由此推算。1 GB 为 10^9 字节。", span.Round(time.Second), moment(w.First), moment(w.Last)))
 	} else {
 		s.Notes = append(s.Notes, w.say("The events span no time: nothing can be said per day.", "事件没有时间跨度：无法给出每日数值。"))
@@ -190,10 +183,10 @@ func orDash(name string) string {
 // more tells what a table does not show: rest rows, and what was folded.
 func (w *writer) more(rest, folded int, missed int64, en, zh string) (notes []string) {
 	if rest > 0 {
-		notes = append(notes, w.sayf("and %d more", "另有 %d 项", rest))
+		notes = append(notes, w.say("and %d more", "另有 %d 项", rest))
 	}
 	if folded > 0 {
-		notes = append(notes, w.sayf("More came up than are told apart: the %d lightest were added up in between, so that a row may lack up to %d %s.",
+		notes = append(notes, w.say("More came up than are told apart: the %d lightest were added up in between, so that a row may lack up to %d %s.",
 			"项数超出可区分的数量：中途合并了最轻的 %d 项，因此每行最多可能少计 %d %s。", folded, missed, w.say(en, zh)))
 	}
 	return notes
@@ -255,7 +248,7 @@ func line(n int) string {
 func (w *writer) cannotKnow() Section {
 	s := Section{Title: w.say("CANNOT KNOW", "无法得知")}
 	tell := func(en, zh string, values ...any) {
-		s.Notes = append(s.Notes, strings.TrimSpace(w.sayf(en, zh, values...)))
+		s.Notes = append(s.Notes, strings.TrimSpace(w.say(en, zh, values...)))
 	}
 	u := &w.Unknown
 	for _, x := range u.Raised {

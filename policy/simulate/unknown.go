@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"maps"
 	"slices"
-	"strings"
 
 	"kubetrail/audit"
 	"kubetrail/policy"
@@ -108,7 +107,7 @@ func lacking(stage policy.Stage, req *policy.Request) []policy.Stage {
 		return beforeEnd[:]
 	case stage != policy.StageResponseComplete && stage != policy.StagePanic:
 		return nil
-	case longRunning(req):
+	case req.LongRunning():
 		return beforeLongEnd[:]
 	}
 	return beforeShortEnd[:]
@@ -119,20 +118,6 @@ var (
 	beforeShortEnd = [...]policy.Stage{policy.StageRequestReceived}
 	beforeLongEnd  = [...]policy.Stage{policy.StageRequestReceived, policy.StageResponseStarted}
 )
-
-// longRunning tells the requests that have an event when their answer begins, as
-// kube-apiserver's --long-running-request-* and defaults have it. Upstream:
-// filters.BasicLongRunningRequestCheck.
-func longRunning(req *policy.Request) bool {
-	if !req.IsResourceRequest {
-		return strings.HasPrefix(req.Path, "/debug/pprof/")
-	}
-	switch req.Subresource {
-	case "attach", "exec", "proxy", "log", "portforward":
-		return true
-	}
-	return req.Verb == "watch" || req.Verb == "proxy"
-}
 
 // report returns what was gathered. withCurrent tells whether the policy that was in
 // force is known.

@@ -1,8 +1,17 @@
-package policy
+// Package explain tells how a policy comes to its decision about a request: which rule
+// decides, why each one before it does not match, and what may have been overlooked
+// there; as data, and in words.
+//
+// [Request] tries rule by rule and condition by condition, as plain as can be. It shares
+// no code with [policy.Matcher], which must come to the same decision, and so is also
+// what that one is tested against.
+package explain
 
 import (
 	"slices"
 	"strings"
+
+	"kubetrail/policy"
 )
 
 // Condition is what of a rule a request has to fulfil, by the name of its member.
@@ -106,31 +115,30 @@ func (t Trial) Misses() []Test {
 
 // Explanation is how a policy comes to its decision about a request.
 type Explanation struct {
-	Decision
+	policy.Decision
 
 	// Trials are the rules that were tried, in order: the last one matches, unless
 	// Rule is -1.
 	Trials []Trial
 
-	policy  *Policy
-	request *Request
+	policy  *policy.Policy
+	request *policy.Request
 }
 
-// Explain puts the rules of p to r one after the other, until one matches. It is as
-// plain as it can be and shares nothing with [Matcher], which must come to the same
-// decision. The Explanation keeps p and r; do not change them while it is in use.
+// Request puts the rules of p to r one after the other, until one matches. The
+// Explanation keeps p and r; do not change them while it is in use.
 // Upstream: policyRuleEvaluator in pkg/audit/policy.
-func (p *Policy) Explain(r *Request) Explanation {
+func Request(p *policy.Policy, r *policy.Request) Explanation {
 	x := Explanation{policy: p, request: r}
-	x.Decision = Decision{LevelNone, everyStage(p.OmitStages), p.OmitManagedFields, -1}
+	x.Decision = policy.Decision{Level: policy.LevelNone, OmitStages: everyStage(p.OmitStages), OmitManagedFields: p.OmitManagedFields, Rule: -1}
 	for i := range p.Rules {
 		rule := &p.Rules[i]
-		trial := Trial{i, rule.tests(r)}
+		trial := Trial{i, tests(rule, r)}
 		x.Trials = append(x.Trials, trial)
 		if !trial.Matches() {
 			continue
 		}
-		x.Decision = Decision{rule.Level, everyStage(p.OmitStages, rule.OmitStages), p.OmitManagedFields, i}
+		x.Decision = policy.Decision{Level: rule.Level, OmitStages: everyStage(p.OmitStages, rule.OmitStages), OmitManagedFields: p.OmitManagedFields, Rule: i}
 		if rule.OmitManagedFields != nil {
 			x.OmitManagedFields = *rule.OmitManagedFields
 		}
@@ -140,8 +148,8 @@ func (p *Policy) Explain(r *Request) Explanation {
 }
 
 // everyStage is what stands in any of the lists, sorted, each once.
-func everyStage(lists ...[]Stage) []Stage {
-	var all []Stage
+func everyStage(lists ...[]policy.Stage) []policy.Stage {
+	var all []policy.Stage
 	for _, list := range lists {
 		for _, s := range list {
 			if !slices.Contains(all, s) {
@@ -153,35 +161,8 @@ func everyStage(lists ...[]Stage) []Stage {
 	return all
 }
 
-// Stages lists the stages that a request like r passes, in the order of time. At the
-// last one it ends; if its handler panics, StagePanic takes the place of
-// StageResponseComplete. Upstream: WithAudit and WithFailedAuthenticationAudit in
-// pkg/endpoints/filters.
-func (r *Request) Stages() []Stage {
-	switch {
-	case !r.Authenticated:
-		return []Stage{StageResponseStarted}
-	case r.LongRunning():
-		return []Stage{StageRequestReceived, StageResponseStarted, StageResponseComplete}
-	}
-	return []Stage{StageRequestReceived, StageResponseComplete}
-}
-
-// LongRunning tells requests whose answer is a stream: watches, logs, connections
-// to a pod or through a proxy, and profiles. Upstream: BasicLongRunningRequestCheck
-// with the verbs and subresources that kube-apiserver gives it.
-func (r *RequestInfo) LongRunning() bool {
-	switch {
-	case r.Verb == "watch", r.Verb == "proxy":
-		return true
-	case r.IsResourceRequest:
-		return slices.Contains([]string{"attach", "exec", "proxy", "log", "portforward"}, r.Subresource)
-	}
-	return strings.HasPrefix(r.Path, "/debug/pprof/")
-}
-
 // combined is the resource as rules write it: pods or pods/log.
-func (r *RequestInfo) combined() string {
+func combined(r *policy.Request) string {
 	if r.Subresource == "" {
 		return r.Resource
 	}
@@ -189,16 +170,16 @@ func (r *RequestInfo) combined() string {
 }
 
 // tests puts every condition of the rule to r.
-func (rule *PolicyRule) tests(r *Request) []Test {
+func tests(rule *policy.PolicyRule, r *policy.Request) []Test {
 	var tests []Test
 	if len(rule.Users) > 0 {
-		tests = append(tests, rule.testUsers(r))
+		tests = append(tests, testUsers(rule, r))
 	}
 	if len(rule.UserGroups) > 0 {
-		tests = append(tests, rule.testUserGroups(r))
+		tests = append(tests, testUserGroups(rule, r))
 	}
 	if len(rule.Verbs) > 0 {
-		tests = append(tests, rule.testVerbs(r))
+		tests = append(tests, testVerbs(rule, r))
 	}
 	switch {
 	case len(rule.Namespaces) > 0 && !r.IsResourceRequest:
@@ -207,27 +188,27 @@ func (rule *PolicyRule) tests(r *Request) []Test {
 		tests = append(tests, Test{Condition: ConditionResources, Cause: CauseNoResource, Entry: -1})
 	case len(rule.Namespaces)+len(rule.Resources) > 0:
 		if len(rule.Namespaces) > 0 {
-			tests = append(tests, rule.testNamespaces(r))
+			tests = append(tests, testNamespaces(rule, r))
 		}
 		if len(rule.Resources) > 0 {
-			tests = append(tests, rule.testResources(r))
+			tests = append(tests, testResources(rule, r))
 		}
 	case len(rule.NonResourceURLs) > 0 && r.IsResourceRequest:
 		tests = append(tests, Test{Condition: ConditionNonResourceURLs, Cause: CauseIsResource, Entry: -1})
 	case len(rule.NonResourceURLs) > 0:
-		tests = append(tests, rule.testURLs(r))
+		tests = append(tests, testURLs(rule, r))
 	}
 	return tests
 }
 
-func (rule *PolicyRule) testUsers(r *Request) Test {
+func testUsers(rule *policy.PolicyRule, r *policy.Request) Test {
 	if !r.Authenticated {
 		return Test{Condition: ConditionUsers, Cause: CauseUnauthenticated, Entry: -1}
 	}
 	return listed(ConditionUsers, rule.Users, r.User)
 }
 
-func (rule *PolicyRule) testUserGroups(r *Request) Test {
+func testUserGroups(rule *policy.PolicyRule, r *policy.Request) Test {
 	if !r.Authenticated {
 		return Test{Condition: ConditionUserGroups, Cause: CauseUnauthenticated, Entry: -1}
 	}
@@ -263,7 +244,7 @@ func listed(c Condition, list []string, value string) Test {
 	return t
 }
 
-func (rule *PolicyRule) testVerbs(r *Request) Test {
+func testVerbs(rule *policy.PolicyRule, r *policy.Request) Test {
 	t := listed(ConditionVerbs, rule.Verbs, r.Verb)
 	if t.Holds() || t.Hint != "" || r.Verb == "" {
 		return t
@@ -273,7 +254,7 @@ func (rule *PolicyRule) testVerbs(r *Request) Test {
 		return t // another verb would not help
 	}
 	for _, v := range rule.Verbs {
-		if hint := verbHint(v, &r.RequestInfo); hint != "" {
+		if hint := verbHint(v, r); hint != "" {
 			t.Value, t.Hint, t.Would = v, hint, []string{r.Verb}
 			return t
 		}
@@ -282,7 +263,7 @@ func (rule *PolicyRule) testVerbs(r *Request) Test {
 }
 
 // verbHint tells why a request may have been expected to have the verb v.
-func verbHint(v string, r *RequestInfo) Hint {
+func verbHint(v string, r *policy.Request) Hint {
 	pair := func(verb string, others ...string) bool { return r.Verb == verb && slices.Contains(others, v) }
 	v = strings.ToLower(v)
 	switch {
@@ -298,7 +279,7 @@ func verbHint(v string, r *RequestInfo) Hint {
 	return ""
 }
 
-func (rule *PolicyRule) testNamespaces(r *Request) Test {
+func testNamespaces(rule *policy.PolicyRule, r *policy.Request) Test {
 	t := listed(ConditionNamespaces, rule.Namespaces, r.Namespace)
 	empty := slices.Contains(rule.Namespaces, "")
 	switch {
@@ -315,7 +296,7 @@ func (rule *PolicyRule) testNamespaces(r *Request) Test {
 
 // testResources returns the test of the first entry that matches, or of the one that
 // comes nearest.
-func (rule *PolicyRule) testResources(r *Request) Test {
+func testResources(rule *policy.PolicyRule, r *policy.Request) Test {
 	nearness := func(t Test) int {
 		n := 2 * slices.Index([]Cause{CauseAPIGroup, CauseResource, CauseName}, t.Cause)
 		if t.Hint != "" {
@@ -325,7 +306,7 @@ func (rule *PolicyRule) testResources(r *Request) Test {
 	}
 	var best Test
 	for i := range rule.Resources {
-		t := rule.Resources[i].test(r)
+		t := testEntry(&rule.Resources[i], r)
 		t.Entry = i
 		if t.Holds() {
 			return t
@@ -337,9 +318,9 @@ func (rule *PolicyRule) testResources(r *Request) Test {
 	return best
 }
 
-// test puts one entry to r. It leaves Entry to the caller.
-func (g *GroupResources) test(r *Request) Test {
-	t := g.testResource(r)
+// testEntry puts one entry to r. It leaves Entry to the caller.
+func testEntry(g *policy.GroupResources, r *policy.Request) Test {
+	t := testItems(g, r)
 	if g.Group != r.APIGroup && g.Group != "*" {
 		shared := t.Holds() && t.Value != "" && t.Value != "*"
 		t = Test{Condition: ConditionResources, Cause: CauseAPIGroup}
@@ -362,11 +343,11 @@ func (g *GroupResources) test(r *Request) Test {
 	return t
 }
 
-// testResource puts the list of resources alone to r. An empty one takes all.
-func (g *GroupResources) testResource(r *Request) Test {
+// testItems puts the list of resources alone to r. An empty one takes all.
+func testItems(g *policy.GroupResources, r *policy.Request) Test {
 	t := Test{Condition: ConditionResources}
 	for _, v := range g.Resources {
-		if takesResource(v, &r.RequestInfo) {
+		if takesResource(v, r) {
 			t.Value = v
 			return t
 		}
@@ -375,16 +356,16 @@ func (g *GroupResources) testResource(r *Request) Test {
 		return t
 	}
 	t.Cause = CauseResource
-	combined := r.combined()
+	wanted := combined(r)
 	for _, v := range g.Resources {
 		parent, sub, _ := strings.Cut(v, "/")
 		switch {
 		case v == "*/*":
 			t.Hint, t.Would = HintStarStar, []string{"*"}
-		case strings.EqualFold(v, combined):
-			t.Hint, t.Would = HintCase, []string{combined}
+		case strings.EqualFold(v, wanted):
+			t.Hint, t.Would = HintCase, []string{wanted}
 		case v == r.Resource && r.Resource != "":
-			t.Hint, t.Would = HintSubresource, []string{combined, r.Resource + "/*"}
+			t.Hint, t.Would = HintSubresource, []string{wanted, r.Resource + "/*"}
 		case parent == r.Resource && parent != "" && sub != "" && r.Subresource == "":
 			t.Hint, t.Would = HintParent, []string{r.Resource, r.Resource + "/*"}
 		default:
@@ -396,16 +377,17 @@ func (g *GroupResources) testResource(r *Request) Test {
 	return t
 }
 
-// takesResource tells whether the item v of a list of resources takes what r is for.
-func takesResource(v string, r *RequestInfo) bool {
+// takesResource tells whether the item v of a list of resources takes what r is for. The
+// Matcher has its own, of which this one is the check.
+func takesResource(v string, r *policy.Request) bool {
 	parent, all := strings.CutSuffix(v, "/*")
 	sub, any := strings.CutPrefix(v, "*/")
-	return v == "*" || v == r.combined() ||
+	return v == "*" || v == combined(r) ||
 		any && r.Subresource != "" && sub == r.Subresource ||
 		all && parent == r.Resource
 }
 
-func (rule *PolicyRule) testURLs(r *Request) Test {
+func testURLs(rule *policy.PolicyRule, r *policy.Request) Test {
 	t := Test{Condition: ConditionNonResourceURLs, Entry: -1}
 	for _, v := range rule.NonResourceURLs {
 		prefix, wild := strings.CutSuffix(v, "*")
