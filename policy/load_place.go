@@ -15,9 +15,14 @@ import (
 
 // Position tells where the value at path stands, path being like
 // "rules[0].resources[1].group"; for a member that is absent, where its parent does.
-// It is the zero Position where the places of the file are unknown: in protobuf, and
-// beyond 4 MiB.
-func (d *Document) Position(path string) Position { return Position(d.file.At(path)) }
+// It is the zero Position where the places of the file are unknown: in protobuf, beyond
+// 4 MiB, and where d was not loaded.
+func (d *Document) Position(path string) Position {
+	if d.file == nil {
+		return Position{}
+	}
+	return Position(d.file.At(path))
+}
 
 // source finds the places in a file that its errors are about.
 type source struct {

@@ -210,6 +210,13 @@ func many(format string, n int) string {
 	return b.String()
 }
 
+// TestPositionWithoutFile asks a Document that was not loaded.
+func TestPositionWithoutFile(t *testing.T) {
+	if at := (&Document{Policy: &Policy{}}).Position("rules[0]"); at != (Position{}) {
+		t.Errorf("%v", at)
+	}
+}
+
 // lineLengths are the numbers of characters of the lines of a file.
 func lineLengths(data []byte) []int {
 	text := strings.ReplaceAll(strings.TrimPrefix(string(data), "\ufeff"), "\r\n", "\n")
