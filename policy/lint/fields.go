@@ -248,6 +248,8 @@ func (l *linter) rejected(f policy.Finding) {
 		found.Fix = l.typeMeta()
 	case strings.Contains(f.Text, "cannot unmarshal") && strings.Contains(f.Text, "of type []"):
 		l.listOfOne(found)
+	case strings.Contains(f.Text, "GroupResources") && len(path) == 4:
+		l.namesOnly(found, path[:3])
 	default:
 		found.Fix = l.respelt(path)
 	}
@@ -337,6 +339,29 @@ func (l *linter) listOfOne(found *Finding) {
 			return
 		}
 	}
+}
+
+// namesOnly repairs resources that are listed by name, as in RBAC, where it is known
+// which group each is in.
+func (l *linter) namesOnly(found *Finding, path []any) {
+	found.Message.En += "; each of resources has a group and its resources"
+	found.Message.Zh += "；resources 的每一项都包含 group 和 resources"
+	list, ok := l.file.Find(path...)
+	if !ok || list.Kind != yaml.SequenceNode {
+		return
+	}
+	var edits []*yamltext.Edit
+	all := builtin()
+	for _, n := range list.Content {
+		base, _, _ := strings.Cut(n.Value, "/")
+		home := all.homes(base, "?")
+		start, end, ok := l.file.Scalar(n)
+		if !ok || len(home) != 1 {
+			return
+		}
+		edits = append(edits, &yamltext.Edit{Start: start, End: end, New: "{group: " + quote(home[0]) + ", resources: [" + quote(n.Value) + "]}"})
+	}
+	found.Fix = l.file.fix(say("name the group of each", "写明各自的组"), edits...)
 }
 
 // rejectedGroup reports the group at path, which cannot be one.

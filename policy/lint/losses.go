@@ -244,8 +244,8 @@ func (l *linter) patches() {
 	if first < 0 {
 		return
 	}
-	f := l.report("patch-without-trace", say("a patch sent as YAML or CBOR leaves no event at all on Kubernetes up to 1.36: RequestReceived is omitted, and at level %s (rule %d) ResponseComplete fails to encode",
-		"在 Kubernetes 1.36 及更早版本上，以 YAML 或 CBOR 发送的 patch 不会留下任何事件：RequestReceived 被省略，而级别 %s（规则 %d）的 ResponseComplete 编码失败", l.policy.Rules[first].Level, first+1), where[0]...)
+	f := l.report("patch-without-trace", say("a patch sent as YAML or CBOR leaves no event at all on Kubernetes up to 1.36: RequestReceived is omitted, and at level %s (rules[%d]) ResponseComplete fails to encode",
+		"在 Kubernetes 1.36 及更早版本上，以 YAML 或 CBOR 发送的 patch 不会留下任何事件：RequestReceived 被省略，而级别 %s（rules[%d]）的 ResponseComplete 编码失败", l.policy.Rules[first].Level, first), where[0]...)
 	f.Fix = l.keepAll(where)
 }
 

@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"kubetrail/policy"
+	"kubetrail/policy/diff"
 	"kubetrail/policy/yamltext"
 )
 
@@ -63,17 +64,40 @@ func randomPolicy(t *rapid.T) []byte {
 }
 
 // TestRandomRepairs checks on random policies that each repair leads to a policy that
-// loads, with one finding less of its kind.
+// loads, with one finding less of its kind, and that nothing changes where it says so.
 func TestRandomRepairs(t *testing.T) {
+	proved := 0
 	rapid.Check(t, func(t *rapid.T) {
 		data := randomPolicy(t)
 		cfg := Config{Kubernetes: rapid.SampledFrom([]policy.Kubernetes{30, 36, 37}).Draw(t, "release"), BlockingStrict: rapid.Bool().Draw(t, "strict")}
 		for _, f := range Run(data, cfg) {
 			if f.Fix != nil {
 				checkFix(t, data, cfg, f)
+				if strings.Contains(f.Fix.Text.En, "stays the same") || strings.Contains(f.Fix.Text.En, "nothing changes") {
+					checkSame(t, data, f)
+					proved++
+				}
 			}
 		}
 	})
+	if proved == 0 {
+		t.Error("no repair says that nothing changes: the policies are not random enough")
+	}
+}
+
+// checkSame proves that the policy says the same before and after the repair of f.
+func checkSame(t *rapid.T, data []byte, f Finding) {
+	before, err := policy.LoadAny(data, policy.Newest)
+	if err != nil {
+		return // checkFix has loaded it as the release that was asked for
+	}
+	after, err := policy.LoadAny(yamltext.Apply(data, f.Fix.Edits), policy.Newest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r, err := diff.Diff(before.Policy, after.Policy, diff.Options{}); err != nil || len(r.Changes) > 0 {
+		t.Fatalf("%s: %s: not the same: %+v, %v\n%s", f.Message.En, f.Fix.Text.En, r, err, data)
+	}
 }
 
 // TestShadowedNeverDecide checks that a rule that is reported as shadowed decides no

@@ -1,8 +1,8 @@
 package lint
 
 import (
+	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"kubetrail/policy"
@@ -155,7 +155,7 @@ func (l *linter) shadowed(i int, by []int) {
 	var f *Finding
 	switch {
 	case len(by) == 1:
-		f = l.report("shadowed-rule", say("rule %d (line %d) already matches all of it: this rule never decides", "规则 %d（第 %d 行）已完全覆盖它：此规则永远不起作用", by[0]+1, l.lineOf(by[0])), "rules", i)
+		f = l.report("shadowed-rule", say("rules[%d] (line %d) already matches all of it: this rule never decides", "rules[%d]（第 %d 行）已完全覆盖它：此规则永远不起作用", by[0], l.lineOf(by[0])), "rules", i)
 	case len(by) == 0:
 		f = l.report("shadowed-rule", say("the rules before it match all of it together: this rule never decides", "前面的规则合起来已完全覆盖它：此规则永远不起作用"), "rules", i)
 		for j := range i {
@@ -164,16 +164,16 @@ func (l *linter) shadowed(i int, by []int) {
 	default:
 		var en []string
 		for _, j := range by {
-			en = append(en, strconv.Itoa(j+1)+" (line "+strconv.Itoa(l.lineOf(j))+")")
+			en = append(en, fmt.Sprintf("rules[%d] (line %d)", j, l.lineOf(j)))
 		}
 		var zh []string
 		for _, j := range by {
-			zh = append(zh, strconv.Itoa(j+1)+"（第 "+strconv.Itoa(l.lineOf(j))+" 行）")
+			zh = append(zh, fmt.Sprintf("rules[%d]（第 %d 行）", j, l.lineOf(j)))
 		}
-		f = l.report("shadowed-rule", say("%s", "%[2]s", "rules "+strings.Join(en, ", ")+" together match all of it: this rule never decides",
-			"规则 "+strings.Join(zh, "、")+" 合起来已完全覆盖它：此规则永远不起作用").trim(), "rules", i)
+		f = l.report("shadowed-rule", say("%s", "%[2]s", strings.Join(en, ", ")+" together match all of it: this rule never decides",
+			strings.Join(zh, "、")+" 合起来已完全覆盖它：此规则永远不起作用").trim(), "rules", i)
 	}
-	remove := say("remove it, nothing changes; or move it before rule %d to make it count", "删除它，结果不变；或移到规则 %d 之前使其生效", by[0]+1)
+	remove := say("remove it, nothing changes; or move it before rules[%d] to make it count", "删除它，结果不变；或移到 rules[%d] 之前使其生效", by[0])
 	if !slices.ContainsFunc(by, func(j int) bool { return !l.sameOutcome(i, j) }) {
 		f.Severity = Warning
 		remove = say("remove it: nothing changes", "删除它：结果不变")

@@ -100,7 +100,7 @@ func (l *linter) goneGroup(i, k int, g policy.GroupResources, since policy.Kuber
 		f.Fix = l.file.fix(say("name the group where it is now", "改为现在所在的组"), l.file.SetAt(home, append(at, "group")...))
 		return
 	}
-	f.Fix = l.file.fix(say("remove it; what is recorded stays the same", "删除它；记录的内容不变"), l.file.drop(at...))
+	f.Fix = l.file.fix(removal(), l.file.drop(at...))
 }
 
 // shape reports a resource that no group can have by the way it is written.

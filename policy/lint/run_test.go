@@ -143,6 +143,9 @@ func TestRepairs(t *testing.T) {
 		{"one value for a list", "rejected",
 			"rules:\n- level: Metadata\n  verbs: get # only\n",
 			"rules:\n- level: Metadata\n  verbs: [get] # only\n"},
+		{"resources as in RBAC", "rejected",
+			"rules:\n- level: Metadata\n  resources: [pods/exec, \"deployments\"]\n- level: Metadata\n",
+			"rules:\n- level: Metadata\n  resources: [{group: \"\", resources: [\"pods/exec\"]}, {group: \"apps\", resources: [\"deployments\"]}]\n- level: Metadata\n"},
 		{"version in the group", "rejected",
 			"rules:\n- level: Metadata\n  resources:\n  - group: apps/v1\n",
 			"rules:\n- level: Metadata\n  resources:\n  - group: apps\n"},
@@ -230,16 +233,16 @@ func TestNoRepair(t *testing.T) {
 // TestShadowed checks which rules are named as the reason.
 func TestShadowed(t *testing.T) {
 	for _, c := range []struct{ name, rules, want string }{
-		{"one", catchAll + "- {level: None, users: [a]}\n", "4:3 error rule 1 (line 3)"},
-		{"same outcome", catchAll + "- {level: Metadata, users: [a]}\n", "4:3 warning rule 1 (line 3)"},
-		{"other stages", catchAll + "- {level: Metadata, users: [a], omitStages: [Panic]}\n", "4:3 error rule 1 (line 3)"},
-		{"two", "- {level: None, namespaces: [\"\", a]}\n- {level: None, verbs: [get], users: [a]}\n- {level: Metadata, namespaces: [a], users: [a]}\n", "5:3 error rule 1 (line 3)"},
+		{"one", catchAll + "- {level: None, users: [a]}\n", "4:3 error rules[0] (line 3)"},
+		{"same outcome", catchAll + "- {level: Metadata, users: [a]}\n", "4:3 warning rules[0] (line 3)"},
+		{"other stages", catchAll + "- {level: Metadata, users: [a], omitStages: [Panic]}\n", "4:3 error rules[0] (line 3)"},
+		{"two", "- {level: None, namespaces: [\"\", a]}\n- {level: None, verbs: [get], users: [a]}\n- {level: Metadata, namespaces: [a], users: [a]}\n", "5:3 error rules[0] (line 3)"},
 		{"together", "- {level: None, verbs: [get], resources: [{group: apps}]}\n- {level: Metadata, verbs: [create], resources: [{group: apps}]}\n" +
-			"- {level: Request, verbs: [get, create], resources: [{group: apps, resources: [deployments]}]}\n- level: Metadata\n", "5:3 error rules 1 (line 3), 2 (line 4) together"},
+			"- {level: Request, verbs: [get, create], resources: [{group: apps, resources: [deployments]}]}\n- level: Metadata\n", "5:3 error rules[0] (line 3), rules[1] (line 4) together"},
 		{"all but odd ones", "- {level: Metadata, verbs: [get, list, watch, create, update, patch, delete, deletecollection], resources: [{group: apps}]}\n" +
 			"- {level: None, resources: [{group: apps, resources: [deployments]}]}\n- level: Metadata\n", "4:3 warning the rules before it leave it only"},
-		{"resource and subresources", "- {level: Metadata, resources: [{group: \"\", resources: [\"pods/*\"]}]}\n- {level: None, resources: [{group: \"\", resources: [pods/log]}]}\n- level: Metadata\n", "4:3 error rule 1 (line 3)"},
-		{"URLs", "- {level: Metadata, nonResourceURLs: [\"/a*\"]}\n- {level: None, nonResourceURLs: [\"/ab\"]}\n- level: Metadata\n", "4:3 error rule 1 (line 3)"},
+		{"resource and subresources", "- {level: Metadata, resources: [{group: \"\", resources: [\"pods/*\"]}]}\n- {level: None, resources: [{group: \"\", resources: [pods/log]}]}\n- level: Metadata\n", "4:3 error rules[0] (line 3)"},
+		{"URLs", "- {level: Metadata, nonResourceURLs: [\"/a*\"]}\n- {level: None, nonResourceURLs: [\"/ab\"]}\n- level: Metadata\n", "4:3 error rules[0] (line 3)"},
 	} {
 		data := []byte("apiVersion: audit.k8s.io/v1\nrules:\n" + c.rules)
 		var got []string

@@ -75,9 +75,15 @@ func (l *linter) dead(id, instead string, msg Text, path ...any) *Finding {
 	case instead != "":
 		f.Fix = l.file.fix(say("remove it: %s stands there already", "删除它：已有 %s", instead), l.file.Remove(path...))
 	default:
-		f.Fix = l.file.fix(say("remove it; what is recorded stays the same", "删除它；记录的内容不变"), l.file.drop(path...))
+		f.Fix = l.file.fix(removal(), l.file.drop(path...))
 	}
 	return f
+}
+
+// removal is what a repair says that takes out what no request has for which there is
+// anything: one for a group that is gone gets 404, and is recorded, too.
+func removal() Text {
+	return say("remove it; only requests for what does not exist are recorded otherwise", "删除它；只有请求不存在的东西时记录才会不同")
 }
 
 // all reports a list with a wildcard that only means "any" where the list is absent.
