@@ -248,6 +248,40 @@ func TestEqual(t *testing.T) {
 	})
 }
 
+// TestShadowed adds a rule that is narrower than one before it: nothing changes, and it
+// decides no request.
+func TestShadowed(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		d := drawn(t)
+		p := d.policy(5)
+		i := d(len(p.Rules))
+		n, other := p.Rules[i], d.rule()
+		n.Level, n.OmitStages, n.OmitManagedFields = other.Level, other.OmitStages, other.OmitManagedFields
+		if len(n.UserGroups) == 0 {
+			n.UserGroups = other.UserGroups
+		}
+		if len(n.Namespaces) == 0 && len(n.NonResourceURLs) == 0 {
+			n.Namespaces = other.Namespaces
+		}
+		at := i + 1 + d(len(p.Rules)-i)
+		q := *p
+		q.Rules = slices.Insert(slices.Clone(p.Rules), at, n)
+		if r, err := Diff(p, &q, Options{}); err != nil || len(r.Changes) > 0 {
+			t.Fatalf("%+v, %v", r, err)
+		}
+		if examples, err := space.Reachable(&q, space.Budget); err != nil || examples[at] != nil {
+			t.Fatalf("%+v, %v", examples[at], err)
+		}
+		before, after := p.Compile(), q.Compile()
+		for range 20 {
+			r := d.request()
+			if shown := Compare(&r, before.Match(&r), after.Match(&r)); len(shown) > 0 {
+				t.Fatalf("%+v differs: %+v", r, shown)
+			}
+		}
+	})
+}
+
 func TestDifferent(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		d := drawn(t)

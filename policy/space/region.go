@@ -21,7 +21,7 @@ type Region struct {
 	Paths      Values `json:"nonResourceURLs,omitzero"` // as in a policy: a trailing * stands for any rest
 
 	Users     Values     `json:"users,omitzero"`
-	Groups    [][]string `json:"userGroups,omitempty"`    // the user is in at least one of each
+	Groups    [][]string `json:"userGroups,omitempty"`    // the user is in at least one of each; who failed authentication is in none
 	NotGroups []string   `json:"notUserGroups,omitempty"` // the user is in none
 
 	Authenticated bool `json:"authenticated"`        // requests with a user are among them

@@ -61,8 +61,8 @@ func newSpace(budget int, policies []*policy.Policy) (*Space, error) {
 	s.from = append(s.from, len(s.terms))
 	values := 0
 	for l := levelVerb; l <= levelUser; l++ {
-		vs := valuesOf(l, s.terms)
-		if values += len(vs) * (1 + len(s.terms)/64); values > budget {
+		vs := valuesOf(l, s.terms, budget)
+		if values += len(vs) * (1 + len(s.terms)/64); vs == nil || values > budget {
 			return nil, &TooLarge{budget}
 		}
 		s.dims[l] = classesOf(l, s.terms, vs)

@@ -273,7 +273,7 @@ func (r Region) holds(q *policy.Request) bool {
 		if !r.Authenticated || !in(r.Users, is(q.User)) || member(r.NotGroups) || slices.ContainsFunc(r.Groups, func(g []string) bool { return !member(g) }) {
 			return false
 		}
-	} else if !r.Failed {
+	} else if !r.Failed || len(r.Groups) > 0 {
 		return false
 	}
 	if !in(r.Verbs, is(q.Verb)) {
@@ -317,6 +317,11 @@ func TestRegionsHoldTheirRequests(t *testing.T) {
 			var all bool
 			if regions[label], all = parts.Regions(Want{Labels: []int{label}}, 1000); !all {
 				t.Skip("more than 1,000 regions")
+			}
+			for _, r := range regions[label] {
+				if r.Failed && len(r.Groups) > 0 {
+					t.Fatalf("%+v asks for a group of who is nobody", r)
+				}
 			}
 		}
 		try := func(r policy.Request) {

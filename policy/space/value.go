@@ -122,8 +122,8 @@ func fresh(named []string, usual ...string) string {
 func segment(s string) bool { return !strings.Contains(s, "/") }
 
 // valuesOf lists the values of level l that the terms can tell apart, each of them
-// possible in some request.
-func valuesOf(l level, terms []term) []value {
+// possible in some request; nil where they are more than most.
+func valuesOf(l level, terms []term, most int) []value {
 	switch l {
 	case levelVerb:
 		vs := apiVerbs()
@@ -139,7 +139,7 @@ func valuesOf(l level, terms []term) []value {
 		vs[0].cost = 2 // the core group is more ordinary than any other
 		return vs
 	case levelResource:
-		return resourceValues(terms)
+		return resourceValues(terms, most)
 	case levelNamespace:
 		named := names(terms, func(t *term) []string { return t.namespaces })
 		return emptied(append(texts(named, fresh(named, "default", "team-a", "dev")), absent(named, "")...))
@@ -200,8 +200,9 @@ func emptied(vs []value) []value {
 	return vs
 }
 
-// resourceValues are the pairs of a resource and a subresource.
-func resourceValues(terms []term) []value {
+// resourceValues are the pairs of a resource and a subresource; nil where they are more
+// than most.
+func resourceValues(terms []term, most int) []value {
 	seen := map[string]bool{}
 	resources, subs := []string(nil), []string(nil)
 	add := func(list *[]string, key, s string) {
@@ -222,6 +223,9 @@ func resourceValues(terms []term) []value {
 			add(&resources, "resource ", "*")
 			add(&subs, "sub ", "*")
 		}
+	}
+	if (len(resources)+1)*(len(subs)+2) > most {
+		return nil
 	}
 	var vs []value
 	pair := func(r, s string, named, subNamed bool) {
