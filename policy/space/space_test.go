@@ -308,7 +308,12 @@ func TestRegionsHoldTheirRequests(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		a, b := drawPolicy(t, 4), drawPolicy(t, 4)
 		of := map[int][2]int{}
-		parts, err := Split(Budget, pairs(of), a, b)
+		label := pairs(of)
+		if rapid.Bool().Draw(t, "few labels") {
+			fine := label
+			label = func(l Leaf) int { return fine(l) % 2 }
+		}
+		parts, err := Split(Budget, label, a, b)
 		if err != nil {
 			t.Fatal(err)
 		}
