@@ -19,7 +19,10 @@ import (
 	"kubetrail/policy/profile"
 )
 
-var updateLoad = flag.Bool("update-load", false, "write ../../policy/testdata/load.jsonl anew")
+var (
+	allReleases = flag.Bool("all-releases", false, "ask kube-apiserver of every release, not of five (downloads and builds each)")
+	updateLoad  = flag.Bool("update-load", false, "write ../../policy/testdata/load.jsonl anew; needs -all-releases")
+)
 
 // A verdict is what kube-apiserver of some release says about a policy.
 type verdict struct {
@@ -30,31 +33,59 @@ type verdict struct {
 	Panic    string          `json:"panic,omitempty"`
 }
 
-// judges maps each release to the module file that ../judge is built with.
+// judges maps each release that is always asked to the module file that ../judge is
+// built with.
 var judges = map[policy.Kubernetes]string{23: "v1.23.mod", 30: "v1.30.mod", 35: "v1.35.mod", 36: "v1.36.mod", 37: "go.mod"}
+
+// otherJudges maps the other releases to the k8s.io/apiserver they are judged by.
+var otherJudges = map[policy.Kubernetes]string{24: "v0.24.17", 25: "v0.25.16", 26: "v0.26.15", 27: "v0.27.16", 28: "v0.28.15", 29: "v0.29.15",
+	31: "v0.31.14", 32: "v0.32.11", 33: "v0.33.7", 34: "v0.34.3"}
 
 // TestLoadJudges asks kube-apiserver of each release about our own inputs, those of
 // ../shared and mutations of both, and wants the same from policy.Load.
 func TestLoadJudges(t *testing.T) {
 	inputs := loadInputs(t)
 	answers := map[policy.Kubernetes][]verdict{}
-	for k, mod := range judges {
-		judge := filepath.Join(t.TempDir(), "judge")
-		build := exec.Command("go", "build", "-modfile="+mod, "-o", judge, ".")
-		build.Dir = "../judge"
-		if out, err := build.CombinedOutput(); err != nil {
-			t.Fatalf("%s: %v\n%s", k, err, out)
+	for k := policy.Oldest; k <= policy.Newest; k++ {
+		if judges[k] == "" && !*allReleases {
+			continue
 		}
 		asked := inputs
 		if k > 24 { // before, metadata had one field more
 			asked = append(asked[:len(asked):len(asked)], brokenProtobuf(1, 2000)...)
 		}
-		answers[k] = ask(t, judge, asked)
+		answers[k] = ask(t, buildJudge(t, k), asked)
 		compareLoads(t, k, asked, answers[k])
 	}
-	if *updateLoad && !t.Failed() {
+	if *updateLoad && *allReleases && !t.Failed() {
 		writeGoldens(t, ownInputs(), answers)
 	}
+}
+
+// buildJudge makes the judge of a release and returns its path.
+func buildJudge(t *testing.T, k policy.Kubernetes) string {
+	t.Helper()
+	judge := filepath.Join(t.TempDir(), "judge")
+	build := exec.Command("go", "build", "-modfile="+judges[k], "-o", judge, ".")
+	build.Dir = "../judge"
+	if version, ok := otherJudges[k]; ok {
+		main, err := os.ReadFile("../judge/main.go")
+		if err != nil {
+			t.Fatal(err)
+		}
+		build.Dir = t.TempDir()
+		files := map[string]string{"main.go": string(main), "go.mod": "module judge\n\ngo 1.26.0\n\nrequire k8s.io/apiserver " + version + "\n"}
+		for name, text := range files {
+			if err := os.WriteFile(filepath.Join(build.Dir, name), []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		build.Args = []string{"go", "build", "-mod=mod", "-o", judge, "."}
+	}
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", k, err, out)
+	}
+	return judge
 }
 
 // ask gives all inputs to a judge.
