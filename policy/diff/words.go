@@ -19,7 +19,7 @@ type Line struct {
 // Words tells the change in one language. Lines give the line of a rule of A and of B in
 // their files, or 0.
 func (c *Change) Words(lang policy.Language, lineA, lineB func(rule int) int) []Line {
-	l := speaker(lang)
+	l := speaker{lang}
 	out := []Line{{Text: l.direction(c.Direction())}}
 	for i, s := range l.stages(c) {
 		if i == 0 {
@@ -28,20 +28,20 @@ func (c *Change) Words(lang policy.Language, lineA, lineB func(rule int) int) []
 			out = append(out, Line{s, 1})
 		}
 	}
-	lead := l.say("where ", "条件：")
+	lead := l.Say("where ", "条件：")
 	for _, r := range c.Regions {
 		out = append(out, Line{lead + l.conditions(r, true), 1})
 		for _, x := range r.Except {
-			out = append(out, Line{l.say("but not ", "但不含：") + l.conditions(x, false), 2})
+			out = append(out, Line{l.Say("but not ", "但不含：") + l.conditions(x, false), 2})
 		}
-		lead = l.say("or ", "或者：")
+		lead = l.Say("or ", "或者：")
 	}
 	if !c.Complete {
-		out = append(out, Line{l.say("or under more conditions", "或者：更多条件"), 1})
+		out = append(out, Line{l.Say("or under more conditions", "或者：更多条件"), 1})
 	}
-	out = append(out, Line{l.say("A: ", "A：") + l.decision(c.A, lineA), 1}, Line{l.say("B: ", "B：") + l.decision(c.B, lineB), 1})
+	out = append(out, Line{l.Say("A: ", "A：") + l.decision(c.A, lineA), 1}, Line{l.Say("B: ", "B：") + l.decision(c.B, lineB), 1})
 	for _, e := range c.Examples {
-		out = append(out, Line{l.say("example: ", "例如：") + l.request(e), 1})
+		out = append(out, Line{l.Say("example: ", "例如：") + l.request(e), 1})
 	}
 	return out
 }
@@ -49,23 +49,15 @@ func (c *Change) Words(lang policy.Language, lineA, lineB func(rule int) int) []
 func (l speaker) direction(d Direction) string {
 	switch d {
 	case Less:
-		return l.say("B records less: ", "B 记录得更少：")
+		return l.Say("B records less: ", "B 记录得更少：")
 	case Mixed:
-		return l.say("B records differently: ", "B 记录得不同：")
+		return l.Say("B records differently: ", "B 记录得不同：")
 	}
-	return l.say("B records more: ", "B 记录得更多：")
+	return l.Say("B records more: ", "B 记录得更多：")
 }
 
 // speaker writes in one language.
-type speaker policy.Language
-
-// say is the text in the speaker's language, with values put in.
-func (l speaker) say(en, zh string, values ...any) string {
-	if policy.Language(l) == policy.Chinese {
-		en = zh
-	}
-	return fmt.Sprintf(en, values...)
-}
+type speaker struct{ policy.Language }
 
 // mostValues is how many values of a list are written out.
 const mostValues = 8
@@ -93,9 +85,9 @@ func (l speaker) list(values []string) string {
 		out = append(out, word(v))
 	}
 	if rest := len(out) - mostValues; rest > 1 {
-		out = append(out[:mostValues], l.say("%d more", "另外 %d 个", rest))
+		out = append(out[:mostValues], l.Say("%d more", "另外 %d 个", rest))
 	}
-	return strings.Join(out, l.say(", ", "、"))
+	return strings.Join(out, l.Say(", ", "、"))
 }
 
 // word quotes a text that holds anything but what names are made of.
@@ -110,9 +102,9 @@ func word(s string) string {
 func (l speaker) stages(c *Change) []string {
 	switch {
 	case c.uniform() && len(c.Stages) == len(policy.Stages()):
-		return []string{l.say("%s at every stage", "%s，所有阶段", l.levels(c.Stages[0]))}
+		return []string{l.Say("%s at every stage", "%s，所有阶段", l.levels(c.Stages[0]))}
 	case c.uniform() && len(c.Stages) > 1 && !c.recordsElsewhere():
-		return []string{l.say("%s at every stage that is recorded", "%s，所有被记录的阶段", l.levels(c.Stages[0]))}
+		return []string{l.Say("%s at every stage that is recorded", "%s，所有被记录的阶段", l.levels(c.Stages[0]))}
 	}
 	var out []string
 	for i := 0; i < len(c.Stages); {
@@ -121,9 +113,9 @@ func (l speaker) stages(c *Change) []string {
 		for ; i < len(c.Stages) && l.levels(c.Stages[i]) == first; i++ {
 			stages = append(stages, string(c.Stages[i].Stage))
 		}
-		text := l.say("%s at %s", "%s，阶段 %s", first, strings.Join(stages, l.say(", ", "、")))
+		text := l.Say("%s at %s", "%s，阶段 %s", first, strings.Join(stages, l.Say(", ", "、")))
 		if len(stages) == 1 && stages[0] == string(policy.StageResponseStarted) {
-			text += l.say(" (of streams and failed authentication)", "（仅限流式请求和身份认证失败）")
+			text += l.Say(" (of streams and failed authentication)", "（仅限流式请求和身份认证失败）")
 		}
 		out = append(out, text)
 	}
@@ -132,7 +124,7 @@ func (l speaker) stages(c *Change) []string {
 
 func (l speaker) levels(c StageChange) string {
 	if c.ManagedFields {
-		return l.say("%s with other managedFields", "%s，managedFields 不同", c.From)
+		return l.Say("%s with other managedFields", "%s，managedFields 不同", c.From)
 	}
 	return fmt.Sprintf("%s -> %s", c.From, c.To)
 }
@@ -140,14 +132,14 @@ func (l speaker) levels(c StageChange) string {
 // decision says what a decision is, such as "rules[3] (line 9): Metadata, omits
 // RequestReceived".
 func (l speaker) decision(d policy.Decision, line func(rule int) int) string {
-	text := l.say("no rule", "没有规则")
+	text := l.Say("no rule", "没有规则")
 	if d.Rule >= 0 {
 		text = fmt.Sprintf("rules[%d]", d.Rule)
 		if n := line(d.Rule); n > 0 {
-			text += l.say(" (line %d)", "（第 %d 行）", n)
+			text += l.Say(" (line %d)", "（第 %d 行）", n)
 		}
 	}
-	text += l.say(": %s", "：%s", d.Level)
+	text += l.Say(": %s", "：%s", d.Level)
 	if d.Level == policy.LevelNone {
 		return text
 	}
@@ -159,7 +151,7 @@ func (l speaker) decision(d policy.Decision, line func(rule int) int) string {
 		omits = append(omits, "managedFields")
 	}
 	if len(omits) > 0 {
-		text += l.say(", omits %s", "，省略 %s", strings.Join(omits, l.say(", ", "、")))
+		text += l.Say(", omits %s", "，省略 %s", strings.Join(omits, l.Say(", ", "、")))
 	}
 	return text
 }
@@ -176,14 +168,14 @@ func (l speaker) conditions(r space.Region, whole bool) string {
 	}
 	switch {
 	case r.Resource && r.URL:
-		add(l.say("every request", "所有请求"))
+		add(l.Say("every request", "所有请求"))
 	case r.URL:
 		if whole || !r.Paths.Any() {
-			add(l.any(r.Paths, l.say("URL", " URL"), l.say("any URL that is no resource", "任意非资源 URL")))
+			add(l.any(r.Paths, l.Say("URL", " URL"), l.Say("any URL that is no resource", "任意非资源 URL")))
 		}
-		add(l.any(r.Verbs, l.say("verb", "动词"), ""))
+		add(l.any(r.Verbs, l.Say("verb", "动词"), ""))
 	default:
-		add(l.any(r.Verbs, l.say("verb", "动词"), ""))
+		add(l.any(r.Verbs, l.Say("verb", "动词"), ""))
 		if whole || !r.Resources.Any() || !r.APIGroups.Any() {
 			add(l.resources(r, whole))
 		}
@@ -191,7 +183,7 @@ func (l speaker) conditions(r space.Region, whole bool) string {
 		add(l.names(r.Names))
 	}
 	add(l.who(r))
-	return strings.Join(parts, l.say("; ", "；"))
+	return strings.Join(parts, l.Say("; ", "；"))
 }
 
 // any writes values of one kind, by default resources, which need not be named so; free
@@ -199,15 +191,15 @@ func (l speaker) conditions(r space.Region, whole bool) string {
 func (l speaker) any(v space.Values, kind, free string) string {
 	only := strings.TrimSpace(kind + " " + l.list(v.Only))
 	if kind == "" {
-		kind = l.say("resource", "资源")
+		kind = l.Say("resource", "资源")
 	}
 	switch {
 	case v.Any():
 		return free
 	case v.Only == nil:
-		return l.say("any %s but %s", "任意%s，%s 除外", kind, l.list(v.But))
+		return l.Say("any %s but %s", "任意%s，%s 除外", kind, l.list(v.But))
 	case len(v.But) > 0:
-		return l.say("%s, but not %s", "%s，但不含 %s", only, l.list(v.But))
+		return l.Say("%s, but not %s", "%s，但不含 %s", only, l.list(v.But))
 	}
 	return only
 }
@@ -215,7 +207,7 @@ func (l speaker) any(v space.Values, kind, free string) string {
 // resources writes resources and their API groups. Where whole is false, any of them
 // goes without saying.
 func (l speaker) resources(r space.Region, whole bool) string {
-	what := l.any(r.Resources, "", l.say("any resource", "任意资源"))
+	what := l.any(r.Resources, "", l.Say("any resource", "任意资源"))
 	core := len(r.APIGroups.Only) == 1 && r.APIGroups.Only[0] == ""
 	switch {
 	case core && r.Resources.Only != nil:
@@ -223,11 +215,11 @@ func (l speaker) resources(r space.Region, whole bool) string {
 	case r.APIGroups.Any() && (!whole || r.Resources.Any()):
 		return what
 	}
-	groups := l.any(coreNamed(r.APIGroups), l.say("API group", " API 组"), l.say("any API group", "任意 API 组"))
+	groups := l.any(coreNamed(r.APIGroups), l.Say("API group", " API 组"), l.Say("any API group", "任意 API 组"))
 	if r.Resources.Any() && !whole {
 		return groups
 	}
-	return what + l.say("; ", "；") + groups
+	return what + l.Say("; ", "；") + groups
 }
 
 // coreNamed gives the core group a name.
@@ -264,17 +256,17 @@ func (l speaker) namespaces(v space.Values) string {
 	case v.Any():
 		return ""
 	case v.Only != nil && len(only) == 0:
-		return l.say("without a namespace", "不带命名空间")
+		return l.Say("without a namespace", "不带命名空间")
 	case v.Only != nil && none:
-		return l.say("in namespace %s, or without one", "命名空间 %s，或不带命名空间", l.list(only))
+		return l.Say("in namespace %s, or without one", "命名空间 %s，或不带命名空间", l.list(only))
 	case v.Only != nil:
-		return l.say("in namespace %s", "命名空间 %s", l.list(only))
+		return l.Say("in namespace %s", "命名空间 %s", l.list(only))
 	case len(but) == 0:
-		return l.say("in any namespace", "带命名空间")
+		return l.Say("in any namespace", "带命名空间")
 	case some:
-		return l.say("in any namespace but %s", "带命名空间，%s 除外", l.list(but))
+		return l.Say("in any namespace but %s", "带命名空间，%s 除外", l.list(but))
 	}
-	return l.say("in any namespace but %s, or without one", "任意命名空间（%s 除外），或不带命名空间", l.list(but))
+	return l.Say("in any namespace but %s, or without one", "任意命名空间（%s 除外），或不带命名空间", l.list(but))
 }
 
 func (l speaker) names(v space.Values) string {
@@ -284,49 +276,49 @@ func (l speaker) names(v space.Values) string {
 	case v.Any():
 		return ""
 	case v.Only != nil && len(only) == 0:
-		return l.say("without a name", "不带名称")
+		return l.Say("without a name", "不带名称")
 	case v.Only != nil && none:
-		return l.say("named %s, or without a name", "名称 %s，或不带名称", l.list(only))
+		return l.Say("named %s, or without a name", "名称 %s，或不带名称", l.list(only))
 	case v.Only != nil:
-		return l.say("named %s", "名称 %s", l.list(only))
+		return l.Say("named %s", "名称 %s", l.list(only))
 	case len(but) == 0:
-		return l.say("with a name", "带名称")
+		return l.Say("with a name", "带名称")
 	case some:
-		return l.say("with any name but %s", "带名称，%s 除外", l.list(but))
+		return l.Say("with any name but %s", "带名称，%s 除外", l.list(but))
 	}
-	return l.say("with any name but %s, or without one", "带名称（%s 除外），或不带名称", l.list(but))
+	return l.Say("with any name but %s, or without one", "带名称（%s 除外），或不带名称", l.list(but))
 }
 
 // who says whose requests are in a region; nothing where they are everybody's.
 func (l speaker) who(r space.Region) string {
 	if !r.Authenticated {
-		return l.say("failed authentication", "身份认证失败")
+		return l.Say("failed authentication", "身份认证失败")
 	}
 	text := ""
 	switch {
 	case r.Users.Only != nil:
-		text = l.say("user %s", "用户 %s", l.list(r.Users.Only))
+		text = l.Say("user %s", "用户 %s", l.list(r.Users.Only))
 	case len(r.Users.But) > 0 && !r.Failed:
-		text = l.say("any authenticated user but %s", "任意已认证用户，%s 除外", l.list(r.Users.But))
+		text = l.Say("any authenticated user but %s", "任意已认证用户，%s 除外", l.list(r.Users.But))
 	case len(r.Users.But) > 0:
-		text = l.say("any user but %s", "任意用户，%s 除外", l.list(r.Users.But))
+		text = l.Say("any user but %s", "任意用户，%s 除外", l.list(r.Users.But))
 	case !r.Failed && len(r.Groups) == 0:
-		text = l.say("any authenticated user", "任意已认证用户")
+		text = l.Say("any authenticated user", "任意已认证用户")
 	case !r.Failed || len(r.NotGroups) > 0:
-		text = l.say("any user", "任意用户")
+		text = l.Say("any user", "任意用户")
 	}
 	if !r.Users.Any() {
-		text += l.say(",", "")
+		text += l.Say(",", "")
 	}
 	for _, g := range r.Groups {
-		text += l.say(" in group %s", "，属于组 %s", strings.Join(strings.Split(l.list(g), l.say(", ", "、")), l.say(" or ", " 或 ")))
+		text += l.Say(" in group %s", "，属于组 %s", strings.Join(strings.Split(l.list(g), l.Say(", ", "、")), l.Say(" or ", " 或 ")))
 	}
 	if len(r.NotGroups) > 0 {
-		text += l.say(" not in group %s", "，不属于组 %s", l.list(r.NotGroups))
+		text += l.Say(" not in group %s", "，不属于组 %s", l.list(r.NotGroups))
 	}
 	text = strings.TrimSuffix(text, ",")
 	if r.Failed && r.Users.Only != nil {
-		text += l.say(", or failed authentication", "，或身份认证失败")
+		text += l.Say(", or failed authentication", "，或身份认证失败")
 	}
 	return text
 }
@@ -335,15 +327,15 @@ func (l speaker) who(r space.Region) string {
 func (l speaker) request(e *space.Example) string {
 	text := e.Method + " " + e.URI
 	if !e.Request.Authenticated {
-		text += l.say(" without authentication", "，未通过身份认证")
+		text += l.Say(" without authentication", "，未通过身份认证")
 	} else {
-		text += l.say(" as user %s", "，用户 %s", word(e.Request.User))
+		text += l.Say(" as user %s", "，用户 %s", word(e.Request.User))
 	}
 	if len(e.Request.Groups) > 0 {
-		text += l.say(" in group %s", "，组 %s", l.list(e.Request.Groups))
+		text += l.Say(" in group %s", "，组 %s", l.list(e.Request.Groups))
 	}
 	if e.Odd {
-		text += l.say(" (no ordinary client sends such a request)", "（普通客户端不会发送这样的请求）")
+		text += l.Say(" (no ordinary client sends such a request)", "（普通客户端不会发送这样的请求）")
 	}
 	return text
 }

@@ -36,10 +36,10 @@ func TestConditions(t *testing.T) {
 		{space.Region{Resources: only("a", "b", "c", "d", "e", "f", "g", "h", "i", "j"), APIGroups: only("x")}, "a, b, c, d, e, f, g, h, 2 more; API group x", "a、b、c、d、e、f、g、h、另外 2 个；API 组 x"},
 	} {
 		c.r.Resource, c.r.Authenticated, c.r.Failed = !c.r.URL || c.r.Resource, true, c.r.Users.Only == nil
-		if got := speaker(policy.English).conditions(c.r, true); got != c.en {
+		if got := (speaker{policy.English}).conditions(c.r, true); got != c.en {
 			t.Errorf("%q, not %q", got, c.en)
 		}
-		if got := speaker(policy.Chinese).conditions(c.r, true); got != c.zh {
+		if got := (speaker{policy.Chinese}).conditions(c.r, true); got != c.zh {
 			t.Errorf("%q, not %q", got, c.zh)
 		}
 	}
