@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"kubetrail/policy"
-	"kubetrail/policy/yamltext"
 )
 
 // losses finds what an investigation would miss.
@@ -25,38 +24,36 @@ func (l *linter) losses() {
 
 // recordsNothing reports a policy that drops all requests before a rule records one.
 func (l *linter) recordsNothing() bool {
-	all := -1
-	for i, r := range l.policy.Rules {
-		if r.Level != policy.LevelNone {
-			return false
-		}
-		if unconditional(&r) {
-			all = i
-			break
-		}
+	rules := l.policy.Rules
+	all, nothing := dropsAll(rules)
+	if !nothing {
+		return false
 	}
-	at := []any{"rules"}
-	msg := say("all rules are of level None: nothing is ever recorded", "所有规则的级别都是 None：不会记录任何内容")
-	if all >= 0 && all < len(l.policy.Rules)-1 {
-		at = []any{"rules", all, "level"}
-		msg = say("this rule drops every request: the rules behind it are never reached, and nothing is recorded", "此规则丢弃所有请求：后面的规则永远不会生效，什么都不会记录")
-	}
-	f := l.report("records-nothing", msg, at...)
-	if all >= 0 {
-		if f.Fix = l.file.fix(say("remove it", "删除它"), l.file.removeRuleUnless(all == len(l.policy.Rules)-1, all)); f.Fix == nil {
-			f.Fix = l.file.fix(say("record who did what", "记录谁做了什么"), l.file.SetAt("Metadata", "rules", all, "level"))
-		}
+	if all < 0 {
+		l.report("records-nothing", say("all rules are of level None: nothing is ever recorded", "所有规则的级别都是 None：不会记录任何内容"), "rules").
+			Fix = l.file.fix(say("record the rest", "记录其余请求"), l.file.appendRule("- level: Metadata"))
 		return true
 	}
-	f.Fix = l.file.fix(say("record the rest", "记录其余请求"), l.file.appendRule("- level: Metadata"))
+	f := l.report("records-nothing", say("this rule drops every request, and none before it records any: nothing is ever recorded", "此规则丢弃所有请求，而前面没有规则记录任何内容：什么都不会记录"), "rules", all, "level")
+	f.Fix = l.file.fix(say("record who did what", "记录谁做了什么"), l.file.SetAt("Metadata", "rules", all, "level"))
+	if _, nothing := dropsAll(slices.Delete(slices.Clone(rules), all, all+1)); !nothing {
+		f.Fix = l.file.fix(say("remove it, so that the rules behind it count", "删除它，使后面的规则生效"), l.file.removeRule(all))
+	}
 	return true
 }
 
-func (f *file) removeRuleUnless(not bool, i int) *yamltext.Edit {
-	if not {
-		return nil
+// dropsAll tells whether no rule records anything before one drops all that is left:
+// its index, or -1 where there is no such rule.
+func dropsAll(rules []policy.PolicyRule) (all int, nothing bool) {
+	for i, r := range rules {
+		switch {
+		case r.Level != policy.LevelNone:
+			return -1, false
+		case unconditional(&r):
+			return i, true
+		}
 	}
-	return f.removeRule(i)
+	return -1, true
 }
 
 // unconditional tells rules that match every request.
