@@ -277,7 +277,7 @@ func unbroken(text string) []string {
 			escaped = quoted
 		case r == '"':
 			quoted = !quoted
-		case r == ' ' && !quoted:
+		case !quoted && strings.ContainsRune(" ，、；：", r):
 			cut()
 		}
 	}

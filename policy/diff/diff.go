@@ -212,7 +212,7 @@ func (c *Change) describe(parts *space.Partition, examples map[int]*space.Exampl
 // not only RequestReceived, which both have.
 func setsStreamsApart(p *policy.Policy) bool {
 	for i := range p.Rules {
-		if slices.ContainsFunc(decision(p, i).OmitStages, func(s policy.Stage) bool { return s != policy.StageRequestReceived }) {
+		if slices.ContainsFunc(p.Decision(i).OmitStages, func(s policy.Stage) bool { return s != policy.StageRequestReceived }) {
 			return true
 		}
 	}
@@ -241,7 +241,7 @@ func (d *differ) label(l space.Leaf) int {
 	case l.Rules[2] >= 0:
 		kind, stages = stream, all
 	}
-	a, b := decision(d.a, l.Rules[0]), decision(d.b, l.Rules[1])
+	a, b := d.a.Decision(l.Rules[0]), d.b.Decision(l.Rules[1])
 	if len(compare(all, a, b)) == 0 {
 		return 0
 	}
@@ -269,21 +269,4 @@ func (d *differ) label(l space.Leaf) int {
 func (d *differ) newLabel() int {
 	d.labels++
 	return d.labels
-}
-
-// decision is what rule i of p says about the requests that it decides; -1 is none.
-func decision(p *policy.Policy, i int) policy.Decision {
-	d := policy.Decision{Level: policy.LevelNone, OmitManagedFields: p.OmitManagedFields, Rule: i}
-	d.OmitStages = slices.Clone(p.OmitStages)
-	if i >= 0 {
-		r := p.Rules[i]
-		d.Level = r.Level
-		d.OmitStages = append(d.OmitStages, r.OmitStages...)
-		if r.OmitManagedFields != nil {
-			d.OmitManagedFields = *r.OmitManagedFields
-		}
-	}
-	slices.Sort(d.OmitStages)
-	d.OmitStages = slices.Compact(d.OmitStages)
-	return d
 }

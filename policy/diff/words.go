@@ -29,9 +29,9 @@ func (c *Change) Words(lang policy.Language, lineA, lineB func(rule int) int) []
 		}
 	}
 	lead := l.Say("where ", "条件：")
-	for _, r := range c.Regions {
-		out = append(out, Line{lead + l.conditions(r, true), 1})
-		for _, x := range r.Except {
+	for _, same := range alike(c.Regions) {
+		out = append(out, Line{lead + l.conditions(same, true), 1})
+		for _, x := range alike(same[0].Except) {
 			out = append(out, Line{l.Say("but not ", "但不含：") + l.conditions(x, false), 2})
 		}
 		lead = l.Say("or ", "或者：")
@@ -156,16 +156,17 @@ func (l speaker) decision(d policy.Decision, line func(rule int) int) string {
 	return text
 }
 
-// conditions says which requests are in a region, such as "verb get; secrets; in
-// namespace kube-system", but for its exceptions. Where whole, it also says which kind of
-// requests these are if there is no condition on them.
-func (l speaker) conditions(r space.Region, whole bool) string {
+// conditions says which requests are in regions that are alike, such as "verb get;
+// secrets; in namespace kube-system", but for their exceptions. Where whole, it also says
+// which kind of requests these are if there is no condition on them.
+func (l speaker) conditions(same []space.Region, whole bool) string {
 	var parts []string
 	add := func(s string) {
 		if s != "" {
 			parts = append(parts, s)
 		}
 	}
+	r := same[0]
 	switch {
 	case r.Resource && r.URL:
 		add(l.Say("every request", "所有请求"))
@@ -176,14 +177,45 @@ func (l speaker) conditions(r space.Region, whole bool) string {
 		add(l.any(r.Verbs, l.Say("verb", "动词"), ""))
 	default:
 		add(l.any(r.Verbs, l.Say("verb", "动词"), ""))
-		if whole || !r.Resources.Any() || !r.APIGroups.Any() {
-			add(l.resources(r, whole))
+		var what []string
+		for _, r := range same {
+			if whole || !r.Resources.Any() || !r.APIGroups.Any() {
+				what = append(what, l.resources(r, whole))
+			}
 		}
+		add(strings.Join(what, l.Say(", or ", "，或 ")))
 		add(l.namespaces(r.Namespaces))
 		add(l.names(r.Names))
 	}
 	add(l.who(r))
 	return strings.Join(parts, l.Say("; ", "；"))
+}
+
+// listed tells whether a region names its API groups, and no resources that it leaves
+// out, so that other such regions may be named beside it.
+func listed(r space.Region) bool {
+	return !r.URL && len(r.Except) == 0 && r.APIGroups.Only != nil && len(r.Resources.But) == 0
+}
+
+// alike puts regions together that differ in what they list of resources alone.
+func alike(regions []space.Region) [][]space.Region {
+	var out [][]space.Region
+	at := map[string]int{}
+	for _, r := range regions {
+		if !listed(r) {
+			out = append(out, []space.Region{r})
+			continue
+		}
+		key := fmt.Sprintf("%q %q %q %q %q %q %t %t", r.Verbs, r.Namespaces, r.Names, r.Users, r.Groups, r.NotGroups, r.Authenticated, r.Failed)
+		i, ok := at[key]
+		if !ok {
+			i = len(out)
+			at[key] = i
+			out = append(out, nil)
+		}
+		out[i] = append(out[i], r)
+	}
+	return out
 }
 
 // any writes values of one kind, by default resources, which need not be named so; free
@@ -214,6 +246,9 @@ func (l speaker) resources(r space.Region, whole bool) string {
 		return what
 	case r.APIGroups.Any() && (!whole || r.Resources.Any()):
 		return what
+	}
+	if listed(r) {
+		return l.Say("%s of API group %s", "%[1]s（API 组 %[2]s）", what, l.list(coreNamed(r.APIGroups).Only))
 	}
 	groups := l.any(coreNamed(r.APIGroups), l.Say("API group", " API 组"), l.Say("any API group", "任意 API 组"))
 	if r.Resources.Any() && !whole {

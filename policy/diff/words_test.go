@@ -16,7 +16,7 @@ func TestConditions(t *testing.T) {
 		en, zh string
 	}{
 		{space.Region{}, "any resource", "任意资源"},
-		{space.Region{APIGroups: only("")}, "any resource; API group core", "任意资源；API 组 core"},
+		{space.Region{APIGroups: only("")}, "any resource of API group core", "任意资源（API 组 core）"},
 		{space.Region{APIGroups: only(""), Resources: only("pods", "pods/log")}, "pods, pods/log", "pods、pods/log"},
 		{space.Region{APIGroups: only(""), Resources: but("pods")}, "any resource but pods; API group core", "任意资源，pods 除外；API 组 core"},
 		{space.Region{Resources: space.Values{Only: []string{"pods/*"}, But: []string{"pods"}}}, "pods/*, but not pods; any API group", "pods/*，但不含 pods；任意 API 组"},
@@ -33,13 +33,13 @@ func TestConditions(t *testing.T) {
 		{space.Region{URL: true, Paths: but("/a*"), Verbs: only("get")}, "any URL but /a*; verb get", "任意 URL，/a* 除外；动词 get"},
 		{space.Region{URL: true, Resource: true, Users: but("a b")}, `every request; any user but "a b"`, `所有请求；任意用户，"a b" 除外`},
 		{space.Region{Users: only("a"), Groups: [][]string{{"g", "h"}, {"i"}}, NotGroups: []string{"j"}}, "any resource; user a, in group g or h in group i not in group j", "任意资源；用户 a，属于组 g 或 h，属于组 i，不属于组 j"},
-		{space.Region{Resources: only("a", "b", "c", "d", "e", "f", "g", "h", "i", "j"), APIGroups: only("x")}, "a, b, c, d, e, f, g, h, 2 more; API group x", "a、b、c、d、e、f、g、h、另外 2 个；API 组 x"},
+		{space.Region{Resources: only("a", "b", "c", "d", "e", "f", "g", "h", "i", "j"), APIGroups: only("x")}, "a, b, c, d, e, f, g, h, 2 more of API group x", "a、b、c、d、e、f、g、h、另外 2 个（API 组 x）"},
 	} {
 		c.r.Resource, c.r.Authenticated, c.r.Failed = !c.r.URL || c.r.Resource, true, c.r.Users.Only == nil
-		if got := (speaker{policy.English}).conditions(c.r, true); got != c.en {
+		if got := (speaker{policy.English}).conditions([]space.Region{c.r}, true); got != c.en {
 			t.Errorf("%q, not %q", got, c.en)
 		}
-		if got := (speaker{policy.Chinese}).conditions(c.r, true); got != c.zh {
+		if got := (speaker{policy.Chinese}).conditions([]space.Region{c.r}, true); got != c.zh {
 			t.Errorf("%q, not %q", got, c.zh)
 		}
 	}
