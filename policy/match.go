@@ -30,12 +30,9 @@ const segmentRules = 1024
 // Compile prepares p, which must be valid, for matching. Later changes of p do not
 // reach the Matcher.
 func (p *Policy) Compile() *Matcher {
-	m := &Matcher{
-		hash: newHasher(),
-		none: Decision{OmitStages: sortedStages(p.OmitStages, nil), OmitManagedFields: p.OmitManagedFields, Level: LevelNone, Rule: -1},
-	}
+	m := &Matcher{hash: newHasher(), none: p.Decision(-1)}
 	for i := range p.Rules {
-		m.decisions = append(m.decisions, p.decision(i))
+		m.decisions = append(m.decisions, p.Decision(i))
 	}
 	rules := make([]PolicyRule, len(p.Rules))
 	for i, r := range p.Rules {
@@ -47,21 +44,20 @@ func (p *Policy) Compile() *Matcher {
 	return m
 }
 
-// decision is what rule i says about the requests that it decides.
-func (p *Policy) decision(i int) Decision {
-	r := &p.Rules[i]
-	d := Decision{Level: r.Level, OmitStages: sortedStages(p.OmitStages, r.OmitStages), OmitManagedFields: p.OmitManagedFields, Rule: i}
-	if r.OmitManagedFields != nil {
-		d.OmitManagedFields = *r.OmitManagedFields
+// Decision is what a rule, by its index, says about the requests that it decides; -1 is
+// none, for the requests that no rule matches.
+func (p *Policy) Decision(rule int) Decision {
+	d := Decision{Level: LevelNone, OmitManagedFields: p.OmitManagedFields, Rule: rule}
+	stages := p.OmitStages
+	if rule >= 0 {
+		r := &p.Rules[rule]
+		d.Level, stages = r.Level, slices.Concat(stages, r.OmitStages)
+		if r.OmitManagedFields != nil {
+			d.OmitManagedFields = *r.OmitManagedFields
+		}
 	}
+	d.OmitStages = slices.Clip(slices.Compact(slices.Sorted(slices.Values(stages))))
 	return d
-}
-
-// sortedStages returns the stages of both lists, sorted, each once.
-func sortedStages(a, b []Stage) []Stage {
-	all := slices.Concat(a, b)
-	slices.Sort(all)
-	return slices.Clip(slices.Compact(all))
 }
 
 func (r PolicyRule) clone() PolicyRule {
