@@ -28,8 +28,11 @@ type FS interface {
 	Rename(oldname, newname string) error
 	// Remove deletes a file; durable only after SyncDir.
 	Remove(name string) error
-	// SyncDir makes renames and removals in a directory durable.
+	// SyncDir makes what was created, renamed and removed in a directory durable.
 	SyncDir(dir string) error
+	// Cut shortens a file to size bytes, which it has, and makes these durable
+	// whoever wrote them.
+	Cut(name string, size int64) error
 }
 
 // File is a file being written.
@@ -57,6 +60,18 @@ func (OS) SyncDir(dir string) error {
 		return err
 	}
 	return errors.Join(d.Sync(), d.Close())
+}
+
+func (OS) Cut(name string, size int64) error {
+	f, err := os.OpenFile(name, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	err = f.Truncate(size)
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
 }
 
 // Write makes the file name with what write writes. When it returns nil the file is

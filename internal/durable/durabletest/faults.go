@@ -53,6 +53,7 @@ type FS struct {
 	count   int
 	broken  bool              // DiskFull or PowerCut struck
 	unsaved map[string]bool   // files with bytes that were not synced
+	created map[string]bool   // files whose directory was not synced since they were made
 	renamed []rename          // renames whose directory was not synced
 	removed map[string][]byte // removed files whose directory was not synced
 }
@@ -108,7 +109,7 @@ func (f *FS) Create(name string) (durable.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	f.note(func() { f.unsaved[name] = true })
+	f.note(func() { f.unsaved[name], f.created[name] = true, true })
 	return &faultyFile{fs: f, name: name, file: file}, nil
 }
 
@@ -116,7 +117,7 @@ func (f *FS) note(change func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.unsaved == nil {
-		f.unsaved, f.removed = map[string]bool{}, map[string][]byte{}
+		f.unsaved, f.created, f.removed = map[string]bool{}, map[string]bool{}, map[string][]byte{}
 	}
 	change()
 }
@@ -133,6 +134,10 @@ func (f *FS) Rename(oldname, newname string) error {
 		if f.unsaved[oldname] {
 			delete(f.unsaved, oldname)
 			f.unsaved[newname] = true
+		}
+		if f.created[oldname] {
+			delete(f.created, oldname)
+			f.created[newname] = true
 		}
 	})
 	return nil
@@ -156,8 +161,20 @@ func (f *FS) SyncDir(dir string) error {
 	}
 	f.note(func() {
 		f.renamed = nil
+		clear(f.created)
 		clear(f.removed)
 	})
+	return nil
+}
+
+func (f *FS) Cut(name string, size int64) error {
+	if err := f.step(FailSync); err != nil {
+		return err
+	}
+	if err := (durable.OS{}).Cut(name, size); err != nil {
+		return err
+	}
+	f.note(func() { delete(f.unsaved, name) })
 	return nil
 }
 
@@ -185,6 +202,13 @@ func (f *FS) Restart() error {
 			return err
 		}
 	}
+	for name := range f.created {
+		if f.Rand.IntN(2) == 0 {
+			if err := os.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
+				return err
+			}
+		}
+	}
 	for i := len(f.renamed) - 1; i >= 0; i-- {
 		if r := f.renamed[i]; f.Rand.IntN(2) == 0 {
 			if err := os.Rename(r.to, r.from); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -192,7 +216,7 @@ func (f *FS) Restart() error {
 			}
 		}
 	}
-	f.unsaved, f.removed, f.renamed, f.broken = nil, nil, nil, false
+	f.unsaved, f.created, f.removed, f.renamed, f.broken = nil, nil, nil, nil, false
 	f.Kind = None
 	return nil
 }
