@@ -142,12 +142,11 @@ func (m *importer) seek(f *File) (bool, error) {
 		return false, err
 	}
 	defer in.Close()
-	head := make([]byte, PrintBytes)
-	n, err := io.ReadFull(in, head)
-	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+	begins, err := readBeginning(bufio.NewReaderSize(in, PrintBytes))
+	if err != nil {
 		return false, err
 	}
-	s, again := m.known.find(f, f.Name, head[:n])
+	s, again := m.known.find(f, f.Name, begins)
 	if !again {
 		return false, nil
 	}
@@ -183,18 +182,19 @@ func (m *importer) skip(s Skip) {
 // content reads one source from where it was left.
 func (m *importer) content(f *File, name string, plain io.Reader) error {
 	b := bufio.NewReaderSize(plain, PrintBytes)
-	head, err := b.Peek(PrintBytes)
-	if err != nil && err != io.EOF && !isDamage(err) {
+	begins, err := readBeginning(b)
+	if err != nil && !isDamage(err) {
 		return err
 	}
-	if len(head) == 0 && err == io.EOF {
+	if begins.size() == 0 && err == nil {
 		return nil
 	}
 	if !m.fresh[name] {
-		if s, again := m.known.find(f, name, head); again {
-			n, err := io.CopyN(io.Discard, b, s.Position)
+		if s, again := m.known.find(f, name, begins); again {
+			skip := max(0, s.Position-begins.hole)
+			n, err := io.CopyN(io.Discard, b, skip)
 			switch {
-			case n == s.Position:
+			case n == skip:
 				return m.source(name, s, true, b)
 			case err != io.EOF && !isDamage(err):
 				return err
@@ -206,7 +206,11 @@ func (m *importer) content(f *File, name string, plain io.Reader) error {
 			return m.contents(f, func(n string) bool { return n == name })
 		}
 	}
-	return m.source(name, m.known.create(name, head), false, b)
+	s := m.known.create(name, begins)
+	if begins.hole > 0 {
+		m.fault(name, holeIn(s, begins.hole), false)
+	}
+	return m.source(name, s, false, b)
 }
 
 func isDamage(err error) bool {

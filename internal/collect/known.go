@@ -2,9 +2,10 @@ package collect
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
+	"fmt"
 	"io"
 	"path"
 	"path/filepath"
@@ -16,11 +17,53 @@ import (
 // PrintBytes is how much of the beginning of a content tells it from others.
 const PrintBytes = 4096
 
-// fingerprint is the hash in [trail.Source.Print].
-func fingerprint(head []byte) string {
-	sum := sha256.Sum256(head)
-	return hex.EncodeToString(sum[:16])
+// beginning is what a content is known by: its first bytes, after the hole of NUL bytes
+// that is left where a log was truncated and its writer went on at its old place.
+type beginning struct {
+	hole int64
+	head []byte // at most PrintBytes
 }
+
+// readBeginning reads a beginning from b, whose buffer must hold PrintBytes, and leaves
+// b behind the hole. The error is that of b, if not io.EOF, and may come with a head.
+func readBeginning(b *bufio.Reader) (begins beginning, err error) {
+	for {
+		var head []byte
+		head, err = b.Peek(PrintBytes)
+		n := len(head) - len(bytes.TrimLeft(head, "\x00"))
+		if n == 0 {
+			begins.head = bytes.Clone(head)
+			break
+		}
+		b.Discard(n)
+		begins.hole += int64(n)
+	}
+	if err == io.EOF {
+		err = nil
+	}
+	return begins, err
+}
+
+// print is the hash in [trail.Source.Print] of the first n bytes, or "" where they are
+// more than are known or no more than the hole. Of a hole, the length counts.
+func (b beginning) print(n int64) string {
+	n -= b.hole
+	if n <= 0 || n > int64(len(b.head)) {
+		return ""
+	}
+	h := sha256.New()
+	if b.hole > 0 {
+		fmt.Fprintf(h, "%d NUL bytes\n", b.hole)
+	}
+	h.Write(b.head[:n])
+	return hex.EncodeToString(h.Sum(nil)[:16])
+}
+
+// size is how many bytes of the content are known.
+func (b beginning) size() int64 { return b.hole + int64(len(b.head)) }
+
+// of reports whether s begins so.
+func (b beginning) of(s trail.Source) bool { return s.Print != "" && b.print(s.PrintBytes) == s.Print }
 
 // known are the sources that the trail has, as far as they were read.
 type known struct {
@@ -29,6 +72,11 @@ type known struct {
 	sources  []trail.Source
 	claimed  map[int]string // source to the content of this import that it is
 	archives map[string][]member
+}
+
+// holeIn tells of the hole of n bytes that s begins with, as the reader would.
+func holeIn(s trail.Source, n int64) trail.Fault {
+	return trail.Fault{Source: s.Name, Cluster: s.Cluster, Length: n, Reason: "NUL bytes: a hole in the file"}
 }
 
 // member is a content of an archive.
@@ -63,21 +111,18 @@ func named(source, base string) bool {
 	return source == base || strings.HasSuffix(source, "/"+base)
 }
 
-// find returns the source that the content is which has this name and begins with
-// head, if an earlier import, or this one, has read it. See Import for the rule.
-func (k *known) find(f *File, name string, head []byte) (trail.Source, bool) {
+// find returns the source that the content is which has this name and begins so, if
+// an earlier import, or this one, has read it. See Import for the rule.
+func (k *known) find(f *File, name string, begins beginning) (trail.Source, bool) {
 	b := base(f, name)
-	begins := func(s trail.Source) bool {
-		return s.PrintBytes > 0 && s.PrintBytes <= int64(len(head)) && fingerprint(head[:s.PrintBytes]) == s.Print
-	}
 	for i, s := range k.sources {
-		if named(s.Name, b) && begins(s) {
+		if named(s.Name, b) && begins.of(s) {
 			k.claimed[i] = name
 			return s, true
 		}
 	}
 	for i, s := range k.sources {
-		if by, taken := k.claimed[i]; (!taken || by == name) && begins(s) && !k.elsewhere(s, f, b) {
+		if by, taken := k.claimed[i]; (!taken || by == name) && begins.of(s) && !k.elsewhere(s, f, b) {
 			k.claimed[i] = name
 			return s, true
 		}
@@ -86,8 +131,9 @@ func (k *known) find(f *File, name string, head []byte) (trail.Source, bool) {
 }
 
 // create returns a new source for a content.
-func (k *known) create(name string, head []byte) trail.Source {
-	return trail.Source{Name: name, Cluster: k.cluster, Print: fingerprint(head), PrintBytes: int64(len(head))}
+func (k *known) create(name string, begins beginning) trail.Source {
+	return trail.Source{Name: name, Cluster: k.cluster, Position: begins.hole,
+		Print: begins.print(begins.size()), PrintBytes: begins.size()}
 }
 
 // keep notes how far a source was read.
@@ -119,8 +165,8 @@ func (k *known) elsewhere(s trail.Source, but *File, b string) bool {
 			continue
 		}
 		same := false
-		f.heads(func(content string, head []byte) error {
-			same = int64(len(head)) >= s.PrintBytes && fingerprint(head[:s.PrintBytes]) == s.Print
+		f.heads(func(content string, begins beginning) error {
+			same = begins.of(s)
 			return errFound
 		})
 		if same {
@@ -138,25 +184,25 @@ func (k *known) indexArchives() {
 		if f.stream {
 			continue
 		}
-		f.heads(func(content string, head []byte) error {
+		f.heads(func(content string, begins beginning) error {
 			if content == f.Name {
 				return errFound
 			}
-			k.archives[f.Name] = append(k.archives[f.Name], member{base(f, content), fingerprint(head), int64(len(head))})
+			k.archives[f.Name] = append(k.archives[f.Name], member{base(f, content), begins.print(begins.size()), begins.size()})
 			return nil
 		})
 	}
 }
 
 // heads calls visit with the beginning of every content.
-func (f *File) heads(visit func(name string, head []byte) error) error {
+func (f *File) heads(visit func(name string, begins beginning) error) error {
 	quiet := *f
 	quiet.count = nil
 	return quiet.Each(func(name string, plain io.Reader) error {
-		head, err := bufio.NewReaderSize(plain, PrintBytes).Peek(PrintBytes)
-		if len(head) == 0 && !errors.Is(err, io.EOF) {
+		begins, err := readBeginning(bufio.NewReaderSize(plain, PrintBytes))
+		if len(begins.head) == 0 && err != nil {
 			return err
 		}
-		return visit(name, head)
+		return visit(name, begins)
 	}, func(Skip) {}, nil)
 }

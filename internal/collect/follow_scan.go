@@ -1,0 +1,328 @@
+package collect
+
+import (
+	"cmp"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"kubetrail/internal/trail"
+)
+
+// scan looks which files there are and how long they have become.
+func (f *Follower) scan() error {
+	for _, c := range f.files {
+		c.here = false
+	}
+	err := f.list()
+	kept := f.files[:0]
+	for _, c := range f.files {
+		if c.here {
+			kept = append(kept, c)
+			continue
+		}
+		if c.in == nil { // unopened, or read to its end
+			f.release(c)
+			continue
+		}
+		if info, err := c.in.Stat(); err == nil {
+			f.update(c, info)
+		}
+		kept = append(kept, c)
+	}
+	clear(f.files[len(kept):])
+	f.files = kept
+	f.bound()
+	slices.SortStableFunc(f.files, func(a, b *logFile) int {
+		return cmp.Or(natural(a.set, b.set), cmp.Compare(a.turn.kind, b.turn.kind),
+			strings.Compare(a.turn.date, b.turn.date), cmp.Compare(a.turn.count, b.turn.count), cmp.Compare(a.nth, b.nth))
+	})
+	return err
+}
+
+// bound lets go of removed files, the ones first that were removed first, where too
+// many are held. They were read to their end if there was time for that.
+func (f *Follower) bound() {
+	open := 0
+	for _, c := range f.files {
+		if c.in != nil {
+			open++
+		}
+	}
+	for i := 0; i < len(f.files) && open > maxHeld; i++ {
+		if c := f.files[i]; !c.here && (c.content == nil || c.content.from != c || c.end) {
+			f.remove(c)
+			open--
+			i--
+		}
+	}
+}
+
+// list sees the files of the log in its directory, and returns the error if neither
+// that nor the log exists.
+func (f *Follower) list() error {
+	dir, log := filepath.Split(f.cfg.Path)
+	info, missing := os.Stat(f.cfg.Path)
+	if missing == nil && info.IsDir() {
+		dir, log = f.cfg.Path, ""
+	}
+	entries, err := os.ReadDir(filepath.Clean(dir))
+	if err != nil {
+		return err
+	}
+	set, _ := f.names.place(log)
+	if log != "" {
+		set = log
+	}
+	found := false
+	for _, e := range entries {
+		itsSet, turn := f.names.place(e.Name())
+		switch {
+		case e.IsDir():
+			continue
+		case log == "":
+		case e.Name() == log:
+			itsSet, turn.kind = log, current
+		case itsSet != set || turn.kind == current && !isPacked(e.Name()):
+			continue
+		}
+		if isPacked(e.Name()) && turn.kind == current {
+			turn.kind = numbered // a log is not written in compressed form
+		}
+		path := filepath.Join(dir, e.Name())
+		info, err := os.Stat(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			f.fail(err)
+			continue
+		}
+		if info.Mode().IsRegular() {
+			found = true
+			f.see(path, itsSet, turn, info)
+		}
+	}
+	if log != "" && !found {
+		return missing
+	}
+	return nil
+}
+
+// see notes a file.
+func (f *Follower) see(path, set string, t turn, info fs.FileInfo) {
+	at := slices.IndexFunc(f.files, func(c *logFile) bool { return c.path == path && os.SameFile(c.info, info) })
+	if at < 0 {
+		at = slices.IndexFunc(f.files, func(c *logFile) bool { return os.SameFile(c.info, info) })
+	}
+	if at < 0 {
+		f.seen++
+		grew := f.now()
+		if info.ModTime().Before(grew) {
+			grew = info.ModTime()
+		}
+		f.files = append(f.files, &logFile{path: path, set: set, turn: t, nth: f.seen, here: true,
+			info: info, grew: grew, packed: isPacked(path)})
+		return
+	}
+	c := f.files[at]
+	if !c.here || t.kind == current { // a file with two names is written under the current one
+		c.path, c.set, c.turn, c.here = path, set, t, true
+	}
+	f.update(c, info)
+}
+
+// update notes how a file is now.
+func (f *Follower) update(c *logFile, info fs.FileInfo) {
+	if info.Size() == c.info.Size() && info.ModTime().Equal(c.info.ModTime()) {
+		return
+	}
+	c.grew = f.now()
+	if info.Size() < c.info.Size() || c.info.Size() < judged {
+		c.foreign = false
+	}
+	c.info = info
+	if read := c.content != nil && c.content.from == c && !c.packed && c.in != nil; !read && c.here {
+		f.release(c) // it may hold something else now, which is not found out by reading it
+	}
+}
+
+// release closes a file and forgets what it holds.
+func (f *Follower) release(c *logFile) {
+	if s := c.content; s != nil && s.from == c {
+		s.from = nil
+		f.stop(s)
+	}
+	c.close()
+	c.content, c.end = nil, false
+}
+
+// stop drops the reader of s.
+func (f *Follower) stop(s *content) {
+	s.reader, s.tail = nil, nil
+	if f.reading == s {
+		f.reading = nil
+	}
+}
+
+// identify finds out what the files hold of which that is not known.
+func (f *Follower) identify() {
+	for _, c := range f.files {
+		if c.content != nil || c.foreign {
+			continue
+		}
+		if err := f.know(c, false); err != nil {
+			if !passing(err) {
+				f.fail(err)
+			}
+			f.again = f.again || passing(err) && c.here
+		}
+	}
+}
+
+// know finds out what a file holds. Where that cannot be told yet, because there is
+// nothing or little in it, or it is a copy being made, it stays unknown, unless it is
+// settled: nothing more will come.
+func (f *Follower) know(c *logFile, settled bool) error {
+	if c.packed && slices.ContainsFunc(f.files, func(o *logFile) bool { return o.here && o.path == plainName(c.path) }) {
+		return nil // it is being made, or a copy
+	}
+	if err := c.open(); err != nil {
+		return err
+	}
+	begins, whole, err := c.look()
+	if err != nil || !whole && !settled && !f.quiet(c) || len(begins.head) == 0 {
+		f.spare(c)
+		return err
+	}
+	c.begins = begins
+	if s := f.find(c); s != nil {
+		c.content = s
+		if s.from != nil && c.info.Size() <= s.from.info.Size() || s.source.Done && (c.packed || c.info.Size() <= s.source.Position) {
+			c.close() // nothing new
+		}
+		f.spare(c)
+		return nil
+	}
+	switch {
+	case !begins.ended() && !settled && !c.packed, f.beginsAnother(c):
+	case len(begins.head) < PrintBytes && !c.current() && !c.packed && !settled && !f.quiet(c):
+	case f.strange(c):
+		c.foreign = true
+		c.close()
+	default:
+		s := &content{hole: begins.hole, source: trail.Source{Name: c.path, Cluster: f.cfg.Cluster, Position: begins.hole,
+			Print: begins.print(begins.size()), PrintBytes: begins.size()}}
+		f.contents = append(f.contents, s)
+		c.content = s
+	}
+	f.spare(c)
+	return nil
+}
+
+// spare closes a file that could be opened again where too many are open.
+func (f *Follower) spare(c *logFile) {
+	if c.in == nil || !c.here {
+		return
+	}
+	limit := maxRotated
+	if c.current() {
+		limit = maxHeld
+	}
+	open := 0
+	for _, o := range f.files {
+		if o.in != nil {
+			open++
+		}
+	}
+	if open > limit {
+		c.close()
+	}
+}
+
+// quiet reports whether nothing has happened to a file for long enough.
+func (f *Follower) quiet(c *logFile) bool { return f.now().Sub(c.grew) >= settleTime }
+
+// find returns the content that begins as the file does: the one of that name, where
+// there are several, or else the one that was read furthest.
+func (f *Follower) find(c *logFile) *content {
+	var best *content
+	prints := map[int64]string{}
+	name := plainName(filepath.Base(c.path))
+	rank := func(s *content) int {
+		if named(s.source.Name, name) {
+			return 1
+		}
+		return 0
+	}
+	for _, s := range f.contents {
+		n := s.source.PrintBytes
+		print, ok := prints[n]
+		if !ok {
+			print = c.begins.print(n)
+			prints[n] = print
+		}
+		if print == "" || print != s.source.Print {
+			continue
+		}
+		if best == nil || cmp.Or(rank(s)-rank(best), cmp.Compare(s.source.Position, best.source.Position)) > 0 {
+			best = s
+		}
+	}
+	return best
+}
+
+// beginsAnother reports whether all that a file holds is what a longer one begins
+// with: it is a copy of that, perhaps one that is being made.
+func (f *Follower) beginsAnother(c *logFile) bool {
+	if len(c.begins.head) == PrintBytes {
+		return false
+	}
+	return slices.ContainsFunc(f.files, func(o *logFile) bool {
+		return o != c && o.content != nil && o.begins.hole == c.begins.hole && strings.HasPrefix(string(o.begins.head), string(c.begins.head))
+	})
+}
+
+// strange reports whether a file in a directory is no audit log. A log that was named
+// is taken as it is.
+func (f *Follower) strange(c *logFile) bool {
+	if c.set == filepath.Base(f.cfg.Path) && filepath.Dir(c.path) == filepath.Dir(f.cfg.Path) {
+		return false
+	}
+	head := make([]byte, judged)
+	var n int
+	if c.packed {
+		if z, err := unpack(c.in); err == nil {
+			n, _ = io.ReadFull(z, head)
+			z.close()
+		}
+	} else {
+		n, _ = c.in.ReadAt(head, c.begins.hole)
+	}
+	_, reason := judge(head[:n])
+	return reason != ""
+}
+
+// choose decides which file each content is read from: a plain one before a
+// compressed one, and of several the one that has more.
+func (f *Follower) choose() {
+	for _, c := range f.files {
+		s := c.content
+		if s == nil || c.packed || s.from == c {
+			continue
+		}
+		if from := s.from; from == nil || from.packed || (from.end || s.reader == nil) && c.info.Size() > max(from.info.Size(), s.source.Position) {
+			f.stop(s)
+			s.from, c.end = c, false
+		}
+	}
+	for _, c := range f.files {
+		if s := c.content; s != nil && c.packed && s.from == nil && !s.source.Done {
+			s.from, c.end = c, false
+		}
+	}
+}
