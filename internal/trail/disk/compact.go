@@ -32,7 +32,8 @@ func (w *Writer) Compact(ctx context.Context) (written int, err error) {
 		if err != nil || group == nil {
 			return written, err
 		}
-		err = w.merge(group)
+		// Nobody is writing: one batch more would be memory for nothing.
+		err = merge(ctx, w.cfg, w.sealer, w.spare, group)
 		closeParts(group)
 		if err != nil {
 			return written, fmt.Errorf("merge parts %s to %s: %w", group[0].name, group[len(group)-1].name, err)
@@ -106,63 +107,20 @@ func (p *part) weight() int64 {
 	return p.meta.LineBytes + p.meta.LineBytes/int64(p.rows)*int64(p.meta.RawLines)
 }
 
-// merge writes the union of group and then removes its members.
-func (w *Writer) merge(group []*part) error {
-	b := w.spare // nobody is writing: one batch more would be memory for nothing
-	first, last := group[0].meta.First, group[len(group)-1].meta.Last
-	b.reset(first)
-	v, err := newView()
-	if err != nil {
-		return err
-	}
-	defer v.dec.Close()
-	for _, p := range group {
-		v.open(p)
-		if err := v.replay(b); err != nil {
-			return err
-		}
-		faults, err := p.faults()
-		if err != nil {
-			return err
-		}
-		b.faults = append(b.faults, faults...)
-		b.meta.Faults += p.meta.Faults
-	}
-	if b.sources, err = group[len(group)-1].sources(); err != nil {
-		return err
-	}
-	b.meta.Last = last
-	dir := filepath.Join(w.cfg.Dir, "parts")
-	name := filepath.Join(dir, partName(first, last))
-	if err := durable.Write(w.cfg.FS, name, func(out io.Writer) error { return w.sealer.write(out, b) }); err != nil {
-		return err
-	}
-	return w.remove(dir, group)
+// writePart makes b durable as a part.
+func writePart(cfg Config, s *sealer, b *batch) error {
+	name := filepath.Join(cfg.Dir, "parts", partName(b.first, b.meta.Last))
+	return durable.Write(cfg.FS, name, func(out io.Writer) error { return s.write(out, b) })
 }
 
-func (w *Writer) remove(dir string, parts []*part) error {
+func removeParts(cfg Config, parts []*part) error {
+	dir := filepath.Join(cfg.Dir, "parts")
 	for _, p := range parts {
-		if err := w.cfg.FS.Remove(filepath.Join(dir, p.name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		if err := cfg.FS.Remove(filepath.Join(dir, p.name)); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}
 	}
-	return w.cfg.FS.SyncDir(dir)
-}
-
-// replay adds every row of the open part to b.
-func (v *view) replay(b *batch) error {
-	line, err := v.number(colLine)
-	if err != nil {
-		return err
-	}
-	var e audit.Event
-	for row := range v.p.rows {
-		if err := v.fill(&e, row, audit.AllColumns); err != nil {
-			return err
-		}
-		b.add(&e, e.Seq, int(line[row]), e.Raw)
-	}
-	return nil
+	return cfg.FS.SyncDir(dir)
 }
 
 // Retention says what to keep.
@@ -188,7 +146,6 @@ func (w *Writer) Expire(ctx context.Context, r Retention) (events uint64, err er
 	for _, p := range parts {
 		total += p.size
 	}
-	dir := filepath.Join(w.cfg.Dir, "parts")
 	for i, p := range parts {
 		old := r.Before != audit.NoTime && p.meta.Newest != audit.NoTime && p.meta.Newest < r.Before
 		large := r.MaxBytes > 0 && total > r.MaxBytes
@@ -199,9 +156,9 @@ func (w *Writer) Expire(ctx context.Context, r Retention) (events uint64, err er
 			return events, err
 		}
 		if i == len(parts)-1 {
-			err = w.leaveMarker(dir, p)
+			err = w.leaveMarker(p)
 		} else {
-			err = w.remove(dir, parts[i:i+1])
+			err = removeParts(w.cfg, parts[i:i+1])
 		}
 		if err != nil {
 			return events, fmt.Errorf("remove part %s: %w", p.name, err)
@@ -214,7 +171,7 @@ func (w *Writer) Expire(ctx context.Context, r Retention) (events uint64, err er
 
 // leaveMarker puts a part without rows, for the last number of p, in the place of
 // p. Until p is gone the new one lies inside its range, so that a crash leaves p.
-func (w *Writer) leaveMarker(dir string, p *part) error {
+func (w *Writer) leaveMarker(p *part) error {
 	sources, err := p.sources()
 	if err != nil {
 		return err
@@ -223,12 +180,11 @@ func (w *Writer) leaveMarker(dir string, p *part) error {
 	b.reset(p.meta.Last)
 	b.meta.Last = p.meta.Last
 	b.sources = sources
-	name := partName(p.meta.Last, p.meta.Last)
-	err = durable.Write(w.cfg.FS, filepath.Join(dir, name), func(out io.Writer) error { return w.sealer.write(out, b) })
-	if err != nil || name == p.name { // the rename has replaced p already
+	err = writePart(w.cfg, w.sealer, b)
+	if err != nil || p.name == partName(b.first, b.meta.Last) { // the rename has replaced p already
 		return err
 	}
-	return w.remove(dir, []*part{p})
+	return removeParts(w.cfg, []*part{p})
 }
 
 var _ trail.Reader = (*Trail)(nil)

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -207,11 +206,8 @@ func (w *Writer) Seal() error {
 func (w *Writer) write() {
 	done := make(chan error, 1)
 	w.done = done
-	b, s := w.sealing, w.sealer
-	name := filepath.Join(w.cfg.Dir, "parts", partName(b.first, b.meta.Last))
-	go func() {
-		done <- durable.Write(w.cfg.FS, name, func(out io.Writer) error { return s.write(out, b) })
-	}()
+	cfg, b, s := w.cfg, w.sealing, w.sealer
+	go func() { done <- writePart(cfg, s, b) }()
 }
 
 // settle waits until w.sealing is durable, writing it again once where that failed.
