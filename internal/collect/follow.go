@@ -97,8 +97,8 @@ func Follow(cfg FollowConfig) (*Follower, error) {
 	return f, nil
 }
 
-// pull is one call of Pull.
-type pull struct {
+// round is one call of Pull.
+type round struct {
 	ctx         context.Context
 	w           Appender
 	limit, read int64 // bytes
@@ -106,12 +106,12 @@ type pull struct {
 	faults      uint64
 }
 
-func (p *pull) over() bool { return p.limit > 0 && p.read >= p.limit || p.ctx.Err() != nil }
+func (p *round) over() bool { return p.limit > 0 && p.read >= p.limit || p.ctx.Err() != nil }
 
 // Pull appends what was written since the last call, from all files of the log, the
 // oldest first. See [Feed].
 func (f *Follower) Pull(ctx context.Context, w Appender, limit int64) (bool, error) {
-	p := &pull{ctx: ctx, w: w, limit: limit}
+	p := &round{ctx: ctx, w: w, limit: limit}
 	f.err, f.again = nil, false
 	f.fail(f.scan())
 	f.identify()
@@ -145,7 +145,7 @@ func (f *Follower) fail(err error) {
 }
 
 // note brings the status up to date.
-func (f *Follower) note(p *pull) {
+func (f *Follower) note(p *round) {
 	var waiting int64
 	for _, c := range f.files {
 		if c.content == nil && !c.foreign && !c.packed || c.content != nil && c.content.from == c {

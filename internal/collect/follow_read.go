@@ -10,7 +10,7 @@ import (
 )
 
 // read appends what the file of s has more of. The error is one of the trail.
-func (f *Follower) read(p *pull, s *content) error {
+func (f *Follower) read(p *round, s *content) error {
 	c := s.from
 	if c.in == nil && c.end {
 		return nil // update will tell when there is more
@@ -122,7 +122,7 @@ func (f *Follower) shrunk(s *content) error {
 }
 
 // events appends what the reader of s gives.
-func (f *Follower) events(p *pull, s *content) error {
+func (f *Follower) events(p *round, s *content) error {
 	c, r := s.from, s.reader
 	for n := 0; ; n++ {
 		if p.over() {
@@ -171,12 +171,12 @@ func (f *Follower) events(p *pull, s *content) error {
 }
 
 // advance notes how far s was read.
-func (f *Follower) advance(p *pull, s *content) {
+func (f *Follower) advance(p *round, s *content) {
 	s.source.Position, s.source.Line = s.reader.Offset(), s.reader.Line()
 	p.w.Advance(s.source)
 }
 
-func (f *Follower) setAside(p *pull, fault trail.Fault) {
+func (f *Follower) setAside(p *round, fault trail.Fault) {
 	p.faults++
 	p.w.SetAside(fault)
 	if f.cfg.OnFault != nil {
@@ -185,7 +185,7 @@ func (f *Follower) setAside(p *pull, fault trail.Fault) {
 }
 
 // settle ends the reading of files that were rotated away once nobody writes to them.
-func (f *Follower) settle(p *pull) error {
+func (f *Follower) settle(p *round) error {
 	for _, c := range slices.Clone(f.files) {
 		if c.current() || !f.quiet(c) || !f.succeeded(c) {
 			continue
@@ -227,7 +227,7 @@ func (f *Follower) succeeded(c *logFile) bool {
 }
 
 // finish reads the last line of s, which will never end.
-func (f *Follower) finish(p *pull, s *content) error {
+func (f *Follower) finish(p *round, s *content) error {
 	c := s.from
 	if s.source.Done || c.packed {
 		return nil
