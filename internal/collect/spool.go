@@ -3,8 +3,15 @@ package collect
 import (
 	"context"
 	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
 	"time"
 
+	"kubetrail/internal/durable"
 	"kubetrail/internal/trail"
 )
 
@@ -12,36 +19,172 @@ import (
 // sender must try again later.
 var ErrSpoolFull = errors.New("the spool is full")
 
+// ErrCluster means that nothing is received for a cluster: it cannot have that name,
+// or there are MaxClusters already.
+var ErrCluster = errors.New("no such cluster")
+
+// ErrSpoolsClosed means that nothing is received any more.
+var ErrSpoolsClosed = errors.New("the spools are closed")
+
 // SpoolConfig says where what arrives over the network is kept until it is in the trail.
 type SpoolConfig struct {
 	Dir      string // one directory below it for each cluster
-	MaxBytes int64  // of each cluster's spool; 0: DefaultSpoolBytes
+	MaxBytes int64  // of each cluster's spool that may wait; 0: DefaultSpoolBytes
 	Sources  []trail.Source
-	OnFault  func(trail.Fault)
-	Now      func() time.Time // nil: time.Now
+	OnFault  func(trail.Fault) // may be nil
+	Now      func() time.Time  // nil: time.Now
+
+	SegmentBytes int64      // of one file, from which on another one is begun; 0: DefaultSegmentBytes
+	FS           durable.FS // what is written goes through it; nil: the operating system's
 }
 
-// DefaultSpoolBytes bounds a spool.
-const DefaultSpoolBytes = 1 << 30
+const (
+	DefaultSpoolBytes   = 1 << 30  // bounds a spool
+	DefaultSegmentBytes = 64 << 20 // of a file of a spool
+	MaxClusters         = 256      // that have a spool
+	maxClusterName      = 63       // bytes, as in a DNS label
+)
 
-// Spools are the spools of all clusters. Receive may be called from any goroutine.
-type Spools struct{}
+// CheckCluster says why nothing can be received for a cluster of that name, with an
+// error that wraps ErrCluster. A name has small letters, digits, dashes and dots,
+// begins and ends with a letter or digit, and is not longer than 63 bytes.
+func CheckCluster(name string) error {
+	valid := 0 < len(name) && len(name) <= maxClusterName && filepath.IsLocal(name) // no device of Windows
+	for i, c := range []byte(name) {
+		alphanumeric := 'a' <= c && c <= 'z' || '0' <= c && c <= '9'
+		inside := 0 < i && i < len(name)-1 && (c == '-' || c == '.')
+		valid = valid && (alphanumeric || inside)
+	}
+	if !valid {
+		return fmt.Errorf("%w: %.100q is no name for one", ErrCluster, name)
+	}
+	return nil
+}
 
-// OpenSpools opens the spools that are there already.
-func OpenSpools(cfg SpoolConfig) (*Spools, error) { panic("being built") }
+// Spools are the spools of all clusters: what is received waits there, durable, until
+// it is in the trail. To the trail a spool is one source for all its life, with the
+// name webhook/CLUSTER. Its files are written by one process at a time, the one that
+// writes the trail.
+//
+// Receive may be called from any goroutine, the feeds are for the one of Collect.
+type Spools struct {
+	cfg     SpoolConfig
+	arrived chan struct{} // room for one value
+
+	mu     sync.Mutex // guards what follows
+	spools map[string]*spool
+	closed bool
+}
+
+// OpenSpools opens the spools that are there already, removing what is in the trail.
+// What a crash left of a body that was being written is dropped: nobody was told that
+// it was received.
+func OpenSpools(cfg SpoolConfig) (*Spools, error) {
+	if cfg.MaxBytes <= 0 {
+		cfg.MaxBytes = DefaultSpoolBytes
+	}
+	if cfg.SegmentBytes <= 0 {
+		cfg.SegmentBytes = DefaultSegmentBytes
+	}
+	if cfg.FS == nil {
+		cfg.FS = durable.OS{}
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if err := durable.MkdirAll(cfg.Dir); err != nil {
+		return nil, err
+	}
+	entries, err := os.ReadDir(cfg.Dir)
+	if err != nil {
+		return nil, err
+	}
+	s := &Spools{cfg: cfg, arrived: make(chan struct{}, 1), spools: map[string]*spool{}}
+	for _, e := range entries {
+		if !e.IsDir() || CheckCluster(e.Name()) != nil {
+			continue
+		}
+		if s.spools[e.Name()], err = openSpool(s, e.Name()); err != nil {
+			return nil, fmt.Errorf("open the spool of cluster %s: %w", e.Name(), err)
+		}
+	}
+	return s, nil
+}
 
 // Receive keeps body, which is what a kube-apiserver sent, and returns nil when it is
 // durable: fsynced, together with what other calls brought in the meantime. Its error
-// wraps ErrSpoolFull where there is no room; nothing is kept then.
+// wraps ErrSpoolFull where there is no room; nothing is kept then. ctx is looked at
+// before, not while, body is written. body is the caller's again afterwards.
 func (s *Spools) Receive(ctx context.Context, cluster string, body []byte) error {
-	panic("being built")
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	to, err := s.of(cluster)
+	if err != nil {
+		return err
+	}
+	if err := to.receive(body); err != nil {
+		return fmt.Errorf("the spool of cluster %s: %w", cluster, err)
+	}
+	select {
+	case s.arrived <- struct{}{}:
+	default: // one value is waiting already
+	}
+	return nil
 }
 
-// Feeds returns a feed for each cluster, new ones included.
-func (s *Spools) Feeds() []Feed { panic("being built") }
+// of returns the spool of a cluster, which it makes where there is none.
+func (s *Spools) of(cluster string) (*spool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, ErrSpoolsClosed
+	}
+	if sp := s.spools[cluster]; sp != nil {
+		return sp, nil
+	}
+	if err := CheckCluster(cluster); err != nil {
+		return nil, err
+	}
+	if len(s.spools) >= MaxClusters {
+		return nil, fmt.Errorf("%w: %s would be one more than the %d that are received", ErrCluster, cluster, len(s.spools))
+	}
+	if err := durable.MkdirAll(filepath.Join(s.cfg.Dir, cluster)); err != nil {
+		return nil, noRoom(err)
+	}
+	sp, err := openSpool(s, cluster)
+	if err != nil {
+		return nil, noRoom(err)
+	}
+	s.spools[cluster] = sp
+	return sp, nil
+}
+
+// Feeds returns a feed for each cluster, new ones included, ordered by name. A cluster
+// has the same feed each time.
+func (s *Spools) Feeds() []Feed {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	feeds := make([]Feed, 0, len(s.spools))
+	for _, cluster := range slices.Sorted(maps.Keys(s.spools)) {
+		feeds = append(feeds, s.spools[cluster].feed)
+	}
+	return feeds
+}
 
 // Arrived gets a value when something was received.
-func (s *Spools) Arrived() <-chan struct{} { panic("being built") }
+func (s *Spools) Arrived() <-chan struct{} { return s.arrived }
 
-// Close stops receiving and closes the files.
-func (s *Spools) Close() error { panic("being built") }
+// Close stops receiving, waits for what is being written and closes the files. The
+// feeds can still be pulled.
+func (s *Spools) Close() error {
+	s.mu.Lock()
+	s.closed = true
+	spools := slices.Collect(maps.Values(s.spools))
+	s.mu.Unlock()
+	var errs []error
+	for _, sp := range spools {
+		errs = append(errs, sp.close())
+	}
+	return errors.Join(errs...)
+}

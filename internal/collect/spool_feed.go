@@ -1,0 +1,220 @@
+package collect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"sync"
+
+	"kubetrail/audit"
+	"kubetrail/internal/trail"
+)
+
+// SpoolFeed reads the spool of one cluster, only what is durable, so that the trail is
+// never ahead of it. Bodies are written whole: a reader need not wait for the rest of
+// one, and what is no event is set aside at once.
+type SpoolFeed struct {
+	spool *spool
+	event audit.Event
+
+	// source is how far the feed is. solid is a position that the next commit makes
+	// durable for certain: events before it were appended together with it. A commit
+	// of nothing but positions is none.
+	source trail.Source
+	solid  int64
+	rows   bool  // something was appended since solid
+	barren int64 // where the first byte stands after which nothing was appended
+	lost   *trail.Fault
+	old    []segment // not needed any more, and not yet removed
+
+	file   *os.File // being read, up to until in the spool; nil for none
+	reader *audit.Reader
+	until  int64
+
+	mu     sync.Mutex // guards what follows
+	status Status
+	passed int64 // source.Position, after a Pull
+}
+
+// maxBarren is how many bytes without an event or anything else to set aside, such as
+// empty lists, are passed before they are themselves set aside. Otherwise no commit
+// would note that they were read, and they would fill the spool.
+const maxBarren = 1 << 20
+
+// newSpoolFeed returns a feed that goes on where the trail is.
+func newSpoolFeed(s *spool, cluster string) *SpoolFeed {
+	f := &SpoolFeed{spool: s, source: trail.Source{Name: "webhook/" + cluster, Cluster: cluster}}
+	for _, known := range s.cfg.Sources {
+		if known.Name == f.source.Name && known.Cluster == cluster {
+			f.source = known
+		}
+	}
+	f.solid, f.barren, f.passed = f.source.Position, f.source.Position, f.source.Position
+	f.status = Status{Name: f.source.Name, Cluster: cluster}
+	return f
+}
+
+// Pull appends what was received. What the spool has lost is set aside as a fault.
+func (f *SpoolFeed) Pull(ctx context.Context, w Appender, limit int64) (bool, error) {
+	before, stop := f.source.Position, f.source.Position+max(1, limit)
+	var err error
+	for more := true; more && err == nil && f.source.Position < stop; {
+		if f.reader == nil {
+			more, err = f.open(w)
+			continue
+		}
+		err = f.read(ctx, w, stop)
+	}
+	if f.source.Position-f.barren >= maxBarren {
+		f.fault(w, trail.Fault{Offset: f.barren, Length: f.source.Position - f.barren, Reason: "lists without an audit event"})
+		f.advance(w)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.source.Position > before {
+		f.status.Bytes += f.source.Position - before
+		f.status.LastRead = f.spool.cfg.Now()
+	}
+	f.status.Err, f.passed = err, f.source.Position
+	_, more := f.spool.behind(f.source.Position)
+	return more && err == nil, err
+}
+
+// open opens the segment to go on with, or passes what was lost. It reports whether
+// there is anything.
+func (f *SpoolFeed) open(w Appender) (bool, error) {
+	at := f.source.Position
+	next, ok := f.spool.behind(at)
+	if !ok {
+		return false, nil
+	}
+	if f.lost != nil {
+		f.fault(w, *f.lost)
+		f.lost = nil
+	}
+	if next.start > at {
+		f.lose(w, next.start)
+		return true, nil
+	}
+	file, err := os.Open(f.spool.name(next.start))
+	if errors.Is(err, fs.ErrNotExist) {
+		f.lose(w, next.end)
+		return true, nil
+	}
+	if err != nil {
+		return true, err
+	}
+	f.file, f.until = file, next.end
+	f.reader = audit.NewReader(io.NewSectionReader(file, at-next.start, next.end-at), audit.ReaderConfig{
+		StartOffset: at, StartLine: f.source.Line, Source: f.source.Name, Cluster: f.source.Cluster,
+	})
+	return true, nil
+}
+
+// read appends events up to stop or the end of what was opened.
+func (f *SpoolFeed) read(ctx context.Context, w Appender, stop int64) error {
+	for n := 0; f.reader.Offset() < stop; n++ {
+		if w.Full() {
+			f.advance(w)
+			if err := w.Seal(); err != nil {
+				return &writeError{err}
+			}
+		}
+		if n%256 == 0 && ctx.Err() != nil {
+			break
+		}
+		err := f.reader.Next(&f.event)
+		if fault, ok := errors.AsType[*audit.Fault](err); ok {
+			f.fault(w, trail.Fault{Offset: fault.Offset, Length: fault.Length, Reason: fault.Reason, Head: fault.Head})
+			continue
+		}
+		if err != nil {
+			f.advance(w)
+			f.shut()
+			if err != io.EOF {
+				return fmt.Errorf("read the spool of cluster %s: %w", f.source.Cluster, err)
+			}
+			if f.source.Position < f.until {
+				f.lose(w, f.until)
+			}
+			return nil
+		}
+		w.Append(&f.event)
+		f.rows = true
+		f.mu.Lock()
+		f.status.Events++
+		f.mu.Unlock()
+	}
+	f.advance(w)
+	return ctx.Err()
+}
+
+// advance notes how far the reader is.
+func (f *SpoolFeed) advance(w Appender) {
+	if f.reader != nil {
+		f.source.Position, f.source.Line = f.reader.Offset(), f.reader.Line()
+	}
+	w.Advance(f.source)
+	if f.rows {
+		f.solid, f.barren, f.rows = f.source.Position, f.source.Position, false
+	}
+}
+
+// lose sets aside everything up to an offset, because it is not there.
+func (f *SpoolFeed) lose(w Appender, to int64) {
+	f.fault(w, trail.Fault{Offset: f.source.Position, Length: to - f.source.Position,
+		Reason: "a file of the spool, or the end of one, is missing"})
+	f.source.Position = to
+	f.advance(w)
+}
+
+func (f *SpoolFeed) fault(w Appender, fault trail.Fault) {
+	fault.Source, fault.Cluster = f.source.Name, f.source.Cluster
+	if f.spool.cfg.OnFault != nil {
+		f.spool.cfg.OnFault(fault)
+	}
+	w.SetAside(fault)
+	f.rows = true
+	f.mu.Lock()
+	f.status.Faults++
+	f.mu.Unlock()
+}
+
+// Committed removes the files that hold nothing but what is in the trail.
+func (f *SpoolFeed) Committed() { f.drop(f.spool.forget(f.solid)) }
+
+// drop removes segments. What cannot be removed now is removed later; that a removal
+// becomes durable is not waited for either.
+func (f *SpoolFeed) drop(old []segment) {
+	var kept []segment
+	for _, g := range append(f.old, old...) {
+		if err := f.spool.cfg.FS.Remove(f.spool.name(g.start)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			kept = append(kept, g)
+		}
+	}
+	f.old = kept
+}
+
+// Status tells how far the feed is.
+func (f *SpoolFeed) Status() Status {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	status := f.status
+	status.Waiting = f.spool.waiting(f.passed)
+	return status
+}
+
+// Close closes the file being read.
+func (f *SpoolFeed) Close() error { return f.shut() }
+
+func (f *SpoolFeed) shut() error {
+	if f.file == nil {
+		return nil
+	}
+	err := f.file.Close()
+	f.file, f.reader = nil, nil
+	return err
+}
