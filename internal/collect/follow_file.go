@@ -107,7 +107,7 @@ func (c *logFile) look() (b beginning, whole bool, err error) {
 		return b, false, err
 	}
 	defer z.close()
-	b, err = readBeginning(bufio.NewReaderSize(z, PrintBytes))
+	b, _, err = readBeginning(z)
 	if isDamage(err) {
 		return b, false, nil
 	}
@@ -125,7 +125,7 @@ func beginningOf(in *os.File) (beginning, error) {
 			skipped = at
 		}
 	}
-	b, err := readBeginning(bufio.NewReaderSize(io.NewSectionReader(in, skipped, 1<<62), PrintBytes))
+	b, _, err := readBeginning(io.NewSectionReader(in, skipped, 1<<62))
 	if len(b.head) == 0 {
 		return beginning{}, err // the hole may be smaller than that
 	}
@@ -145,11 +145,20 @@ func beginningOf(in *os.File) (beginning, error) {
 
 // same looks whether the open file still begins as it did.
 func (c *logFile) same() error {
-	head := make([]byte, len(c.begins.head))
-	if n, err := c.in.ReadAt(head, c.begins.hole); n < len(head) && err != nil && err != io.EOF {
+	b := c.begins
+	if err := c.holds(b.head, b.hole); err != nil {
 		return err
 	}
-	if !bytes.Equal(head, c.begins.head) {
+	return c.holds(b.foot, b.hole+b.line-int64(len(b.foot)))
+}
+
+// holds looks whether the open file holds text at an offset.
+func (c *logFile) holds(text []byte, at int64) error {
+	there := make([]byte, len(text))
+	if n, err := c.in.ReadAt(there, at); n < len(there) && err != nil && err != io.EOF {
+		return err
+	}
+	if !bytes.Equal(there, text) {
 		return errReplaced
 	}
 	return nil
@@ -253,9 +262,3 @@ func (u *unpacking) close() { u.done() }
 
 // isPacked reports whether a name is that of a compressed file.
 func isPacked(name string) bool { return plainName(name) != name }
-
-// ended reports whether a stretch of a beginning is enough to know a content by: a
-// whole line, or more than that may take.
-func (b beginning) ended() bool {
-	return len(b.head) == PrintBytes || bytes.IndexByte(b.head, '\n') >= 0
-}

@@ -208,15 +208,20 @@ func (f *Follower) know(c *logFile, settled bool) error {
 		f.spare(c)
 		return nil
 	}
+	patient := !c.packed && !settled
 	switch {
-	case !begins.ended() && !settled && !c.packed, f.beginsAnother(c):
-	case len(begins.head) < PrintBytes && !c.current() && !c.packed && !settled && !f.quiet(c):
+	case patient && begins.line == 0, f.beginsAnother(c):
+	case patient && !c.current() && !f.quiet(c) && f.mayBePart(begins):
 	case f.strange(c):
 		c.foreign = true
 		c.close()
 	default:
-		s := &content{hole: begins.hole, source: trail.Source{Name: c.path, Cluster: f.cfg.Cluster, Position: begins.hole,
-			Print: begins.print(begins.size()), PrintBytes: begins.size()}}
+		known := begins.size()
+		if begins.line > 0 {
+			known = begins.hole + begins.line // a copy that is being made has that first
+		}
+		s := &content{hole: begins.hole, source: trail.Source{Name: c.path, Cluster: f.cfg.Cluster,
+			Position: begins.hole, Print: begins.print(known), PrintBytes: known}}
 		f.contents = append(f.contents, s)
 		c.content = s
 	}
@@ -285,6 +290,12 @@ func (f *Follower) beginsAnother(c *logFile) bool {
 	return slices.ContainsFunc(f.files, func(o *logFile) bool {
 		return o != c && o.content != nil && o.begins.hole == c.begins.hole && strings.HasPrefix(string(o.begins.head), string(c.begins.head))
 	})
+}
+
+// mayBePart reports whether a file may be what was copied so far of a content of which
+// more is needed to know it.
+func (f *Follower) mayBePart(b beginning) bool {
+	return slices.ContainsFunc(f.contents, func(s *content) bool { return s.source.PrintBytes > b.size() })
 }
 
 // strange reports whether a file in a directory is no audit log. A log that was named

@@ -1,7 +1,6 @@
 package collect
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -59,7 +58,8 @@ type Report struct {
 // read again by a later import, which goes on at that place.
 //
 // A content is the same source as an earlier one of the same cluster if it begins
-// with the same bytes (the first 4,096, or as many as there were) and has the same
+// with the same bytes (the first 4,096, or as many as there were, or the first line
+// where that is longer) and has the same
 // name, not counting directories and what compression appended. It is also the same
 // if its name differs but no content of this import has both that name and that
 // beginning: then rotation has renamed it. So importing a file twice adds nothing,
@@ -142,7 +142,7 @@ func (m *importer) seek(f *File) (bool, error) {
 		return false, err
 	}
 	defer in.Close()
-	begins, err := readBeginning(bufio.NewReaderSize(in, PrintBytes))
+	begins, _, err := readBeginning(in)
 	if err != nil {
 		return false, err
 	}
@@ -181,8 +181,7 @@ func (m *importer) skip(s Skip) {
 
 // content reads one source from where it was left.
 func (m *importer) content(f *File, name string, plain io.Reader) error {
-	b := bufio.NewReaderSize(plain, PrintBytes)
-	begins, err := readBeginning(b)
+	begins, rest, err := readBeginning(plain)
 	if err != nil && !isDamage(err) {
 		return err
 	}
@@ -192,10 +191,10 @@ func (m *importer) content(f *File, name string, plain io.Reader) error {
 	if !m.fresh[name] {
 		if s, again := m.known.find(f, name, begins); again {
 			skip := max(0, s.Position-begins.hole)
-			n, err := io.CopyN(io.Discard, b, skip)
+			n, err := io.CopyN(io.Discard, rest, skip)
 			switch {
 			case n == skip:
-				return m.source(name, s, true, b)
+				return m.source(name, s, true, rest)
 			case err != io.EOF && !isDamage(err):
 				return err
 			case f.stream:
@@ -210,7 +209,7 @@ func (m *importer) content(f *File, name string, plain io.Reader) error {
 	if begins.hole > 0 {
 		m.fault(name, holeIn(s, begins.hole), false)
 	}
-	return m.source(name, s, false, b)
+	return m.source(name, s, false, rest)
 }
 
 func isDamage(err error) bool {

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"kubetrail/audit"
 	"kubetrail/internal/trail"
 )
 
@@ -19,48 +20,94 @@ const PrintBytes = 4096
 
 // beginning is what a content is known by: its first bytes, after the hole of NUL bytes
 // that is left where a log was truncated and its writer went on at its old place.
+//
+// Where the first line is longer than that, all of it counts. The time of an event
+// comes late in it, and what comes before, the audit ID and the body, is what a client
+// chose: it could make all files begin alike.
 type beginning struct {
 	hole int64
 	head []byte // at most PrintBytes
+	line int64  // length of the first line; 0: it is not over
+	hash string // of the first line
+	foot []byte // the last bytes of the first line, where it is longer than head
 }
 
-// readBeginning reads a beginning from b, whose buffer must hold PrintBytes, and leaves
-// b behind the hole. The error is that of b, if not io.EOF, and may come with a head.
-func readBeginning(b *bufio.Reader) (begins beginning, err error) {
+const (
+	shortLine = 200 // a line shorter than this is no event, and does not tell a content
+	footBytes = 512 // the times of an event are in its last bytes
+)
+
+// readBeginning reads a beginning from r. What comes behind the hole is given by rest.
+// The error is that of r, if not io.EOF, and may come with a head.
+func readBeginning(r io.Reader) (b beginning, rest io.Reader, err error) {
+	in := bufio.NewReaderSize(r, PrintBytes)
+	rest = in
 	for {
 		var head []byte
-		head, err = b.Peek(PrintBytes)
+		head, err = in.Peek(PrintBytes)
 		n := len(head) - len(bytes.TrimLeft(head, "\x00"))
 		if n == 0 {
-			begins.head = bytes.Clone(head)
+			b.head = bytes.Clone(head)
 			break
 		}
-		b.Discard(n)
-		begins.hole += int64(n)
+		in.Discard(n)
+		b.hole += int64(n)
 	}
-	if err == io.EOF {
+	line := b.head
+	if n := bytes.IndexByte(line[min(shortLine, len(line)):], '\n'); n >= 0 {
+		line = line[:shortLine+n+1]
+	} else if err == nil {
+		line = nil
+		for err == nil || err == bufio.ErrBufferFull {
+			var more []byte
+			more, err = in.ReadSlice('\n')
+			line = append(line, more...)
+			if err == nil && len(line) > shortLine || len(line) >= audit.DefaultMaxLine {
+				break
+			}
+		}
+		rest = io.MultiReader(bytes.NewReader(line), in)
+		if err != nil && err != bufio.ErrBufferFull {
+			line = nil
+		} else {
+			b.foot = bytes.Clone(line[max(0, len(line)-footBytes):])
+		}
+	} else {
+		line = nil
+	}
+	if b.line = int64(len(line)); b.line > 0 {
+		b.hash = b.sum(line)
+	}
+	if err == io.EOF || err == bufio.ErrBufferFull {
 		err = nil
 	}
-	return begins, err
+	return b, rest, err
 }
 
-// print is the hash in [trail.Source.Print] of the first n bytes, or "" where they are
-// more than are known or no more than the hole. Of a hole, the length counts.
-func (b beginning) print(n int64) string {
-	n -= b.hole
-	if n <= 0 || n > int64(len(b.head)) {
-		return ""
-	}
+// sum is the hash in [trail.Source.Print]. Of a hole, the length counts.
+func (b beginning) sum(text []byte) string {
 	h := sha256.New()
 	if b.hole > 0 {
 		fmt.Fprintf(h, "%d NUL bytes\n", b.hole)
 	}
-	h.Write(b.head[:n])
+	h.Write(text)
 	return hex.EncodeToString(h.Sum(nil)[:16])
 }
 
-// size is how many bytes of the content are known.
-func (b beginning) size() int64 { return b.hole + int64(len(b.head)) }
+// print is the hash of the first n bytes, or "" where they are not known.
+func (b beginning) print(n int64) string {
+	n -= b.hole
+	switch {
+	case n > 0 && n == b.line:
+		return b.hash
+	case n > 0 && n <= int64(len(b.head)):
+		return b.sum(b.head[:n])
+	}
+	return ""
+}
+
+// size is how many bytes are known.
+func (b beginning) size() int64 { return b.hole + max(b.line, int64(len(b.head))) }
 
 // of reports whether s begins so.
 func (b beginning) of(s trail.Source) bool { return s.Print != "" && b.print(s.PrintBytes) == s.Print }
@@ -199,7 +246,7 @@ func (f *File) heads(visit func(name string, begins beginning) error) error {
 	quiet := *f
 	quiet.count = nil
 	return quiet.Each(func(name string, plain io.Reader) error {
-		begins, err := readBeginning(bufio.NewReaderSize(plain, PrintBytes))
+		begins, _, err := readBeginning(plain)
 		if len(begins.head) == 0 && err != nil {
 			return err
 		}
