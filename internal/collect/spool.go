@@ -175,8 +175,8 @@ func (s *Spools) Feeds() []Feed {
 // Arrived gets a value when something was received.
 func (s *Spools) Arrived() <-chan struct{} { return s.arrived }
 
-// Close stops receiving, waits for what is being written and closes the files. The
-// feeds can still be pulled.
+// Close stops receiving, waits for what is being written and closes the files, those
+// of the feeds included: nobody may be pulling one.
 func (s *Spools) Close() error {
 	s.mu.Lock()
 	s.closed = true
@@ -184,7 +184,7 @@ func (s *Spools) Close() error {
 	s.mu.Unlock()
 	var errs []error
 	for _, sp := range spools {
-		errs = append(errs, sp.close())
+		errs = append(errs, sp.close(), sp.feed.Close())
 	}
 	return errors.Join(errs...)
 }

@@ -44,12 +44,7 @@ func openSpools(t testing.TB, cfg SpoolConfig) *Spools {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		s.Close()
-		for _, f := range s.Feeds() {
-			f.Close()
-		}
-	})
+	t.Cleanup(func() { s.Close() })
 	return s
 }
 
@@ -161,7 +156,6 @@ func TestSpoolGoesOnAfterARestart(t *testing.T) {
 			m.Commit(t.Context())
 			f.Committed()
 		}
-		f.Close()
 		s.Close()
 	}
 	pull(t, openSpools(t, SpoolConfig{Dir: dir, Sources: m.Sources()}), m, 1<<20)
@@ -590,9 +584,6 @@ func TestSpoolSurvives(t *testing.T) {
 		start := func() {
 			if s != nil {
 				s.Close()
-				for _, f := range s.Feeds() {
-					f.Close()
-				}
 			}
 			m.crash()
 			fsys = &durabletest.FS{Kind: rapid.SampledFrom(kinds).Draw(rt, "kind"), At: rapid.IntRange(0, 20).Draw(rt, "at"), Rand: r}
@@ -658,9 +649,6 @@ func TestSpoolSurvives(t *testing.T) {
 			}
 		}
 		s.Close()
-		for _, f := range s.Feeds() {
-			f.Close()
-		}
 	})
 }
 

@@ -81,7 +81,7 @@ type metrics struct {
 	handler  http.Handler
 }
 
-func newMetrics(cfg Config) (*metrics, error) {
+func newMetrics(cfg Config, more ...prometheus.Collector) (*metrics, error) {
 	m := &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "kubetrail_http_requests_total", Help: "Requests answered, by status code and route.",
@@ -96,7 +96,7 @@ func newMetrics(cfg Config) (*metrics, error) {
 		ConstLabels: prometheus.Labels{"version": cfg.Version, "goversion": runtime.Version()},
 	})
 	build.Set(1)
-	all := []prometheus.Collector{m.requests, m.duration, build, newTrailCollector(cfg.Trail)}
+	all := append([]prometheus.Collector{m.requests, m.duration, build, newTrailCollector(cfg.Trail)}, more...)
 	registry := cfg.Registry
 	if registry == nil {
 		registry = prometheus.NewRegistry()

@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -21,19 +22,25 @@ import (
 
 // document is openapi.yaml as far as the tests look at it.
 type document struct {
-	root  map[string]any
-	paths map[string]map[string]any
+	root    map[string]any
+	paths   map[string]map[string]any // operations: a path has one
+	methods map[string]string         // by path
 }
 
 func readDocument(t *testing.T, s *Server) *document {
 	t.Helper()
 	w := get(s, "/api/v1/openapi.yaml")
-	d := &document{paths: map[string]map[string]any{}}
+	d := &document{paths: map[string]map[string]any{}, methods: map[string]string{}}
 	if err := yaml.UnmarshalStrict(w.Body.Bytes(), &d.root); err != nil {
 		t.Fatal(err)
 	}
 	for path, item := range d.root["paths"].(map[string]any) {
-		d.paths[path] = item.(map[string]any)["get"].(map[string]any)
+		for method, operation := range item.(map[string]any) {
+			if d.paths[path] != nil {
+				t.Fatalf("%s has more than one operation, which the tests do not look at", path)
+			}
+			d.paths[path], d.methods[path] = operation.(map[string]any), strings.ToUpper(method)
+		}
 	}
 	return d
 }
@@ -189,12 +196,15 @@ func TestDocumentHasEveryRoute(t *testing.T) {
 	d := readDocument(t, s)
 	var served []string
 	for pattern, rt := range s.routes {
-		path := strings.TrimSuffix(strings.TrimPrefix(pattern, "GET "), "{$}")
+		method, path, _ := strings.Cut(strings.TrimSuffix(pattern, "{$}"), " ")
 		served = append(served, path)
 		operation, ok := d.paths[path]
 		if !ok {
 			t.Errorf("%s is not documented", path)
 			continue
+		}
+		if d.methods[path] != method {
+			t.Errorf("%s is documented with %s, and served with %s", path, d.methods[path], method)
 		}
 		want := slices.Clone(rt.params)
 		for _, name := range braces.FindAllString(path, -1) {
@@ -227,6 +237,10 @@ func values(parameter map[string]any) (good, bad []string) {
 	switch {
 	case name == "seq":
 		return []string{"0", "199"}, []string{"200", "-1", "x"}
+	case name == "cluster":
+		return []string{"prod", "eu-1.prod"}, []string{"Prod", "a_b", "a%2Fb"}
+	case name == "timeout":
+		return []string{"30s", "x", ""}, nil
 	case name == "query":
 		return []string{"verb:get", ""}, []string{"verb:(", "usr:x"}
 	case name == "since":
@@ -260,7 +274,7 @@ const formatCursorOfSample = "bgAGYLiCeMAAAAAAAAAAAGQ"
 // Every path with every parameter gives what the document says, and refuses what it
 // does not allow.
 func TestServerKeepsToTheDocument(t *testing.T) {
-	s := newServer(t, Config{})
+	s := newServer(t, Config{Receive: func(context.Context, string, []byte) error { return nil }})
 	s.ready.Store(true)
 	d := readDocument(t, s)
 	for _, path := range slices.Sorted(maps.Keys(d.paths)) {
@@ -282,6 +296,9 @@ func TestServerKeepsToTheDocument(t *testing.T) {
 			t.Helper()
 			for _, accept := range []string{"*/*", "application/json"} {
 				w := get(s, target, "Accept", accept)
+				if d.methods[path] == "POST" {
+					w = post(s, target, emptyList, "Accept", accept)
+				}
 				if !status(w.Code) {
 					t.Errorf("%s: status %d: %s", target, w.Code, w.Body)
 				}

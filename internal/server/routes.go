@@ -19,6 +19,7 @@ type route struct {
 	open    bool     // answered without credentials, and while the server drains
 	asks    bool     // reads the trail: takes a slot and has a deadline
 	page    bool     // HTML: so are its errors
+	body    bool     // reads a body
 	serve   func(w http.ResponseWriter, r *http.Request, p params) error
 }
 
@@ -34,6 +35,7 @@ func (s *Server) allRoutes() []route {
 		{pattern: "GET /api/v1/fields", name: "fields", serve: s.fields},
 		{pattern: "GET /api/v1/summary", name: "summary", asks: true, serve: s.summary},
 		{pattern: "GET /api/v1/openapi.yaml", name: "openapi", serve: embedded("openapi.yaml", "application/yaml")},
+		{pattern: "POST /webhook/{cluster}", name: "webhook", body: true, serve: s.webhook, params: []string{"timeout"}},
 		{pattern: "GET /livez", name: "livez", open: true, serve: s.livez, params: []string{"verbose"}},
 		{pattern: "GET /healthz", name: "healthz", open: true, serve: s.livez, params: []string{"verbose"}},
 		{pattern: "GET /readyz", name: "readyz", open: true, serve: s.readyz, params: []string{"verbose"}},
@@ -74,23 +76,31 @@ func (s *Server) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		s.metrics.duration.WithLabelValues(rt.name).Observe(s.cfg.Now().Sub(start).Seconds())
 	}()
 	secure(w.Header())
-	r.Body = http.MaxBytesReader(w, r.Body, maxBodyBytes)
-	if err := s.guard.check(w, r, rt.open); err != nil {
+	limit := int64(maxBodyBytes)
+	if rt.body {
+		limit = s.cfg.BodyBytes
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, limit)
+	err := s.guard.check(w, r, rt.open)
+	if err == nil && !rt.body && r.ContentLength > limit {
+		err = newError(http.StatusRequestEntityTooLarge, "BodyTooLarge", "no request needs a body here", "ask in the URL")
+	}
+	if err != nil {
 		s.fail(w, r, rt, err)
 		return
 	}
 	if !found {
 		refusal := &discard{header: w.Header()}
 		handler.ServeHTTP(refusal, r) // says 404, or 405 with the methods that are allowed
-		s.fail(w, r, rt, unknownPath(r, refusal.status))
+		s.fail(w, r, rt, unknownPath(r, refusal))
 		return
 	}
 	s.mux.ServeHTTP(w, r)
 }
 
-func unknownPath(r *http.Request, status int) error {
-	if status == http.StatusMethodNotAllowed {
-		return newError(status, "MethodNotAllowed", "no method "+r.Method+" here, everything is read with GET", "")
+func unknownPath(r *http.Request, refusal *discard) error {
+	if refusal.status == http.StatusMethodNotAllowed {
+		return newError(refusal.status, "MethodNotAllowed", "no method "+r.Method+" here", "use "+refusal.header.Get("Allow"))
 	}
 	return newError(http.StatusNotFound, "NotFound", "no such path", "/api/v1/openapi.yaml lists them all")
 }

@@ -1,12 +1,13 @@
 // Package server answers questions to a trail over HTTP: a JSON API under /api/v1,
 // one plain HTML page for people without another client, and what operators expect
-// of a server (/livez, /readyz, /metrics). openapi.yaml describes every route.
+// of a server (/livez, /readyz, /metrics). It receives what kube-apiserver posts to a
+// webhook. openapi.yaml describes every route.
 //
-// Who may connect may read everything, bodies of Secrets included: there is one
-// kind of access and no authorization below it yet. Therefore the server listens
-// on loopback unless it is given a way to tell who asks, a bearer token or a CA of
-// client certificates, and refuses to start otherwise. It only reads: every route
-// is a GET.
+// Who may connect may read everything, bodies of Secrets included, and send events:
+// there is one kind of access and no authorization below it yet. Therefore the server
+// listens on loopback unless it is given a way to tell who asks, a bearer token or a
+// CA of client certificates, and refuses to start otherwise. Every route but the
+// webhook only reads and is a GET.
 package server
 
 import (
@@ -32,7 +33,7 @@ const DefaultListen = "127.0.0.1:8417"
 
 const (
 	maxHeaderBytes = 64 << 10 // also bounds the question, which is part of the URL
-	maxBodyBytes   = 64 << 10 // no route reads a body
+	maxBodyBytes   = 64 << 10 // of requests other than the webhook's: none reads a body
 )
 
 // Config says what a Server serves, where and to whom. Files are read again when
@@ -44,6 +45,13 @@ type Config struct {
 	CertFile, KeyFile string // PEM; both empty: plain HTTP
 	ClientCAFile      string // PEM; who shows a certificate signed by one of these may connect; needs CertFile
 	TokenFile         string // a file whose only line is the bearer token
+
+	// Receive keeps what was posted to the webhook for a cluster, see collect.Spools;
+	// what it returns nil for is acknowledged. nil: nothing is received.
+	Receive     func(ctx context.Context, cluster string, body []byte) error
+	BodyBytes   int64         // of one post at most; 0: 64 MiB
+	BodiesBytes int64         // of all posts that are being received; 0: 256 MiB. One more waits, then gets 503
+	BodyTimeout time.Duration // for a body to come; 0: 30 seconds, as long as kube-apiserver tries
 
 	Queries      int           // answered at the same time; 0: 4. One more waits for a second, then gets 429
 	QueryTimeout time.Duration // of one question; 0: one minute
@@ -73,6 +81,7 @@ type Server struct {
 	routes   map[string]route // by pattern
 	mux      *http.ServeMux
 	guard    *guard
+	hook     *webhook
 	metrics  *metrics
 	pages    *pages
 	listener net.Listener
@@ -110,7 +119,9 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.metrics, err = newMetrics(cfg); err != nil {
+	var received []prometheus.Collector
+	s.hook, received = newWebhook(cfg)
+	if s.metrics, err = newMetrics(cfg, received...); err != nil {
 		return nil, err
 	}
 	s.pages = newPages()
@@ -126,12 +137,25 @@ func New(cfg Config) (*Server, error) {
 	if !loopback && tlsConfig == nil {
 		s.log.Warn("the bearer token and all answers cross the network in clear text; give a certificate and key", "address", cfg.Listen)
 	}
+	if cfg.Receive != nil && cfg.TokenFile != "" && tlsConfig == nil {
+		s.log.Warn("kube-apiserver sends its token over TLS only, so that all its posts will be refused; give a certificate and key", "address", cfg.Listen)
+	}
 	return s, nil
 }
 
 func setDefaults(cfg *Config) {
 	if cfg.Listen == "" {
 		cfg.Listen = DefaultListen
+	}
+	if cfg.BodyBytes <= 0 {
+		cfg.BodyBytes = 64 << 20
+	}
+	if cfg.BodiesBytes <= 0 {
+		cfg.BodiesBytes = 256 << 20
+	}
+	cfg.BodiesBytes = max(cfg.BodiesBytes, cfg.BodyBytes)
+	if cfg.BodyTimeout <= 0 {
+		cfg.BodyTimeout = 30 * time.Second
 	}
 	if cfg.Queries <= 0 {
 		cfg.Queries = 4
@@ -185,7 +209,7 @@ func newHTTP(s *Server, t *tls.Config) *http.Server {
 		Handler:           s,
 		TLSConfig:         t,
 		ReadHeaderTimeout: 10 * time.Second,
-		ReadTimeout:       30 * time.Second,
+		ReadTimeout:       max(30*time.Second, s.cfg.BodyTimeout),
 		WriteTimeout:      s.cfg.QueryTimeout + 30*time.Second, // the question, and the way to a slow reader
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    maxHeaderBytes,
@@ -208,7 +232,8 @@ func (s *Server) URL() string {
 }
 
 // Run serves until ctx ends, then shuts down as Config says and returns nil. When
-// it returns, nothing reads the trail any more. It can be called once.
+// it returns, nothing reads the trail or calls Config.Receive any more. It can be
+// called once.
 func (s *Server) Run(ctx context.Context) error {
 	base, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
@@ -229,6 +254,7 @@ func (s *Server) Run(ctx context.Context) error {
 	for range cap(s.slots) { // once every slot is ours, no question is being answered
 		s.slots <- struct{}{}
 	}
+	s.hook.wait()
 	return err
 }
 
