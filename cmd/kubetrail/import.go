@@ -70,7 +70,7 @@ func (a *app) importVerb() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&f.data, "data", a.dataDir(), "Directory of the trail (default $KUBETRAIL_DATA)")
 	cmd.Flags().StringVar(&f.cluster, "cluster", "", "`NAME` of the cluster that the logs come from")
-	f.kept.flags(cmd.Flags())
+	f.kept.flags(cmd.Flags(), disk.DefaultPartBytes)
 	cmd.Flags().BoolVar(&f.strict, "strict", false, "Exit with 1 where a file held lines that are no events")
 	cmd.Flags().BoolVarP(&f.quiet, "quiet", "q", false, "Print no progress and no summary, only warnings and errors")
 	return cmd
@@ -80,7 +80,7 @@ func (a *app) importPaths(ctx context.Context, f *importFlags, paths []string) e
 	if err := f.kept.check(); err != nil {
 		return err
 	}
-	defer limitMemory(int64(f.kept.part))()
+	defer limitMemory(int64(f.kept.part), softLimit, disk.DefaultPartBytes)()
 	set, err := collect.Find(ctx, collect.FindConfig{Paths: paths, Stdin: a.in})
 	if err != nil {
 		return err
@@ -88,7 +88,7 @@ func (a *app) importPaths(ctx context.Context, f *importFlags, paths []string) e
 	defer set.Close()
 	w, err := disk.OpenWriter(disk.Config{Dir: f.data, PartBytes: int64(f.kept.part)})
 	if errors.Is(err, disk.ErrLocked) {
-		return failed(fmt.Errorf("%s: another process writes to this trail", f.data), "wait for it to end, or choose another trail with --data")
+		return failed(fmt.Errorf("%s: another process writes to this trail", f.data), "if that is kubetrail serve, it can follow logs itself: serve --source PATH; or stop it, or choose another trail with --data")
 	}
 	if err != nil {
 		return err

@@ -25,8 +25,9 @@ type kept struct {
 	part  sizeValue
 }
 
-func (k *kept) flags(fs *pflag.FlagSet) {
-	k.part = disk.DefaultPartBytes
+// flags defines them; part is the usual size of a part.
+func (k *kept) flags(fs *pflag.FlagSet, part sizeValue) {
+	k.part = part
 	fs.Var(&k.age, "keep", "Remove parts whose newest event is older than this `DURATION`, such as 12h or 30d")
 	fs.Var(&k.bytes, "keep-bytes", "Remove the oldest parts until the trail takes at most this `SIZE` on disk, such as 500MiB or 10GiB")
 	fs.Var(&k.part, "part-bytes", "`SIZE` of a part in bytes of lines; smaller takes less memory and more disk")
@@ -52,6 +53,12 @@ func (k *kept) tidy(ctx context.Context, w *disk.Writer, now time.Time) (gone ui
 	if _, err := w.Compact(ctx); err != nil {
 		return 0, err
 	}
+	return k.expire(ctx, w, now)
+}
+
+// expire removes what is not to be kept any longer at the time now, and returns how
+// many events went.
+func (k *kept) expire(ctx context.Context, w *disk.Writer, now time.Time) (gone uint64, err error) {
 	r := disk.Retention{Before: audit.NoTime, MaxBytes: int64(k.bytes)}
 	if k.age > 0 {
 		r.Before = now.Add(-time.Duration(k.age)).UnixMicro()
@@ -67,13 +74,13 @@ func (k *kept) tidy(ctx context.Context, w *disk.Writer, now time.Time) (gone ui
 const softLimit = 448 << 20
 
 // limitMemory sets the soft limit for parts of this size, unless GOMEMLIMIT did, and
-// returns what sets it back.
-func limitMemory(part int64) (undo func()) {
+// returns what sets it back. soft is the limit for parts of up to usual bytes.
+func limitMemory(part, soft, usual int64) (undo func()) {
 	before := debug.SetMemoryLimit(-1)
 	if before != math.MaxInt64 {
 		return func() {}
 	}
-	debug.SetMemoryLimit(max(softLimit, softLimit/disk.DefaultPartBytes*part))
+	debug.SetMemoryLimit(max(soft, soft/usual*part))
 	return func() { debug.SetMemoryLimit(before) }
 }
 
