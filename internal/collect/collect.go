@@ -37,7 +37,7 @@ type Config struct {
 
 const (
 	pullBytes = 1 << 20               // of one feed at a time
-	pause     = 25 * time.Millisecond // between two looks at feeds that had nothing more
+	pause     = 50 * time.Millisecond // between two looks at feeds that had nothing more
 	mergeAt   = 8                     // commits after which it is worth looking for small parts
 	maxWait   = 30 * time.Second      // between two attempts at a trail that cannot be written
 )
@@ -58,6 +58,7 @@ type Collector struct {
 	mergeErr  bool // the last merge failed, and that was told
 	expired   time.Time
 	watched   *notifier
+	idle      bool            // nothing came in the last round
 	broken    map[Feed]string // feeds and the error that was told of them
 
 	mu    sync.Mutex // guards state
@@ -117,7 +118,7 @@ func New(cfg Config) *Collector {
 // still where it was, and a later run goes on there. While the trail cannot be
 // written it takes nothing and tries again, for ever: feeds are stores themselves.
 func (c *Collector) Run(ctx context.Context) error {
-	c.watched = watch(c.cfg.Feeds, c.log)
+	c.watched = newNotifier(c.cfg.Feeds, c.log)
 	defer c.watched.close()
 	c.note(func(s *State) { s.Running = true })
 	for ctx.Err() == nil {
@@ -183,6 +184,8 @@ func (c *Collector) round(ctx context.Context) (more bool) {
 func (c *Collector) pull(ctx context.Context) (more, ok bool) {
 	feeds := c.feeds()
 	c.begun++
+	before := c.w
+	defer func() { c.idle = c.w == before }()
 	for i := range feeds {
 		f := feeds[(c.begun+i)%len(feeds)]
 		again, err := f.Pull(ctx, &c.w, pullBytes)
@@ -309,13 +312,23 @@ func (c *Collector) sleep(ctx context.Context) {
 	if !wait(ctx, min(pause, c.cfg.Every)) {
 		return
 	}
-	left := c.cfg.Poll
-	if c.w.waiting() {
-		left = min(left, c.cfg.Every-c.cfg.Now().Sub(c.committed))
-	}
 	if c.wait > 0 { // nothing that arrives helps
 		wait(ctx, min(c.cfg.Poll, c.retry.Sub(c.cfg.Now())))
 		return
+	}
+	if !c.idle {
+		if c.watched.armed {
+			c.watched.disarm()
+		}
+		return
+	}
+	if !c.watched.armed {
+		c.watched.arm() // and look once more for what came before
+		return
+	}
+	left := c.cfg.Poll
+	if c.w.waiting() {
+		left = min(left, c.cfg.Every-c.cfg.Now().Sub(c.committed))
 	}
 	if left <= 0 {
 		return

@@ -11,27 +11,31 @@ import (
 // watcher is a feed that knows where its changes are to be seen.
 type watcher interface{ Watched() []string }
 
-// A notifier tells that something changed in a directory that a feed watches. It is a
-// shortcut only: whoever waits for it also looks again after a while, since network
-// and overlay file systems tell of nothing.
+// A notifier tells that something changed in a directory that a feed watches, while it
+// is armed. That is only while the feeds are idle: a log that is being written would
+// cost more to be told of than to be read, see docs/design/0006-collecting.md. It is
+// a shortcut: whoever waits for it also looks again after a while, since network and
+// overlay file systems tell of nothing.
 type notifier struct {
 	changed chan struct{} // at most one value waits
-	fs      *fsnotify.Watcher
+	feeds   []Feed
+	dirs    []string // being watched
+	log     *slog.Logger
+	fs      *fsnotify.Watcher // nil: none to be had
+	armed   bool
+	told    map[string]bool // directories that cannot be watched, and that was told
 	done    sync.WaitGroup
 }
 
-// watch begins to watch the directories of feeds. What cannot be watched is logged.
-func watch(feeds []Feed, log *slog.Logger) *notifier {
-	n := &notifier{changed: make(chan struct{}, 1)}
-	var dirs []string
+// newNotifier prepares to watch the directories of feeds.
+func newNotifier(feeds []Feed, log *slog.Logger) *notifier {
+	n := &notifier{changed: make(chan struct{}, 1), log: log, told: map[string]bool{}}
 	for _, f := range feeds {
-		if w, ok := f.(watcher); ok {
-			dirs = append(dirs, w.Watched()...)
+		if _, ok := f.(watcher); ok {
+			n.feeds = append(n.feeds, f)
 		}
 	}
-	slices.Sort(dirs)
-	dirs = slices.Compact(dirs)
-	if len(dirs) == 0 {
+	if len(n.feeds) == 0 {
 		return n
 	}
 	var err error
@@ -39,13 +43,43 @@ func watch(feeds []Feed, log *slog.Logger) *notifier {
 		log.Info("changes of files are not told here; they are looked for", "err", err)
 		return n
 	}
-	for _, dir := range dirs {
-		if err := n.fs.Add(dir); err != nil {
-			log.Info("changes in a directory are not told; they are looked for", "dir", dir, "err", err)
-		}
-	}
 	n.done.Go(n.listen)
 	return n
+}
+
+// arm begins to tell of changes. What changed before may be told too.
+func (n *notifier) arm() {
+	n.armed = true
+	if n.fs == nil {
+		return
+	}
+	for _, f := range n.feeds {
+		n.dirs = append(n.dirs, f.(watcher).Watched()...) // not the same every time
+	}
+	slices.Sort(n.dirs)
+	n.dirs = slices.Compact(n.dirs)
+	for _, dir := range n.dirs {
+		if err := n.fs.Add(dir); err != nil && !n.told[dir] {
+			n.told[dir] = true
+			n.log.Info("changes in a directory are not told; they are looked for", "dir", dir, "err", err)
+		}
+	}
+}
+
+// disarm ends that.
+func (n *notifier) disarm() {
+	n.armed = false
+	if n.fs == nil {
+		return
+	}
+	for _, dir := range n.dirs {
+		_ = n.fs.Remove(dir) // it may have gone, or not be watched
+	}
+	n.dirs = n.dirs[:0]
+	select {
+	case <-n.changed:
+	default:
+	}
 }
 
 func (n *notifier) listen() {
