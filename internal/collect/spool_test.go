@@ -1,6 +1,7 @@
 package collect
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/binary"
@@ -8,8 +9,10 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -366,7 +369,7 @@ func TestSpoolOddBodies(t *testing.T) {
 type counting struct {
 	durable.OS
 	syncs atomic.Int64
-	hold  chan struct{} // if not nil, a sync takes one value
+	hold  chan error // if not nil, a sync waits for one, and that is its outcome
 }
 
 type countedFile struct {
@@ -381,7 +384,9 @@ func (c *counting) Create(name string) (durable.File, error) {
 
 func (f *countedFile) Sync() error {
 	if f.c.hold != nil {
-		<-f.c.hold
+		if err := <-f.c.hold; err != nil {
+			return err
+		}
 	}
 	f.c.syncs.Add(1)
 	return f.File.Sync()
@@ -389,7 +394,7 @@ func (f *countedFile) Sync() error {
 
 // Whoever comes while an fsync runs shares the next one.
 func TestSpoolSharesFsyncs(t *testing.T) {
-	fsys := &counting{hold: make(chan struct{})}
+	fsys := &counting{hold: make(chan error)}
 	s, m := openSpools(t, SpoolConfig{Dir: t.TempDir(), FS: fsys}), newModel()
 	var all sync.WaitGroup
 	post := func(i int) {
@@ -429,8 +434,8 @@ func TestSpoolSharesFsyncs(t *testing.T) {
 	if pull(t, s, m, 1<<20); len(m.lines) > 0 {
 		t.Errorf("%d events were read before their fsync", len(m.lines))
 	}
-	fsys.hold <- struct{}{}
-	fsys.hold <- struct{}{}
+	fsys.hold <- nil
+	fsys.hold <- nil
 	all.Wait()
 	if n := fsys.syncs.Load(); n != 2 {
 		t.Errorf("%d fsyncs for 100 bodies, want 2", n)
@@ -448,13 +453,13 @@ func TestSpoolSharesFsyncs(t *testing.T) {
 }
 
 func TestSpoolsClose(t *testing.T) {
-	fsys := &counting{hold: make(chan struct{}, 1)}
+	fsys := &counting{hold: make(chan error, 1)}
 	s, m := openSpools(t, SpoolConfig{Dir: t.TempDir(), FS: fsys}), newModel()
 	done := make(chan error, 1)
 	go func() { done <- s.Receive(context.Background(), "prod", list(0, 1)) }()
 	for len(s.Feeds()) == 0 || !s.spools["prod"].writing() {
 	}
-	go func() { fsys.hold <- struct{}{} }()
+	go func() { fsys.hold <- nil }()
 	if err := s.Close(); err != nil {
 		t.Error(err)
 	}
@@ -565,6 +570,174 @@ func TestSpoolLeavesATailItCannotCut(t *testing.T) {
 	pull(t, s, m, 1<<20)
 	if ids := m.ids(t); !slices.Equal(ids, upTo(2)) || len(m.aside) > 0 {
 		t.Errorf("events %v, faults %+v", ids, m.aside)
+	}
+}
+
+// A body whose fsync failed was refused, and a restart does not find it.
+func TestSpoolForgetsWhatItRefused(t *testing.T) {
+	dir, m := t.TempDir(), newModel()
+	s := openSpools(t, SpoolConfig{Dir: dir, FS: &durabletest.FS{Kind: durabletest.FailSync, At: 1}})
+	receive(t, s, "prod", list(0, 1))
+	if err := s.Receive(t.Context(), "prod", list(1, 2)); !errors.Is(err, durabletest.ErrInjected) {
+		t.Fatal(err)
+	}
+	s.Close()
+	pull(t, openSpools(t, SpoolConfig{Dir: dir}), m, 1<<20)
+	if ids := m.ids(t); !slices.Equal(ids, []int{0}) {
+		t.Errorf("events %v", ids)
+	}
+}
+
+// What a killed process wrote without fsync is made durable before the trail has it: a
+// power cut afterwards must not leave the trail ahead of the spool.
+func TestSpoolSyncsWhatItFinds(t *testing.T) {
+	for seed := range uint64(10) {
+		dir, m := t.TempDir(), newModel()
+		fsys := &noCut{durabletest.FS{Kind: durabletest.FailSync, At: 1, Rand: rand.New(rand.NewPCG(seed, 0))}}
+		s := openSpools(t, SpoolConfig{Dir: dir, FS: fsys})
+		receive(t, s, "prod", list(0, 1))
+		if err := s.Receive(t.Context(), "prod", list(1, 2)); err == nil {
+			t.Fatal("a failed fsync was acknowledged")
+		}
+		s.Close()
+		s = openSpools(t, SpoolConfig{Dir: dir, FS: &fsys.FS})
+		pull(t, s, m, 1<<20)
+		s.Close()
+		if err := fsys.Restart(); err != nil {
+			t.Fatal(err)
+		}
+		s = openSpools(t, SpoolConfig{Dir: dir, Sources: m.Sources()})
+		receive(t, s, "prod", list(2, 3))
+		pull(t, s, m, 1<<20)
+		if ids := m.ids(t); !slices.Equal(ids, upTo(3)) || len(m.aside) > 0 {
+			t.Fatalf("events %v, faults %+v", ids, m.aside)
+		}
+	}
+}
+
+// The file that tells where the spool ends is not removed while the next one, which is
+// being written, may yet come to nothing.
+func TestSpoolKeepsItsEnd(t *testing.T) {
+	dir, m := t.TempDir(), newModel()
+	fsys := &counting{hold: make(chan error, 1)}
+	s := openSpools(t, SpoolConfig{Dir: dir, SegmentBytes: 1, FS: fsys})
+	fsys.hold <- nil
+	receive(t, s, "prod", list(0, 1))
+	done := make(chan error)
+	go func() { done <- s.Receive(context.Background(), "prod", list(1, 2)) }()
+	for len(segments(t, dir, "prod")) < 2 {
+	}
+	pull(t, s, m, 1<<20)
+	fsys.hold <- syscall.EIO
+	if err := <-done; !errors.Is(err, syscall.EIO) {
+		t.Fatal(err)
+	}
+	s.Close()
+	s = openSpools(t, SpoolConfig{Dir: dir, Sources: m.Sources()})
+	receive(t, s, "prod", list(1, 2))
+	pull(t, s, m, 1<<20)
+	if ids := m.ids(t); !slices.Equal(ids, upTo(2)) || len(m.aside) > 0 {
+		t.Errorf("events %v, faults %+v", ids, m.aside)
+	}
+}
+
+// A commit without an event writes nothing, so that positions alone are not durable.
+func TestSpoolKeepsWhatIsNotInTheTrail(t *testing.T) {
+	dir, m := t.TempDir(), newModel()
+	s := openSpools(t, SpoolConfig{Dir: dir, SegmentBytes: 1})
+	receive(t, s, "prod", list(0, 1))
+	pull(t, s, m, 1<<20)
+	receive(t, s, "prod", list(0, 0), list(0, 0), list(0, 0))
+	pull(t, s, m, 1<<20)
+	s.Close()
+	s = openSpools(t, SpoolConfig{Dir: dir, Sources: m.Sources()})
+	receive(t, s, "prod", list(1, 2))
+	pull(t, s, m, 1<<20)
+	if ids := m.ids(t); !slices.Equal(ids, upTo(2)) || len(m.aside) > 0 {
+		t.Errorf("events %v, faults %+v", ids, m.aside)
+	}
+}
+
+// Files that came to nothing do not keep the others from being removed.
+func TestSpoolRemovesFilesAfterAFault(t *testing.T) {
+	dir, m := t.TempDir(), newModel()
+	s := openSpools(t, SpoolConfig{Dir: dir, SegmentBytes: 600, FS: &durabletest.FS{Kind: durabletest.FailWrite, At: 2}})
+	for i := range 10 {
+		if err := s.Receive(t.Context(), "prod", list(i, i+1)); (err != nil) != (i == 2) {
+			t.Fatal(i, err)
+		}
+	}
+	pull(t, s, m, 1<<20)
+	if left := segments(t, dir, "prod"); len(left) != 1 {
+		t.Errorf("all is in the trail, and these files are left: %v", left)
+	}
+}
+
+// TestSpoolVictim is the process that TestSpoolKilled kills.
+func TestSpoolVictim(t *testing.T) {
+	dir := os.Getenv("KUBETRAIL_TEST_SPOOL")
+	if dir == "" {
+		return
+	}
+	s := openSpools(t, SpoolConfig{Dir: dir, SegmentBytes: 100 << 10})
+	first, _ := strconv.Atoi(os.Getenv("KUBETRAIL_TEST_FIRST"))
+	var all sync.WaitGroup
+	for sender := range 8 {
+		all.Go(func() {
+			for i := first + sender; ; i += 8 {
+				if err := s.Receive(context.Background(), "prod", list(i, i+1)); err != nil {
+					t.Error(err)
+					return
+				}
+				fmt.Printf("%d\n", i) // one write: a line is whole
+			}
+		})
+	}
+	all.Wait()
+}
+
+// A process that is killed has lost nothing that it acknowledged.
+func TestSpoolKilled(t *testing.T) {
+	dir, m := t.TempDir(), newModel()
+	m.partLines = 1 << 30
+	acked := map[int]bool{}
+	for round := range 12 {
+		victim := exec.Command(os.Args[0], "-test.run=^TestSpoolVictim$")
+		victim.Env = append(os.Environ(), "KUBETRAIL_TEST_SPOOL="+dir, fmt.Sprintf("KUBETRAIL_TEST_FIRST=%d", round*1_000_000))
+		out, err := victim.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := victim.Start(); err != nil {
+			t.Fatal(err)
+		}
+		lines := bufio.NewScanner(out)
+		for stop := 1 + 37*round; lines.Scan(); stop-- {
+			i, err := strconv.Atoi(lines.Text())
+			if err != nil {
+				t.Fatalf("%q: %v", lines.Text(), err)
+			}
+			acked[i] = true
+			if stop == 0 {
+				victim.Process.Kill()
+			}
+		}
+		victim.Wait()
+		s := openSpools(t, SpoolConfig{Dir: dir, Sources: m.Sources()})
+		pull(t, s, m, 50<<10)
+		s.Close()
+	}
+	seen := map[int]int{}
+	for _, id := range m.ids(t) {
+		seen[id]++
+	}
+	for id := range acked {
+		if seen[id] != 1 {
+			t.Errorf("event %d was acknowledged and is in the trail %d times", id, seen[id])
+		}
+	}
+	if len(acked) < 2000 || len(m.aside) > 0 {
+		t.Errorf("%d were acknowledged; faults %+v", len(acked), m.aside)
 	}
 }
 

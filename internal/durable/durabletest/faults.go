@@ -52,7 +52,7 @@ type FS struct {
 	mu      sync.Mutex
 	count   int
 	broken  bool              // DiskFull or PowerCut struck
-	unsaved map[string]bool   // files with bytes that were not synced
+	unsaved map[string]int64  // files with bytes that were not synced, and how many were before these
 	created map[string]bool   // files whose directory was not synced since they were made
 	renamed []rename          // renames whose directory was not synced
 	removed map[string][]byte // removed files whose directory was not synced
@@ -109,7 +109,7 @@ func (f *FS) Create(name string) (durable.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	f.note(func() { f.unsaved[name], f.created[name] = true, true })
+	f.note(func() { f.unsaved[name], f.created[name] = 0, true })
 	return &faultyFile{fs: f, name: name, file: file}, nil
 }
 
@@ -117,7 +117,7 @@ func (f *FS) note(change func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.unsaved == nil {
-		f.unsaved, f.created, f.removed = map[string]bool{}, map[string]bool{}, map[string][]byte{}
+		f.unsaved, f.created, f.removed = map[string]int64{}, map[string]bool{}, map[string][]byte{}
 	}
 	change()
 }
@@ -131,9 +131,9 @@ func (f *FS) Rename(oldname, newname string) error {
 	}
 	f.note(func() {
 		f.renamed = append(f.renamed, rename{oldname, newname})
-		if f.unsaved[oldname] {
+		if saved, ok := f.unsaved[oldname]; ok {
 			delete(f.unsaved, oldname)
-			f.unsaved[newname] = true
+			f.unsaved[newname] = saved
 		}
 		if f.created[oldname] {
 			delete(f.created, oldname)
@@ -190,7 +190,7 @@ func (f *FS) Restart() error {
 			}
 		}
 	}
-	for name := range f.unsaved {
+	for name, saved := range f.unsaved {
 		info, err := os.Stat(name)
 		if errors.Is(err, os.ErrNotExist) {
 			continue
@@ -198,7 +198,7 @@ func (f *FS) Restart() error {
 		if err != nil {
 			return err
 		}
-		if err := os.Truncate(name, f.Rand.Int64N(info.Size()+1)); err != nil {
+		if err := os.Truncate(name, saved+f.Rand.Int64N(max(0, info.Size()-saved)+1)); err != nil {
 			return err
 		}
 	}
@@ -223,12 +223,20 @@ func (f *FS) Restart() error {
 
 // faultyFile is a file being written on an FS.
 type faultyFile struct {
-	fs   *FS
-	name string
-	file durable.File
+	fs              *FS
+	name            string
+	file            durable.File
+	written, synced int64 // bytes in all, and those that are synced
 }
 
 func (w *faultyFile) Write(b []byte) (int, error) {
+	n, err := w.write(b)
+	w.written += int64(n)
+	w.fs.note(func() { w.fs.unsaved[w.name] = w.synced })
+	return n, err
+}
+
+func (w *faultyFile) write(b []byte) (int, error) {
 	err := w.fs.step(FailWrite, ShortWrite, DiskFull)
 	if err == nil {
 		return w.file.Write(b)
@@ -250,6 +258,7 @@ func (w *faultyFile) Sync() error {
 	if err := w.file.Sync(); err != nil {
 		return err
 	}
+	w.synced = w.written
 	w.fs.note(func() { delete(w.fs.unsaved, w.name) })
 	return nil
 }
