@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -479,5 +480,51 @@ func TestWebhookConcurrentPosts(t *testing.T) {
 	}
 	if len(into.events) != senders*posts || len(seen) != senders*posts || len(into.faults) > 0 {
 		t.Errorf("%d events, %d of them different, want %d; faults %v", len(into.events), len(seen), senders*posts, into.faults)
+	}
+}
+
+// BenchmarkWebhook posts over HTTP into spools, from that many senders at a time:
+// single events, as with --audit-webhook-mode=blocking, and batches of 400.
+func BenchmarkWebhook(b *testing.B) {
+	const event = `{"level":"Metadata","auditID":"0","stage":"ResponseComplete","requestURI":"/api/v1/namespaces/default/pods","verb":"get","user":{"username":"system:serviceaccount:kube-system:x"},"requestReceivedTimestamp":"2026-11-20T15:00:01.000000Z","stageTimestamp":"2026-11-20T15:00:01.000000Z"}`
+	for _, bb := range []struct{ senders, events int }{{1, 1}, {16, 1}, {128, 1}, {1, 400}} {
+		b.Run(fmt.Sprintf("senders=%d/events=%d", bb.senders, bb.events), func(b *testing.B) {
+			spools, err := collect.OpenSpools(collect.SpoolConfig{Dir: b.TempDir(), MaxBytes: 1 << 40})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer spools.Close()
+			s := newServer(b, Config{Receive: spools.Receive})
+			ctx, cancel := context.WithCancel(b.Context())
+			done := make(chan error, 1)
+			go func() { done <- s.Run(ctx) }()
+			transport := &http.Transport{MaxIdleConnsPerHost: bb.senders}
+			client := &http.Client{Transport: transport}
+			body := `{"kind":"EventList","apiVersion":"audit.k8s.io/v1","metadata":{},"items":[` + strings.TrimSuffix(strings.Repeat(event+",", bb.events), ",") + "]}\n"
+			b.SetBytes(int64(len(body)))
+			b.ResetTimer()
+			var left atomic.Int64
+			left.Store(int64(b.N))
+			var all sync.WaitGroup
+			for range bb.senders {
+				all.Go(func() {
+					for left.Add(-1) >= 0 {
+						resp, err := client.Post(s.URL()+"/webhook/prod", "application/json", strings.NewReader(body))
+						if err != nil || resp.StatusCode != 200 {
+							b.Error(resp, err)
+							return
+						}
+						io.Copy(io.Discard, resp.Body)
+						resp.Body.Close()
+					}
+				})
+			}
+			all.Wait()
+			b.StopTimer()
+			b.ReportMetric(float64(b.N*bb.events)/b.Elapsed().Seconds(), "events/s")
+			cancel()
+			<-done
+			transport.CloseIdleConnections()
+		})
 	}
 }
