@@ -131,6 +131,7 @@ func (f *Follower) Pull(ctx context.Context, w Appender, limit int64) (bool, err
 	if !more && broken == nil {
 		broken = f.settle(p)
 	}
+	more = more || f.again
 	f.fail(broken)
 	f.fail(ctx.Err())
 	f.note(p)

@@ -28,8 +28,9 @@ func (f *Follower) read(p *round, s *content) error {
 	}
 	switch {
 	case errors.Is(err, errReplaced):
-		f.release(c)
+		f.forget(c)
 		f.again = true
+		f.identify() // also to hold it
 	case err != nil && passing(err):
 		f.again = f.again || c.here
 	case err != nil:
@@ -204,7 +205,8 @@ func (f *Follower) settle(p *round) error {
 		}
 		s := c.content
 		if s != nil && s.from == c {
-			if !c.end {
+			if !c.end || !s.source.Done && f.elsewhere(s) {
+				f.again = f.again || c.end
 				continue
 			}
 			if err := f.finish(p, s); err != nil {
@@ -223,6 +225,14 @@ func (f *Follower) settle(p *round) error {
 func (f *Follower) succeeded(c *logFile) bool {
 	return slices.ContainsFunc(f.files, func(o *logFile) bool {
 		return o != c && o.set == c.set && o.current() && o.content != nil && o.content != c.content
+	})
+}
+
+// elsewhere reports whether another file may have more of s than the one it is read
+// from.
+func (f *Follower) elsewhere(s *content) bool {
+	return slices.ContainsFunc(f.files, func(o *logFile) bool {
+		return o != s.from && o.content == s && !o.end && (o.packed || o.info.Size() > max(s.source.Position, s.from.info.Size()))
 	})
 }
 

@@ -119,6 +119,10 @@ func (f *Follower) see(path, set string, t turn, info fs.FileInfo) {
 	if at < 0 {
 		at = slices.IndexFunc(f.files, func(c *logFile) bool { return os.SameFile(c.info, info) })
 	}
+	if at >= 0 && f.files[at].in == nil && f.files[at].changed(info) && !(f.files[at].foreign && f.files[at].path == path) {
+		f.remove(f.files[at]) // another file may have got the number of a removed one
+		at = -1
+	}
 	if at < 0 {
 		f.seen++
 		grew := f.now()
@@ -136,9 +140,14 @@ func (f *Follower) see(path, set string, t turn, info fs.FileInfo) {
 	f.update(c, info)
 }
 
+// changed reports whether info tells of a change to the file.
+func (c *logFile) changed(info fs.FileInfo) bool {
+	return info.Size() != c.info.Size() || !info.ModTime().Equal(c.info.ModTime())
+}
+
 // update notes how a file is now.
 func (f *Follower) update(c *logFile, info fs.FileInfo) {
-	if info.Size() == c.info.Size() && info.ModTime().Equal(c.info.ModTime()) {
+	if !c.changed(info) {
 		return
 	}
 	c.grew = f.now()
@@ -147,18 +156,23 @@ func (f *Follower) update(c *logFile, info fs.FileInfo) {
 	}
 	c.info = info
 	if read := c.content != nil && c.content.from == c && !c.packed && c.in != nil; !read && c.here {
-		f.release(c) // it may hold something else now, which is not found out by reading it
+		f.forget(c) // it may hold something else now, which is not found out by reading it
 	}
 }
 
-// release closes a file and forgets what it holds.
-func (f *Follower) release(c *logFile) {
+// forget forgets what a file holds. It stays open.
+func (f *Follower) forget(c *logFile) {
 	if s := c.content; s != nil && s.from == c {
 		s.from = nil
 		f.stop(s)
 	}
+	c.content, c.begins, c.end = nil, beginning{}, false
+}
+
+// release forgets what a file holds and closes it.
+func (f *Follower) release(c *logFile) {
+	f.forget(c)
 	c.close()
-	c.content, c.end = nil, false
 }
 
 // stop drops the reader of s.
@@ -210,16 +224,13 @@ func (f *Follower) know(c *logFile, settled bool) error {
 	}
 	patient := !c.packed && !settled
 	switch {
-	case patient && begins.line == 0, f.beginsAnother(c):
+	case patient && !begins.over, f.beginsAnother(c):
 	case patient && !c.current() && !f.quiet(c) && f.mayBePart(begins):
 	case f.strange(c):
 		c.foreign = true
 		c.close()
 	default:
-		known := begins.size()
-		if begins.line > 0 {
-			known = begins.hole + begins.line // a copy that is being made has that first
-		}
+		known := begins.hole + begins.line // a copy that is being made has that first
 		s := &content{hole: begins.hole, source: trail.Source{Name: c.path, Cluster: f.cfg.Cluster,
 			Position: begins.hole, Print: begins.print(known), PrintBytes: known}}
 		f.contents = append(f.contents, s)
@@ -319,7 +330,8 @@ func (f *Follower) strange(c *logFile) bool {
 }
 
 // choose decides which file each content is read from: a plain one before a
-// compressed one, and of several the one that has more.
+// compressed one, and of several the one that has more. A compressed one is looked
+// into once, for the plain one may be an older copy.
 func (f *Follower) choose() {
 	for _, c := range f.files {
 		s := c.content
@@ -332,8 +344,13 @@ func (f *Follower) choose() {
 		}
 	}
 	for _, c := range f.files {
-		if s := c.content; s != nil && c.packed && s.from == nil && !s.source.Done {
-			s.from, c.end = c, false
+		s := c.content
+		if s == nil || !c.packed || c.end || s.source.Done {
+			continue
+		}
+		if from := s.from; from == nil || from.end && !from.current() && !from.packed {
+			f.stop(s)
+			s.from = c
 		}
 	}
 }

@@ -27,7 +27,8 @@ const PrintBytes = 4096
 type beginning struct {
 	hole int64
 	head []byte // at most PrintBytes
-	line int64  // length of the first line; 0: it is not over
+	line int64  // length of the first line
+	over bool   // the first line is
 	hash string // of the first line
 	foot []byte // the last bytes of the first line, where it is longer than head
 }
@@ -55,33 +56,33 @@ func readBeginning(r io.Reader) (b beginning, rest io.Reader, err error) {
 	}
 	line := b.head
 	if n := bytes.IndexByte(line[min(shortLine, len(line)):], '\n'); n >= 0 {
-		line = line[:shortLine+n+1]
+		line, b.over = line[:shortLine+n+1], true
 	} else if err == nil {
-		line = nil
-		for err == nil || err == bufio.ErrBufferFull {
-			var more []byte
-			more, err = in.ReadSlice('\n')
-			line = append(line, more...)
-			if err == nil && len(line) > shortLine || len(line) >= audit.DefaultMaxLine {
-				break
-			}
-		}
-		rest = io.MultiReader(bytes.NewReader(line), in)
-		if err != nil && err != bufio.ErrBufferFull {
-			line = nil
-		} else {
+		if line, b.over, err = readLine(in); b.over {
 			b.foot = bytes.Clone(line[max(0, len(line)-footBytes):])
 		}
-	} else {
-		line = nil
+		rest = io.MultiReader(bytes.NewReader(line), in)
 	}
-	if b.line = int64(len(line)); b.line > 0 {
-		b.hash = b.sum(line)
-	}
-	if err == io.EOF || err == bufio.ErrBufferFull {
+	b.line, b.hash = int64(len(line)), b.sum(line)
+	if err == io.EOF {
 		err = nil
 	}
 	return b, rest, err
+}
+
+// readLine reads the first line, and further if that is short. A line that is as long
+// as a reader takes is over.
+func readLine(in *bufio.Reader) (line []byte, over bool, err error) {
+	for !over {
+		var more []byte
+		more, err = in.ReadSlice('\n')
+		line = append(line, more...)
+		if err != nil && err != bufio.ErrBufferFull {
+			return line, false, err
+		}
+		over = err == nil && len(line) > shortLine || len(line) >= audit.DefaultMaxLine
+	}
+	return line, over, nil
 }
 
 // sum is the hash in [trail.Source.Print]. Of a hole, the length counts.
@@ -94,13 +95,15 @@ func (b beginning) sum(text []byte) string {
 	return hex.EncodeToString(h.Sum(nil)[:16])
 }
 
-// print is the hash of the first n bytes, or "" where they are not known.
+// print is the hash of the first n bytes, or "" where they are not known, or are a part
+// of the first line, which would tell too little. Of a line that is longer than a
+// beginning the beginning counts too: earlier imports knew no better.
 func (b beginning) print(n int64) string {
 	n -= b.hole
 	switch {
 	case n > 0 && n == b.line:
 		return b.hash
-	case n > 0 && n <= int64(len(b.head)):
+	case n > 0 && n <= int64(len(b.head)) && (n > b.line || n == PrintBytes):
 		return b.sum(b.head[:n])
 	}
 	return ""
