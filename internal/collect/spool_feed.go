@@ -25,6 +25,7 @@ type SpoolFeed struct {
 	// of nothing but positions is none.
 	source trail.Source
 	solid  int64
+	stored int64 // what solid was when something was committed
 	rows   bool  // something was appended since solid
 	barren int64 // where the first byte stands after which nothing was appended
 	lost   *trail.Fault
@@ -52,7 +53,8 @@ func newSpoolFeed(s *spool, cluster string) *SpoolFeed {
 			f.source = known
 		}
 	}
-	f.solid, f.barren, f.passed = f.source.Position, f.source.Position, f.source.Position
+	at := f.source.Position
+	f.solid, f.stored, f.barren, f.passed = at, at, at, at
 	f.status = Status{Name: f.source.Name, Cluster: cluster}
 	return f
 }
@@ -60,6 +62,7 @@ func newSpoolFeed(s *spool, cluster string) *SpoolFeed {
 // Pull appends what was received. What the spool has lost is set aside as a fault.
 func (f *SpoolFeed) Pull(ctx context.Context, w Appender, limit int64) (bool, error) {
 	before, stop := f.source.Position, f.source.Position+max(1, limit)
+	f.tidy() // on a full disk nothing may come that could be committed
 	var err error
 	for more := true; more && err == nil && f.source.Position < stop; {
 		if f.reader == nil {
@@ -184,13 +187,16 @@ func (f *SpoolFeed) fault(w Appender, fault trail.Fault) {
 }
 
 // Committed removes the files that hold nothing but what is in the trail.
-func (f *SpoolFeed) Committed() { f.drop(f.spool.forget(f.solid)) }
+func (f *SpoolFeed) Committed() {
+	f.stored = f.solid
+	f.tidy()
+}
 
-// drop removes segments. What cannot be removed now is removed later; that a removal
+// tidy removes segments. What cannot be removed now is removed later; that a removal
 // becomes durable is not waited for either.
-func (f *SpoolFeed) drop(old []segment) {
+func (f *SpoolFeed) tidy() {
 	var kept []segment
-	for _, g := range append(f.old, old...) {
+	for _, g := range append(f.old, f.spool.forget(f.stored)...) {
 		if err := f.spool.cfg.FS.Remove(f.spool.name(g.start)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			kept = append(kept, g)
 		}

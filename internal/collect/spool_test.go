@@ -673,6 +673,36 @@ func TestSpoolRemovesFilesAfterAFault(t *testing.T) {
 	}
 }
 
+// On a full disk, what is in the trail makes room.
+func TestSpoolMakesRoom(t *testing.T) {
+	dir, m := t.TempDir(), newModel()
+	fsys := &durabletest.FS{Kind: durabletest.DiskFull, At: 1}
+	s := openSpools(t, SpoolConfig{Dir: dir, FS: fsys})
+	receive(t, s, "prod", list(0, 1))
+	pull(t, s, m, 1<<20)
+	for range 3 {
+		if err := s.Receive(t.Context(), "prod", list(1, 2)); !errors.Is(err, ErrSpoolFull) || !errors.Is(err, syscall.ENOSPC) {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.Feeds()[0].Pull(t.Context(), m, 1); err != nil {
+		t.Fatal(err)
+	}
+	left := segments(t, dir, "prod")
+	if len(left) != 1 {
+		t.Fatalf("files %v", left)
+	}
+	if info, err := os.Stat(filepath.Join(dir, "prod", left[0])); err != nil || info.Size() > 0 {
+		t.Errorf("%s has %d bytes, %v", left[0], info.Size(), err)
+	}
+	fsys.Heal()
+	receive(t, s, "prod", list(1, 2))
+	pull(t, s, m, 1<<20)
+	if ids := m.ids(t); !slices.Equal(ids, upTo(2)) || len(m.aside) > 0 {
+		t.Errorf("events %v, faults %+v", ids, m.aside)
+	}
+}
+
 // TestSpoolVictim is the process that TestSpoolKilled kills.
 func TestSpoolVictim(t *testing.T) {
 	dir := os.Getenv("KUBETRAIL_TEST_SPOOL")

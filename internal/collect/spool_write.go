@@ -22,7 +22,8 @@ import (
 // newline behind it, in segments that are named by the offset they begin at. A segment
 // is written once, from its beginning, by one process: a restart begins another one,
 // and so does a write or fsync that fails, since nobody knows what it left behind. What
-// a segment holds beyond the beginning of the next was never acknowledged.
+// a segment holds beyond the beginning of the next was never acknowledged. The last one
+// is kept, empty or not: it tells where the spool ends.
 type spool struct {
 	cfg  SpoolConfig
 	dir  string
@@ -30,7 +31,7 @@ type spool struct {
 
 	mu        sync.Mutex // guards what follows
 	idle      sync.Cond  // busy became false
-	segments  []segment  // with something in them but perhaps the last; oldest first
+	segments  []segment  // oldest first
 	end       int64      // where the next body will stand; all before is durable
 	committed int64      // all before is in the trail
 	gathering *group     // what is written next, nil for nothing
@@ -75,7 +76,7 @@ func openSpool(s *Spools, cluster string) (*spool, error) {
 			"and its files end at byte %d: what else they held is lost", at, sp.end)}
 		sp.end = at
 	}
-	sp.feed.drop(sp.forget(at))
+	sp.feed.tidy()
 	return sp, nil
 }
 
@@ -107,27 +108,21 @@ func (s *spool) find() ([]segment, error) {
 		if n := len(found); n > 0 {
 			found[n-1].end = min(found[n-1].end, start)
 		}
-		if info.Size() > 0 {
-			found = append(found, segment{start, start + info.Size()})
-		} else if err := s.cfg.FS.Remove(s.name(start)); err != nil {
-			return nil, err
-		}
+		found = append(found, segment{start, start + info.Size()})
 	}
-	for n := len(found); n > 0; n-- {
-		last := &found[n-1]
-		size, err := lastNewline(s.name(last.start), last.end-last.start)
-		if err != nil {
-			return nil, err
-		}
-		if size > 0 {
-			last.end = last.start + size
-			return found[:n], s.cfg.FS.Cut(s.name(last.start), size)
-		}
-		if err := s.cfg.FS.Remove(s.name(last.start)); err != nil {
-			return nil, err
-		}
+	if len(found) == 0 {
+		return nil, nil
 	}
-	return nil, nil
+	last := &found[len(found)-1]
+	size, err := lastNewline(s.name(last.start), last.end-last.start)
+	if err != nil {
+		return nil, err
+	}
+	last.end = last.start + size
+	if err := s.cfg.FS.Cut(s.name(last.start), size); err != nil {
+		return nil, err
+	}
+	return found, s.cfg.FS.SyncDir(s.dir)
 }
 
 // lastNewline returns how many of the first size bytes of a file remain without what
@@ -239,22 +234,22 @@ func (s *spool) write(g *group) error {
 	return nil
 }
 
-// begin begins a segment where the one before ends.
+// begin begins a segment where the one before ends, again if that came to nothing.
 func (s *spool) begin() error {
-	name := s.name(s.end)
-	file, err := s.cfg.FS.Create(name)
+	file, err := s.cfg.FS.Create(s.name(s.end))
 	if err != nil {
 		return err
 	}
 	if err := s.cfg.FS.SyncDir(s.dir); err != nil {
 		file.Close()
-		s.cfg.FS.Remove(name) // best effort: an empty file is in nobody's way
 		return err
 	}
 	s.file = file
 	s.mu.Lock()
-	s.segments = append(s.segments, segment{s.end, s.end})
-	s.mu.Unlock()
+	defer s.mu.Unlock()
+	if n := len(s.segments); n == 0 || s.segments[n-1].start < s.end {
+		s.segments = append(s.segments, segment{s.end, s.end})
+	}
 	return nil
 }
 
@@ -266,14 +261,7 @@ func (s *spool) abandon() {
 	s.file = nil
 	s.mu.Lock()
 	last := s.segments[len(s.segments)-1]
-	if last.start == last.end {
-		s.segments = s.segments[:len(s.segments)-1]
-	}
 	s.mu.Unlock()
-	if last.start == last.end {
-		s.cfg.FS.Remove(s.name(last.start))
-		return
-	}
 	s.cfg.FS.Cut(s.name(last.start), last.end-last.start)
 }
 
@@ -288,14 +276,13 @@ func noRoom(err error) error {
 }
 
 // forget notes that all before position is in the trail, and returns the segments that
-// need not be kept for it. The last one with something in it is kept: it tells, when
-// the trail is opened again, that no other is missing.
+// need not be kept for it.
 func (s *spool) forget(position int64) (old []segment) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.committed = position
 	n := 0
-	for n+1 < len(s.segments) && s.segments[n].end <= position && s.segments[n+1].start < s.segments[n+1].end {
+	for n+1 < len(s.segments) && s.segments[n].end <= position {
 		n++
 	}
 	old = slices.Clone(s.segments[:n])
