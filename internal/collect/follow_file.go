@@ -107,7 +107,7 @@ func (c *logFile) look() (b beginning, whole bool, err error) {
 		return b, false, err
 	}
 	defer z.close()
-	b, _, err = readBeginning(z)
+	b, _, err = readBeginning(z, 0)
 	if isDamage(err) {
 		return b, false, nil
 	}
@@ -125,11 +125,10 @@ func beginningOf(in *os.File) (beginning, error) {
 			skipped = at
 		}
 	}
-	b, _, err := readBeginning(io.NewSectionReader(in, skipped, 1<<62))
+	b, _, err := readBeginning(io.NewSectionReader(in, skipped, 1<<62), skipped)
 	if len(b.head) == 0 {
 		return beginning{}, err // the hole may be smaller than that
 	}
-	b.hole += skipped
 	if b.hole == 0 || err != nil {
 		return b, err
 	}

@@ -142,7 +142,7 @@ func (m *importer) seek(f *File) (bool, error) {
 		return false, err
 	}
 	defer in.Close()
-	begins, _, err := readBeginning(in)
+	begins, _, err := readBeginning(in, 0)
 	if err != nil {
 		return false, err
 	}
@@ -181,7 +181,7 @@ func (m *importer) skip(s Skip) {
 
 // content reads one source from where it was left.
 func (m *importer) content(f *File, name string, plain io.Reader) error {
-	begins, rest, err := readBeginning(plain)
+	begins, rest, err := readBeginning(plain, 0)
 	if err != nil && !isDamage(err) {
 		return err
 	}

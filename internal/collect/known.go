@@ -38,9 +38,11 @@ const (
 	footBytes = 512 // the times of an event are in its last bytes
 )
 
-// readBeginning reads a beginning from r. What comes behind the hole is given by rest.
-// The error is that of r, if not io.EOF, and may come with a head.
-func readBeginning(r io.Reader) (b beginning, rest io.Reader, err error) {
+// readBeginning reads a beginning from r, before which so many bytes of the hole were
+// passed already. What comes behind the hole is given by rest. The error is that of r,
+// if not io.EOF, and may come with a head.
+func readBeginning(r io.Reader, passed int64) (b beginning, rest io.Reader, err error) {
+	b.hole = passed
 	in := bufio.NewReaderSize(r, PrintBytes)
 	rest = in
 	for {
@@ -249,7 +251,7 @@ func (f *File) heads(visit func(name string, begins beginning) error) error {
 	quiet := *f
 	quiet.count = nil
 	return quiet.Each(func(name string, plain io.Reader) error {
-		begins, _, err := readBeginning(plain)
+		begins, _, err := readBeginning(plain, 0)
 		if len(begins.head) == 0 && err != nil {
 			return err
 		}
