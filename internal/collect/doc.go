@@ -4,4 +4,7 @@
 // A source is one stream of plain bytes: a file, what a compressed file unpacks to,
 // or one member of an archive. It is known again by its content, see [Import], so
 // that a file which rotation renamed or compressed goes on where it was left.
+//
+// [Import] reads what is there and ends. A [Collector] takes without end from feeds: a
+// [Follower] is a log that is being written, the [Spools] keep what a webhook receives.
 package collect
