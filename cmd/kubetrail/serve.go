@@ -61,7 +61,7 @@ type serveFlags struct {
 
 // servePart is the size of a part that serve writes: three of them are in memory, one
 // that fills, one that is written, one that is merged.
-const servePart = 32 << 20
+const servePart = 64 << 20
 
 func (a *app) serveVerb() *cobra.Command {
 	f := &serveFlags{spool: collect.DefaultSpoolBytes}
