@@ -615,8 +615,8 @@ func TestSpoolSyncsWhatItFinds(t *testing.T) {
 	}
 }
 
-// The file that tells where the spool ends is not removed while the next one, which is
-// being written, may yet come to nothing.
+// Where the spool ends is known after a restart although all before is removed and the
+// file that was being written came to nothing.
 func TestSpoolKeepsItsEnd(t *testing.T) {
 	dir, m := t.TempDir(), newModel()
 	fsys := &counting{hold: make(chan error, 1)}
