@@ -212,6 +212,8 @@ func (f *Follower) settle(p *round) error {
 			if err := f.finish(p, s); err != nil {
 				return err
 			}
+		} else if s != nil && !s.source.Done && s.from != nil && c.hasMore(s) {
+			continue // its turn comes
 		}
 		if c.close(); !c.here {
 			f.remove(c)
@@ -231,9 +233,12 @@ func (f *Follower) succeeded(c *logFile) bool {
 // elsewhere reports whether another file may have more of s than the one it is read
 // from.
 func (f *Follower) elsewhere(s *content) bool {
-	return slices.ContainsFunc(f.files, func(o *logFile) bool {
-		return o != s.from && o.content == s && !o.end && (o.packed || o.info.Size() > max(s.source.Position, s.from.info.Size()))
-	})
+	return slices.ContainsFunc(f.files, func(o *logFile) bool { return o != s.from && o.content == s && o.hasMore(s) })
+}
+
+// hasMore reports whether a file may have more of s than the one it is read from.
+func (c *logFile) hasMore(s *content) bool {
+	return !c.end && (c.packed || c.info.Size() > max(s.source.Position, s.from.info.Size()))
 }
 
 // finish reads the last line of s, which will never end.
