@@ -403,6 +403,20 @@ func TestWakesUp(t *testing.T) {
 			}
 		}
 	}
+	time.Sleep(4 * pause)
+	if n := len(c.watched.fs.WatchList()); n != 1 {
+		t.Errorf("%d directories are watched while nothing comes", n)
+	}
+	for range 20 {
+		f.give(1)
+		if err := os.WriteFile(filepath.Join(f.dir, "busy"), []byte("x"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(pause / 2)
+	}
+	if n := len(c.watched.fs.WatchList()); n != 0 {
+		t.Errorf("%d directories are watched while something comes", n)
+	}
 	cancel()
 	if err := <-ended; err != nil {
 		t.Error(err)
