@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
+	"encoding/binary"
 	"io"
 	"io/fs"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"kubetrail/audit"
+	"kubetrail/internal/trail"
 )
 
 // logFile is a file of the log: one inode, whatever its name.
@@ -82,7 +84,7 @@ func (c *logFile) waiting() int64 {
 		}
 		return max(0, c.info.Size()-c.content.source.Position)
 	}
-	if c.content.source.Done {
+	if c.end {
 		return 0
 	}
 	if c.in == nil {
@@ -140,6 +142,23 @@ func beginningOf(in *os.File) (beginning, error) {
 		}
 	}
 	return b, nil
+}
+
+// readBefore reports whether all of a packed file was read as s. Its last bytes tell
+// the length of its content, modulo 2^32, and nothing shrinks to less than 1/1032. So
+// it need not be unpacked to know that, and an early copy of a log, packed, is not
+// taken for all of it.
+func (c *logFile) readBefore(s trail.Source) bool {
+	b := make([]byte, 4)
+	n, err := c.in.ReadAt(b[:2], 0)
+	if gz := n == 2 && string(b[:2]) == "\x1f\x8b"; !gz || err != nil || c.info.Size() < 18 || c.info.Size() >= 1<<32/1032 {
+		return s.Done
+	}
+	if _, err := c.in.ReadAt(b, c.info.Size()-4); err != nil {
+		return s.Done
+	}
+	size := int64(binary.LittleEndian.Uint32(b))
+	return size == s.Position || s.Done && size < s.Position
 }
 
 // same looks whether the open file still begins as it did.

@@ -205,14 +205,14 @@ func (f *Follower) settle(p *round) error {
 		}
 		s := c.content
 		if s != nil && s.from == c {
-			if !c.end || !s.source.Done && f.elsewhere(s) {
+			if !c.end || f.elsewhere(s) {
 				f.again = f.again || c.end
 				continue
 			}
 			if err := f.finish(p, s); err != nil {
 				return err
 			}
-		} else if s != nil && !s.source.Done && s.from != nil && c.hasMore(s) {
+		} else if s != nil && s.from != nil && c.hasMore(s) {
 			continue // its turn comes
 		}
 		if c.close(); !c.here {

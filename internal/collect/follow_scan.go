@@ -216,7 +216,11 @@ func (f *Follower) know(c *logFile, settled bool) error {
 	c.begins = begins
 	if s := f.find(c); s != nil {
 		c.content = s
-		if s.from != nil && c.info.Size() <= s.from.info.Size() || s.source.Done && (c.packed || c.info.Size() <= s.source.Position) {
+		switch {
+		case c.packed && c.readBefore(s.source):
+			c.end = true
+			c.close()
+		case !c.packed && (s.from != nil && c.info.Size() <= s.from.info.Size() || s.source.Done && c.info.Size() <= s.source.Position):
 			c.close() // nothing new
 		}
 		f.spare(c)
@@ -345,10 +349,10 @@ func (f *Follower) choose() {
 	}
 	for _, c := range f.files {
 		s := c.content
-		if s == nil || !c.packed || c.end || s.source.Done {
+		if s == nil || !c.packed || c.end {
 			continue
 		}
-		if from := s.from; from == nil || from.end && !from.current() && !from.packed {
+		if from := s.from; from == nil || from.end && !from.current() {
 			f.stop(s)
 			s.from = c
 		}
