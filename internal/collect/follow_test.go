@@ -3,8 +3,12 @@ package collect
 import (
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
+
+	"kubetrail/internal/corpustest"
 )
 
 // clock is a time that a test moves on.
@@ -81,5 +85,219 @@ func TestFollowGrowing(t *testing.T) {
 	}
 	if r := load(t, m, path); r.Events != 0 {
 		t.Errorf("imported again: %+v", r)
+	}
+}
+
+// TestFollowCorpora replays the logs of a kube-apiserver that rotated, file by file,
+// through a directory that is rotated as it was.
+func TestFollowCorpora(t *testing.T) {
+	for _, name := range []string{"rotation-keepall", "rotation-maxbackup3"} {
+		t.Run(name, func(t *testing.T) {
+			members := corpustest.Members(t, name, "audit*.log")
+			slices.SortFunc(members, func(a, b corpustest.Member) int { // audit.log, the last, sorts last
+				return strings.Compare(a.Name, b.Name)
+			})
+			dir := t.TempDir()
+			put(t, filepath.Join(dir, "audit-policy.yaml"), "kind: Policy\n")
+			log := filepath.Join(dir, "audit.log")
+			m := newModel()
+			f, _ := follow(t, m, dir)
+			var want []string
+			var backups []string
+			for i, member := range members {
+				for text := member.Data; len(text) > 0; {
+					n := min(len(text), 300_000+1000*i)
+					add(t, log, string(text[:n]))
+					text = text[n:]
+					if i%3 != 2 { // every third is rotated before it was looked at
+						if _, err := f.Pull(t.Context(), m, 100_000); err != nil {
+							t.Fatal(err)
+						}
+					}
+				}
+				if i%4 == 3 { // killed
+					f.Close()
+					m.crash()
+					f, _ = follow(t, m, dir)
+				}
+				for _, e := range member.Events(t) {
+					want = append(want, "c\x00"+string(e))
+				}
+				if i < len(members)-1 {
+					backup := filepath.Join(dir, filepath.Base(member.Name))
+					if err := os.Rename(log, backup); err != nil {
+						t.Fatal(err)
+					}
+					backups = append(backups, backup)
+				}
+				pullAll(t, f, m)
+				if len(backups) > 3 { // maxbackup
+					if err := os.Remove(backups[0]); err != nil {
+						t.Fatal(err)
+					}
+					backups = backups[1:]
+				}
+			}
+			pullAll(t, f, m)
+			if len(want) == 0 || !slices.Equal(m.lines, want) {
+				t.Errorf("%d lines, want %d, or they differ", len(m.lines), len(want))
+			}
+			if len(m.aside) > 0 {
+				t.Errorf("set aside: %+v", m.aside)
+			}
+		})
+	}
+}
+
+// TestFollowTorn checks that half a line waits until it can never be ended, and is
+// then set aside once.
+func TestFollowTorn(t *testing.T) {
+	m := newModel()
+	dir := t.TempDir()
+	log := filepath.Join(dir, "audit.log")
+	f, now := follow(t, m, log)
+	add(t, log, events(0, 5)+event(5)[:77])
+	pullAll(t, f, m)
+	if err := os.Rename(log, log+".1"); err != nil {
+		t.Fatal(err)
+	}
+	now.at = now.at.Add(time.Hour)
+	pullAll(t, f, m)
+	if len(m.aside) != 0 {
+		t.Fatalf("set aside while nothing else is being written: %+v", m.aside)
+	}
+	add(t, log, events(6, 8))
+	pullAll(t, f, m)
+	now.at = now.at.Add(2 * settleTime)
+	pullAll(t, f, m)
+	if len(m.aside) != 1 || m.aside[0].Length != 77 || m.aside[0].Offset != int64(len(events(0, 5))) {
+		t.Fatalf("set aside: %+v", m.aside)
+	}
+	add(t, log, events(8, 9))
+	pullAll(t, f, m)
+	f, now = follow(t, m, log)
+	now.at = now.at.Add(time.Hour)
+	pullAll(t, f, m)
+	pullAll(t, f, m)
+	if len(m.aside) != 1 || len(m.lines) != 8 {
+		t.Errorf("%d lines; set aside: %+v", len(m.lines), m.aside)
+	}
+}
+
+// TestFollowDirectory checks that a directory may come later, and that only audit logs
+// in it are followed.
+func TestFollowDirectory(t *testing.T) {
+	m := newModel()
+	dir := filepath.Join(t.TempDir(), "later", "audit")
+	f, _ := follow(t, m, dir)
+	if _, err := f.Pull(t.Context(), m, 0); err == nil {
+		t.Error("no error though there is no directory")
+	}
+	if w := f.Watched(); len(w) != 1 || w[0] != filepath.Dir(filepath.Dir(dir)) {
+		t.Errorf("watched: %q", w)
+	}
+	put(t, filepath.Join(dir, "audit-policy.yaml"), "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n- level: Metadata\n"+strings.Repeat("# comment\n", 100))
+	put(t, filepath.Join(dir, "other.log"), strings.Repeat("I1120 15:00:00.000000 1 main.go:1] hello\n", 100))
+	put(t, filepath.Join(dir, "notes.txt.gz"), gzipped(t, strings.Repeat("hello\n", 100)))
+	put(t, filepath.Join(dir, "audit.log"), events(0, 10))
+	put(t, filepath.Join(dir, "second.log"), events(10, 20))
+	pullAll(t, f, m)
+	add(t, filepath.Join(dir, "other.log"), "more\n")
+	add(t, filepath.Join(dir, "second.log"), events(20, 30))
+	pullAll(t, f, m)
+	distinct(t, m.lines, 30)
+	if s := f.Status(); len(m.lines) != 30 || len(m.aside) != 0 || s.Waiting != 0 {
+		t.Errorf("%d lines, %+v, set aside: %+v", len(m.lines), s, m.aside)
+	}
+	if w := f.Watched(); len(w) != 1 || w[0] != dir {
+		t.Errorf("watched: %q", w)
+	}
+}
+
+// TestFollowDenied checks that what may not be read is told and tried again.
+func TestFollowDenied(t *testing.T) {
+	m := newModel()
+	dir := t.TempDir()
+	log := filepath.Join(dir, "audit.log")
+	f, _ := follow(t, m, log)
+	if os.Getuid() == 0 { // root may read everything, but no link to itself
+		if err := os.Symlink(log, log); err != nil {
+			t.Fatal(err)
+		}
+	} else {
+		put(t, log, events(0, 10))
+		if err := os.Chmod(log, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(t, log+".1", events(10, 20))
+	if _, err := f.Pull(t.Context(), m, 0); err == nil || f.Status().Err == nil {
+		t.Error("no error")
+	}
+	if err := os.Remove(log); err != nil {
+		t.Fatal(err)
+	}
+	put(t, log, events(0, 10))
+	pullAll(t, f, m)
+	if f.Status().Err != nil || len(m.lines) != 20 {
+		t.Errorf("%d lines, %+v", len(m.lines), f.Status())
+	}
+}
+
+// TestFollowLimit checks that a Pull ends near its limit, and that little is held open.
+func TestFollowLimit(t *testing.T) {
+	m := newModel()
+	dir := t.TempDir()
+	for i := range 200 {
+		put(t, filepath.Join(dir, time.Unix(int64(i), 0).UTC().Format("audit-2006-01-02T15-04-05.000.log")), events(20*i, 20*i+20))
+	}
+	put(t, filepath.Join(dir, "audit.log"), events(4000, 4020))
+	f, _ := follow(t, m, filepath.Join(dir, "audit.log"))
+	var before int64
+	for more := true; more; {
+		var err error
+		if more, err = f.Pull(t.Context(), m, 10_000); err != nil {
+			t.Fatal(err)
+		}
+		s := f.Status()
+		if got := s.Bytes - before; got > 11_000 {
+			t.Fatalf("%d bytes in one pull", got)
+		}
+		before = s.Bytes
+		open := 0
+		for _, c := range f.files {
+			if c.in != nil {
+				open++
+			}
+		}
+		if open > maxHeld {
+			t.Fatalf("%d files are open", open)
+		}
+	}
+	pullAll(t, f, m)
+	distinct(t, m.lines, 4020)
+	if len(m.lines) != 4020 {
+		t.Errorf("%d lines", len(m.lines))
+	}
+}
+
+// TestFollowImported checks that what was imported is not read again, nor what was
+// followed imported, also behind a hole.
+func TestFollowImported(t *testing.T) {
+	m := newModel()
+	dir := t.TempDir()
+	log := filepath.Join(dir, "audit.log")
+	add(t, log, strings.Repeat("\x00", 10_000)+events(0, 2))
+	put(t, log+".1", strings.Repeat("\x00", 5_000)+events(50, 60))
+	m.expect(t, load(t, m, dir), 12, 12)
+	f, _ := follow(t, m, log)
+	pullAll(t, f, m)
+	m.expect(t, Report{}, 0, 12)
+	add(t, log, events(2, 40))
+	pullAll(t, f, m)
+	m.expect(t, Report{}, 0, 50)
+	m.expect(t, load(t, m, dir), 0, 50)
+	if len(m.aside) != 2 {
+		t.Errorf("set aside: %+v", m.aside)
 	}
 }
