@@ -4,7 +4,6 @@ import (
 	"compress/gzip"
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -318,7 +317,7 @@ func (w *world) startPacking() {
 		w.must(err)
 		var b strings.Builder
 		z := gzip.NewWriter(&b)
-		_, err = io.WriteString(z, string(text))
+		_, err = z.Write(text)
 		w.must(err)
 		w.must(z.Close())
 		half := b.Len() / 2

@@ -229,7 +229,7 @@ func (f *Follower) know(c *logFile, settled bool) error {
 	patient := !c.packed && !settled
 	switch {
 	case patient && !begins.over, f.beginsAnother(c):
-	case patient && !c.current() && !f.quiet(c) && f.mayBePart(begins):
+	case patient && !c.current() && !f.quiet(c) && f.mayBePart(c):
 	case f.strange(c):
 		c.foreign = true
 		c.close()
@@ -307,10 +307,13 @@ func (f *Follower) beginsAnother(c *logFile) bool {
 	})
 }
 
-// mayBePart reports whether a file may be what was copied so far of a content of which
-// more is needed to know it.
-func (f *Follower) mayBePart(b beginning) bool {
-	return slices.ContainsFunc(f.contents, func(s *content) bool { return s.source.PrintBytes > b.size() })
+// mayBePart reports whether a file may be what was copied so far of a content that was
+// imported, which more than the first line is needed of to know it.
+func (f *Follower) mayBePart(c *logFile) bool {
+	return slices.ContainsFunc(f.contents, func(s *content) bool {
+		n := s.source.PrintBytes
+		return n > c.info.Size() && n <= c.begins.hole+PrintBytes
+	})
 }
 
 // strange reports whether a file in a directory is no audit log. A log that was named

@@ -1,6 +1,7 @@
 package collect
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -299,5 +300,55 @@ func TestFollowImported(t *testing.T) {
 	m.expect(t, load(t, m, dir), 0, 50)
 	if len(m.aside) != 2 {
 		t.Errorf("set aside: %+v", m.aside)
+	}
+}
+
+// TestFollowWhileWriting follows a log that is written and rotated at the same time.
+func TestFollowWhileWriting(t *testing.T) {
+	const files, each = 150, 40
+	m := newModel()
+	log := filepath.Join(t.TempDir(), "audit.log")
+	done := make(chan error, 1)
+	go func() {
+		for i := range files {
+			out, err := os.OpenFile(log, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+			if err != nil {
+				done <- err
+				return
+			}
+			for n := range each {
+				out.WriteString(event(each*i+n) + "\n")
+			}
+			out.Close()
+			if err := os.Rename(log, fmt.Sprintf("%s-%08d", log, 20260000+i)); err != nil {
+				done <- err
+				return
+			}
+		}
+		done <- nil
+	}()
+	f, _ := follow(t, m, log)
+	for n, writing := 0, true; writing; n++ {
+		select {
+		case err := <-done:
+			if writing = false; err != nil {
+				t.Fatal(err)
+			}
+		default:
+		}
+		if _, err := f.Pull(t.Context(), m, 20_000); err != nil && !passing(err) {
+			t.Fatal(err)
+		}
+		if n%20 == 19 {
+			f.Close()
+			m.crash()
+			f, _ = follow(t, m, log)
+		}
+	}
+	add(t, log, event(files*each)+"\n")
+	pullAll(t, f, m)
+	distinct(t, m.lines, files*each+1)
+	if len(m.lines) != files*each+1 || len(m.aside) != 0 {
+		t.Errorf("%d lines, want %d; set aside: %+v", len(m.lines), files*each+1, m.aside)
 	}
 }
