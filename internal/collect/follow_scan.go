@@ -346,6 +346,10 @@ func (f *Follower) choose() {
 			continue
 		}
 		if from := s.from; from == nil || from.packed || (from.end || s.reader == nil) && c.info.Size() > max(from.info.Size(), s.source.Position) {
+			if from != nil {
+				f.forget(from) // that it is shorter may mean that it was truncated
+				f.again = true
+			}
 			f.stop(s)
 			s.from, c.end = c, false
 		}
