@@ -44,17 +44,9 @@ func (f *Follower) prepare(s *content) error {
 	c := s.from
 	c.end = false
 	if c.in == nil {
-		if err := c.open(); err != nil {
+		if err := f.reopen(c, s); err != nil {
 			return err
 		}
-		begins, _, err := c.look()
-		if err != nil {
-			return err
-		}
-		if !begins.of(s.source) {
-			return errReplaced
-		}
-		c.begins = begins
 		f.stop(s)
 	}
 	if f.reading != s {
@@ -91,6 +83,19 @@ func (f *Follower) prepare(s *content) error {
 	}
 	s.reader = f.newReader(s, in, !c.packed)
 	return nil
+}
+
+// reopen opens the file of s again, if it still holds that.
+func (f *Follower) reopen(c *logFile, s *content) error {
+	if err := c.open(); err != nil {
+		return err
+	}
+	begins, _, err := c.look()
+	if err == nil && !begins.of(s.source) {
+		err = errReplaced
+	}
+	c.begins = begins
+	return err
 }
 
 func (f *Follower) newReader(s *content, in io.Reader, growing bool) *audit.Reader {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"kubetrail/internal/trail"
 )
@@ -126,8 +127,8 @@ func (f *Follower) see(path, set string, t turn, info fs.FileInfo) {
 	if at < 0 {
 		f.seen++
 		grew := f.now()
-		if info.ModTime().Before(grew) {
-			grew = info.ModTime()
+		if at := info.ModTime(); grew.Sub(at) > time.Hour { // clocks of file systems differ
+			grew = at
 		}
 		f.files = append(f.files, &logFile{path: path, set: set, turn: t, nth: f.seen, here: true,
 			info: info, grew: grew, packed: isPacked(path)})
@@ -155,8 +156,8 @@ func (f *Follower) update(c *logFile, info fs.FileInfo) {
 		c.foreign = false
 	}
 	c.info = info
-	if read := c.content != nil && c.content.from == c && !c.packed && c.in != nil; !read && c.here {
-		f.forget(c) // it may hold something else now, which is not found out by reading it
+	if read := c.content != nil && c.content.from == c && !c.packed && c.in != nil; !read && c.here || read && c.same() != nil {
+		f.forget(c) // it may hold something else now
 	}
 }
 
@@ -352,6 +353,14 @@ func (f *Follower) choose() {
 			}
 			f.stop(s)
 			s.from, c.end = c, false
+			if c.in == nil && c.info.Size() > s.source.Position {
+				if err := f.reopen(c, s); err != nil {
+					f.release(c) // it will be looked at again
+					f.again = f.again || passing(err)
+					continue
+				}
+				f.spare(c) // what is held open now can be removed
+			}
 		}
 	}
 	for _, c := range f.files {
