@@ -203,7 +203,7 @@ func (f *Follower) identify() {
 // nothing or little in it, or it is a copy being made, it stays unknown, unless it is
 // settled: nothing more will come.
 func (f *Follower) know(c *logFile, settled bool) error {
-	if c.packed && slices.ContainsFunc(f.files, func(o *logFile) bool { return o.here && o.path == plainName(c.path) }) {
+	if c.packed && c.here && slices.ContainsFunc(f.files, func(o *logFile) bool { return o.here && o.path == plainName(c.path) }) {
 		return nil // it is being made, or a copy
 	}
 	if err := c.open(); err != nil {
