@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -142,10 +143,16 @@ func (f *serveFlags) check() error {
 	if len(f.sources) > 0 && (f.sample || f.readOnly) {
 		return usage("leave one of them away", "--source writes to the trail, --sample and --read-only do not")
 	}
+	seen := map[string]bool{}
 	for _, s := range f.sources {
-		if _, path := cutCluster(s); path == "" {
+		_, path := cutCluster(s)
+		if path == "" {
 			return usage("for example --source /var/log/kubernetes/audit/audit.log", "--source %q names no file", s)
 		}
+		if path = filepath.Clean(path); seen[path] {
+			return usage("give it once", "--source %s is there twice, and every event would be", path)
+		}
+		seen[path] = true
 	}
 	return f.kept.check()
 }
