@@ -64,9 +64,11 @@ func rooms() []room {
 		{"internal/trail/remote", 3, impure, "the trail behind another KubeTrail's HTTP API"},
 		{"internal/trail/trailtest", 3, testOnly, "the law that every trail must pass"},
 		{"internal/collect", 3, impure, "finds audit logs, reads them in order and remembers how far"},
-		{"internal/server", 4, impure, "the HTTP API, health, metrics and a plain page"},
-		{"cmd/kubetrail", 5, impure, "the command line; everything is put together here"},
-		{"bench", 5, impure, "measures us beside others and prints one table"},
+		{"internal/collect/collecttest", 3, testOnly, "a trail in memory that forgets what was not committed"},
+		{"internal/collect/spool", 4, impure, "keeps what arrives over the network until it is in the trail"},
+		{"internal/server", 5, impure, "the HTTP API, health, metrics and a plain page"},
+		{"cmd/kubetrail", 6, impure, "the command line; everything is put together here"},
+		{"bench", 6, impure, "measures us beside others and prints one table"},
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"kubetrail/internal/collect"
+	"kubetrail/internal/collect/spool"
 	"kubetrail/internal/sample"
 	"kubetrail/internal/server"
 	"kubetrail/internal/trail"
@@ -65,7 +66,7 @@ type serveFlags struct {
 const servePart = 64 << 20
 
 func (a *app) serveVerb() *cobra.Command {
-	f := &serveFlags{spool: collect.DefaultSpoolBytes}
+	f := &serveFlags{spool: spool.DefaultBytes}
 	cmd := &cobra.Command{
 		Use:     "serve",
 		Short:   "Collect events and answer questions over HTTP",

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"kubetrail/internal/collect"
+	"kubetrail/internal/collect/spool"
 	"kubetrail/internal/server"
 	"kubetrail/internal/trail"
 	"kubetrail/internal/trail/disk"
@@ -22,7 +23,7 @@ const bodiesLimit = 64 << 20
 // intake is the half of serve that writes to the trail. The zero intake does nothing.
 type intake struct {
 	w         *disk.Writer
-	spools    *collect.Spools
+	spools    *spool.Spools
 	followers []collect.Feed
 	collector *collect.Collector
 	names     []string // of what is followed
@@ -70,7 +71,7 @@ func (a *app) openIntake(f *serveFlags) (_ *intake, err error) {
 		in.followers = append(in.followers, feed)
 		in.names = append(in.names, path)
 	}
-	in.spools, err = collect.OpenSpools(collect.SpoolConfig{Dir: filepath.Join(f.data, "spool"),
+	in.spools, err = spool.Open(spool.Config{Dir: filepath.Join(f.data, "spool"),
 		MaxBytes: int64(f.spool), Sources: in.w.Sources(), OnFault: onFault})
 	if err != nil {
 		return in, err
@@ -81,7 +82,7 @@ func (a *app) openIntake(f *serveFlags) (_ *intake, err error) {
 	}
 	m := newCollectMetrics()
 	in.collector = collect.New(collect.Config{
-		Writer: in.w, Feeds: in.followers, Spools: in.spools, Logger: log, OnCommit: m.committed,
+		Writer: in.w, Feeds: in.followers, More: in.spools.Feeds, Arrived: in.spools.Arrived(), Logger: log, OnCommit: m.committed,
 		Merge: merger.Step,
 		Expire: func(ctx context.Context) error {
 			gone, err := f.kept.expire(ctx, in.w, a.now())

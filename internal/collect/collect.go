@@ -16,7 +16,11 @@ import (
 type Config struct {
 	Writer Appender // the collector's alone while it runs
 	Feeds  []Feed   // whoever made them closes them after Run
-	Spools *Spools  // more feeds, one for each cluster that sends; may be nil
+
+	// More returns feeds that come up while it runs, and Arrived gets a value when they
+	// have something. Both may be nil.
+	More    func() []Feed
+	Arrived <-chan struct{}
 
 	Every time.Duration // an event waits at most so long for a commit; 0: one second
 	Poll  time.Duration // feeds are looked at that often if nothing wakes the collector; 0: 250 ms
@@ -155,8 +159,8 @@ func (c *Collector) note(change func(*State)) {
 
 func (c *Collector) feeds() []Feed {
 	feeds := c.cfg.Feeds
-	if c.cfg.Spools != nil {
-		feeds = append(feeds[:len(feeds):len(feeds)], c.cfg.Spools.Feeds()...)
+	if c.cfg.More != nil {
+		feeds = append(feeds[:len(feeds):len(feeds)], c.cfg.More()...)
 	}
 	return feeds
 }
@@ -333,16 +337,12 @@ func (c *Collector) sleep(ctx context.Context) {
 	if left <= 0 {
 		return
 	}
-	var arrived <-chan struct{}
-	if c.cfg.Spools != nil {
-		arrived = c.cfg.Spools.Arrived()
-	}
 	timer := time.NewTimer(left)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
 	case <-timer.C:
-	case <-arrived:
+	case <-c.cfg.Arrived:
 	case <-c.watched.changed:
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"kubetrail/audit"
+	"kubetrail/internal/collect/collecttest"
 	"kubetrail/internal/durable/durabletest"
 	"kubetrail/internal/trail"
 	"kubetrail/internal/trail/disk"
@@ -99,7 +100,7 @@ func running(t *testing.T, cfg Config) (c *Collector, stop func() error) {
 // stream is committed no more often.
 func TestCommitsInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w, f := newModel(), &script{name: "a"}
+		w, f := collecttest.New(), &script{name: "a"}
 		var commits atomic.Int32
 		c, stop := running(t, Config{Writer: w, Feeds: []Feed{f}, OnCommit: func(time.Duration, uint64) { commits.Add(1) }})
 		for i := range 1000 { // for ten seconds
@@ -123,8 +124,8 @@ func TestCommitsInTime(t *testing.T) {
 		}
 		f.give(5)
 		time.Sleep(30 * time.Millisecond)
-		if err := stop(); err != nil || len(w.lines) != 1006 {
-			t.Errorf("%v; %d lines at the end", err, len(w.lines))
+		if err := stop(); err != nil || len(w.Lines) != 1006 {
+			t.Errorf("%v; %d lines at the end", err, len(w.Lines))
 		}
 		if c.State().Running {
 			t.Error("runs after its end")
@@ -135,8 +136,8 @@ func TestCommitsInTime(t *testing.T) {
 // TestFair checks that a feed with a long backlog does not keep another one waiting.
 func TestFair(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w, long, short := newModel(), &script{name: "long"}, &script{name: "short"}
-		w.partLines = 5000
+		w, long, short := collecttest.New(), &script{name: "long"}, &script{name: "short"}
+		w.PartLines = 5000
 		long.give(20000)
 		short.give(1)
 		first := -1
@@ -150,8 +151,8 @@ func TestFair(t *testing.T) {
 		if err := stop(); err != nil {
 			t.Fatal(err)
 		}
-		if len(w.lines) != 20001 || first < 0 || first > 10000 {
-			t.Errorf("%d lines; of the long backlog %d were stored before the short one", len(w.lines), first)
+		if len(w.Lines) != 20001 || first < 0 || first > 10000 {
+			t.Errorf("%d lines; of the long backlog %d were stored before the short one", len(w.Lines), first)
 		}
 	})
 }
@@ -239,20 +240,20 @@ func checkStored(t *testing.T, dir string, f *script) {
 // cannot be written.
 func TestStopIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w, endless := newModel(), &endless{}
+		w, endless := collecttest.New(), &endless{}
 		_, stop := running(t, Config{Writer: w, Feeds: []Feed{endless}, Drain: 2 * time.Second})
 		before := time.Now()
 		if err := stop(); err != nil || time.Since(before) > 3*time.Second {
 			t.Errorf("%v after %s", err, time.Since(before))
 		}
-		if len(w.lines) != endless.n {
-			t.Errorf("%d of %d events are kept", len(w.lines), endless.n)
+		if len(w.Lines) != endless.n {
+			t.Errorf("%d of %d events are kept", len(w.Lines), endless.n)
 		}
 	})
 	synctest.Test(t, func(t *testing.T) {
 		f := &script{name: "a"}
 		f.give(10)
-		_, stop := running(t, Config{Writer: &unwritable{newModel()}, Feeds: []Feed{f}})
+		_, stop := running(t, Config{Writer: &unwritable{collecttest.New()}, Feeds: []Feed{f}})
 		time.Sleep(time.Minute)
 		before := time.Now()
 		if err := stop(); !errors.Is(err, errBroken) || time.Since(before) > 11*time.Second {
@@ -281,7 +282,7 @@ func (f *endless) Pull(_ context.Context, w Appender, _ int64) (bool, error) {
 var errBroken = errors.New("broken for good")
 
 // unwritable is a trail that cannot be written.
-type unwritable struct{ *model }
+type unwritable struct{ *collecttest.Model }
 
 func (*unwritable) Commit(context.Context) error { return errBroken }
 
@@ -290,7 +291,7 @@ func (*unwritable) Commit(context.Context) error { return errBroken }
 func TestBrokenFeed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var said bytes.Buffer
-		w, good, bad := newModel(), &script{name: "good"}, &script{name: "bad", err: errors.New("no permission")}
+		w, good, bad := collecttest.New(), &script{name: "good"}, &script{name: "bad", err: errors.New("no permission")}
 		_, stop := running(t, Config{Writer: w, Feeds: []Feed{bad, good}, Logger: slog.New(slog.NewTextHandler(&said, nil))})
 		good.give(10)
 		bad.give(10)
@@ -315,7 +316,7 @@ func TestBrokenFeed(t *testing.T) {
 // beside removing, and that Run waits for it.
 func TestMergeBeside(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w, f := newModel(), &script{name: "a"}
+		w, f := collecttest.New(), &script{name: "a"}
 		var mu sync.Mutex
 		merging, merges, expired := false, 0, 0
 		_, stop := running(t, Config{Writer: w, Feeds: []Feed{f},
@@ -378,7 +379,7 @@ func (w *watching) Watched() []string { return []string{w.dir} }
 // next look was far away, and that a busy feed is not watched.
 func TestWakesUp(t *testing.T) {
 	f := &watching{script{name: "a"}, t.TempDir()}
-	c := New(Config{Writer: newModel(), Feeds: []Feed{f}, Poll: time.Hour})
+	c := New(Config{Writer: collecttest.New(), Feeds: []Feed{f}, Poll: time.Hour})
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- c.Run(ctx) }()

@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"kubetrail/audit"
+
+	"kubetrail/internal/collect/collecttest"
 )
 
 func find(t *testing.T, paths ...string) (names []string, skips []Skip) {
@@ -180,11 +182,11 @@ func TestReplaced(t *testing.T) {
 		t.Fatal(err)
 	}
 	put(t, log, events(50, 60))
-	m := newModel()
+	m := collecttest.New()
 	var skips []Skip
 	r, err := Import(t.Context(), m, m.Sources(), ImportConfig{Files: set.Files, OnSkip: func(s Skip) { skips = append(skips, s) }})
 	if err != nil || len(skips) != 1 {
 		t.Fatal(err, skips)
 	}
-	m.expect(t, r, 10, 10)
+	expect(t, m, r, 10, 10)
 }

@@ -14,6 +14,7 @@ import (
 	"pgregory.net/rapid"
 
 	"kubetrail/audit"
+	"kubetrail/internal/collect/collecttest"
 	"kubetrail/internal/trail"
 )
 
@@ -38,7 +39,7 @@ type world struct {
 	t    *rapid.T
 	dir  string
 	name string // of the log
-	m    *model
+	m    *collecttest.Model
 	f    *Follower
 	time clock
 
@@ -179,7 +180,7 @@ func (w *world) check() {
 // done are the lines that were appended.
 func (w *world) done() map[string]bool {
 	done := map[string]bool{}
-	for _, l := range slices.Concat(w.m.lines, w.m.waiting) {
+	for _, l := range slices.Concat(w.m.Lines, w.m.Waiting) {
 		done[l[strings.IndexByte(l, 0)+1:]] = true
 	}
 	return done
@@ -401,7 +402,7 @@ func (w *world) restart() {
 	if w.f != nil {
 		w.must(w.f.Close())
 	}
-	w.m.crash()
+	w.m.Crash()
 	for _, f := range w.files {
 		f.held = false
 	}
@@ -478,9 +479,9 @@ func TestFollowThroughRotation(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer os.RemoveAll(dir)
-		w := &world{t: t, dir: dir, name: rapid.SampledFrom([]string{"audit.log", "audit"}).Draw(t, "name"), m: newModel(),
+		w := &world{t: t, dir: dir, name: rapid.SampledFrom([]string{"audit.log", "audit"}).Draw(t, "name"), m: collecttest.New(),
 			lines: map[int]string{}, maybe: map[int]bool{}, time: clock{time.Now()}}
-		w.m.partLines = 20
+		w.m.PartLines = 20
 		defer func() {
 			w.f.Close()
 			w.out.Close()
@@ -512,7 +513,7 @@ func TestFollowThroughRotation(t *testing.T) {
 // verify compares the trail with what was written.
 func (w *world) verify() {
 	at := map[string]int{}
-	for i, l := range w.m.lines {
+	for i, l := range w.m.Lines {
 		l = l[strings.IndexByte(l, 0)+1:]
 		if before, again := at[l]; again {
 			w.t.Fatalf("twice, as line %d and %d: %.80s … %s", before, i, l, l[len(l)-60:])

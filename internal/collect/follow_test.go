@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"kubetrail/internal/collect/collecttest"
 	"kubetrail/internal/corpustest"
 )
 
@@ -18,7 +19,7 @@ type clock struct{ at time.Time }
 func (c *clock) now() time.Time { return c.at }
 
 // follow returns a Follower that goes on where m is, and its clock.
-func follow(t *testing.T, m *model, path string) (*Follower, *clock) {
+func follow(t *testing.T, m *collecttest.Model, path string) (*Follower, *clock) {
 	t.Helper()
 	f, err := Follow(FollowConfig{Path: path, Cluster: "c", Sources: m.Sources()})
 	if err != nil {
@@ -31,7 +32,7 @@ func follow(t *testing.T, m *model, path string) (*Follower, *clock) {
 }
 
 // pullAll pulls until there is no more.
-func pullAll(t *testing.T, f *Follower, m *model) {
+func pullAll(t *testing.T, f *Follower, m *collecttest.Model) {
 	t.Helper()
 	for range 1000 {
 		more, err := f.Pull(t.Context(), m, 1<<20)
@@ -62,7 +63,7 @@ func add(t *testing.T, path, text string) {
 }
 
 func TestFollowGrowing(t *testing.T) {
-	m := newModel()
+	m := collecttest.New()
 	path := filepath.Join(t.TempDir(), "audit.log")
 	f, _ := follow(t, m, path)
 	if _, err := f.Pull(t.Context(), m, 0); err == nil || f.Status().Err == nil {
@@ -71,8 +72,8 @@ func TestFollowGrowing(t *testing.T) {
 	for i := range 50 {
 		add(t, path, events(10*i, 10*i+9)+event(10*i + 9)[:100])
 		pullAll(t, f, m)
-		if len(m.lines) != 10*i+9 {
-			t.Fatalf("%d lines, want %d", len(m.lines), 10*i+9)
+		if len(m.Lines) != 10*i+9 {
+			t.Fatalf("%d lines, want %d", len(m.Lines), 10*i+9)
 		}
 		if f.Status().Waiting != 100 {
 			t.Errorf("%+v", f.Status())
@@ -80,9 +81,9 @@ func TestFollowGrowing(t *testing.T) {
 		add(t, path, event(10*i + 9)[100:]+"\n")
 	}
 	pullAll(t, f, m)
-	distinct(t, m.lines, 500)
-	if s := f.Status(); len(m.lines) != 500 || s.Events != 500 || s.Waiting != 0 || s.Err != nil {
-		t.Errorf("%d lines, %+v", len(m.lines), s)
+	distinct(t, m.Lines, 500)
+	if s := f.Status(); len(m.Lines) != 500 || s.Events != 500 || s.Waiting != 0 || s.Err != nil {
+		t.Errorf("%d lines, %+v", len(m.Lines), s)
 	}
 	if r := load(t, m, path); r.Events != 0 {
 		t.Errorf("imported again: %+v", r)
@@ -101,7 +102,7 @@ func TestFollowCorpora(t *testing.T) {
 			dir := t.TempDir()
 			put(t, filepath.Join(dir, "audit-policy.yaml"), "kind: Policy\n")
 			log := filepath.Join(dir, "audit.log")
-			m := newModel()
+			m := collecttest.New()
 			f, _ := follow(t, m, dir)
 			var want []string
 			var backups []string
@@ -118,7 +119,7 @@ func TestFollowCorpora(t *testing.T) {
 				}
 				if i%4 == 3 { // killed
 					f.Close()
-					m.crash()
+					m.Crash()
 					f, _ = follow(t, m, dir)
 				}
 				for _, e := range member.Events(t) {
@@ -140,11 +141,11 @@ func TestFollowCorpora(t *testing.T) {
 				}
 			}
 			pullAll(t, f, m)
-			if len(want) == 0 || !slices.Equal(m.lines, want) {
-				t.Errorf("%d lines, want %d, or they differ", len(m.lines), len(want))
+			if len(want) == 0 || !slices.Equal(m.Lines, want) {
+				t.Errorf("%d lines, want %d, or they differ", len(m.Lines), len(want))
 			}
-			if len(m.aside) > 0 {
-				t.Errorf("set aside: %+v", m.aside)
+			if len(m.Aside) > 0 {
+				t.Errorf("set aside: %+v", m.Aside)
 			}
 		})
 	}
@@ -153,7 +154,7 @@ func TestFollowCorpora(t *testing.T) {
 // TestFollowTorn checks that half a line waits until it can never be ended, and is
 // then set aside once.
 func TestFollowTorn(t *testing.T) {
-	m := newModel()
+	m := collecttest.New()
 	dir := t.TempDir()
 	log := filepath.Join(dir, "audit.log")
 	f, now := follow(t, m, log)
@@ -164,15 +165,15 @@ func TestFollowTorn(t *testing.T) {
 	}
 	now.at = now.at.Add(time.Hour)
 	pullAll(t, f, m)
-	if len(m.aside) != 0 {
-		t.Fatalf("set aside while nothing else is being written: %+v", m.aside)
+	if len(m.Aside) != 0 {
+		t.Fatalf("set aside while nothing else is being written: %+v", m.Aside)
 	}
 	add(t, log, events(6, 8))
 	pullAll(t, f, m)
 	now.at = now.at.Add(2 * settleTime)
 	pullAll(t, f, m)
-	if len(m.aside) != 1 || m.aside[0].Length != 77 || m.aside[0].Offset != int64(len(events(0, 5))) {
-		t.Fatalf("set aside: %+v", m.aside)
+	if len(m.Aside) != 1 || m.Aside[0].Length != 77 || m.Aside[0].Offset != int64(len(events(0, 5))) {
+		t.Fatalf("set aside: %+v", m.Aside)
 	}
 	add(t, log, events(8, 9))
 	pullAll(t, f, m)
@@ -180,15 +181,15 @@ func TestFollowTorn(t *testing.T) {
 	now.at = now.at.Add(time.Hour)
 	pullAll(t, f, m)
 	pullAll(t, f, m)
-	if len(m.aside) != 1 || len(m.lines) != 8 {
-		t.Errorf("%d lines; set aside: %+v", len(m.lines), m.aside)
+	if len(m.Aside) != 1 || len(m.Lines) != 8 {
+		t.Errorf("%d lines; set aside: %+v", len(m.Lines), m.Aside)
 	}
 }
 
 // TestFollowDirectory checks that a directory may come later, and that only audit logs
 // in it are followed.
 func TestFollowDirectory(t *testing.T) {
-	m := newModel()
+	m := collecttest.New()
 	dir := filepath.Join(t.TempDir(), "later", "audit")
 	f, _ := follow(t, m, dir)
 	if _, err := f.Pull(t.Context(), m, 0); err == nil {
@@ -206,9 +207,9 @@ func TestFollowDirectory(t *testing.T) {
 	add(t, filepath.Join(dir, "other.log"), "more\n")
 	add(t, filepath.Join(dir, "second.log"), events(20, 30))
 	pullAll(t, f, m)
-	distinct(t, m.lines, 30)
-	if s := f.Status(); len(m.lines) != 30 || len(m.aside) != 0 || s.Waiting != 0 {
-		t.Errorf("%d lines, %+v, set aside: %+v", len(m.lines), s, m.aside)
+	distinct(t, m.Lines, 30)
+	if s := f.Status(); len(m.Lines) != 30 || len(m.Aside) != 0 || s.Waiting != 0 {
+		t.Errorf("%d lines, %+v, set aside: %+v", len(m.Lines), s, m.Aside)
 	}
 	if w := f.Watched(); len(w) != 1 || w[0] != dir {
 		t.Errorf("watched: %q", w)
@@ -217,7 +218,7 @@ func TestFollowDirectory(t *testing.T) {
 
 // TestFollowDenied checks that what may not be read is told and tried again.
 func TestFollowDenied(t *testing.T) {
-	m := newModel()
+	m := collecttest.New()
 	dir := t.TempDir()
 	log := filepath.Join(dir, "audit.log")
 	f, _ := follow(t, m, log)
@@ -240,14 +241,14 @@ func TestFollowDenied(t *testing.T) {
 	}
 	put(t, log, events(0, 10))
 	pullAll(t, f, m)
-	if f.Status().Err != nil || len(m.lines) != 20 {
-		t.Errorf("%d lines, %+v", len(m.lines), f.Status())
+	if f.Status().Err != nil || len(m.Lines) != 20 {
+		t.Errorf("%d lines, %+v", len(m.Lines), f.Status())
 	}
 }
 
 // TestFollowLimit checks that a Pull ends near its limit, and that little is held open.
 func TestFollowLimit(t *testing.T) {
-	m := newModel()
+	m := collecttest.New()
 	dir := t.TempDir()
 	for i := range 200 {
 		put(t, filepath.Join(dir, time.Unix(int64(i), 0).UTC().Format("audit-2006-01-02T15-04-05.000.log")), events(20*i, 20*i+20))
@@ -276,37 +277,37 @@ func TestFollowLimit(t *testing.T) {
 		}
 	}
 	pullAll(t, f, m)
-	distinct(t, m.lines, 4020)
-	if len(m.lines) != 4020 {
-		t.Errorf("%d lines", len(m.lines))
+	distinct(t, m.Lines, 4020)
+	if len(m.Lines) != 4020 {
+		t.Errorf("%d lines", len(m.Lines))
 	}
 }
 
 // TestFollowImported checks that what was imported is not read again, nor what was
 // followed imported, also behind a hole.
 func TestFollowImported(t *testing.T) {
-	m := newModel()
+	m := collecttest.New()
 	dir := t.TempDir()
 	log := filepath.Join(dir, "audit.log")
 	add(t, log, strings.Repeat("\x00", 10_000)+events(0, 2))
 	put(t, log+".1", strings.Repeat("\x00", 5_000)+events(50, 60))
-	m.expect(t, load(t, m, dir), 12, 12)
+	expect(t, m, load(t, m, dir), 12, 12)
 	f, _ := follow(t, m, log)
 	pullAll(t, f, m)
-	m.expect(t, Report{}, 0, 12)
+	expect(t, m, Report{}, 0, 12)
 	add(t, log, events(2, 40))
 	pullAll(t, f, m)
-	m.expect(t, Report{}, 0, 50)
-	m.expect(t, load(t, m, dir), 0, 50)
-	if len(m.aside) != 2 {
-		t.Errorf("set aside: %+v", m.aside)
+	expect(t, m, Report{}, 0, 50)
+	expect(t, m, load(t, m, dir), 0, 50)
+	if len(m.Aside) != 2 {
+		t.Errorf("set aside: %+v", m.Aside)
 	}
 }
 
 // TestFollowWhileWriting follows a log that is written and rotated at the same time.
 func TestFollowWhileWriting(t *testing.T) {
 	const files, each = 150, 40
-	m := newModel()
+	m := collecttest.New()
 	log := filepath.Join(t.TempDir(), "audit.log")
 	done := make(chan error, 1)
 	go func() {
@@ -341,14 +342,14 @@ func TestFollowWhileWriting(t *testing.T) {
 		}
 		if n%20 == 19 {
 			f.Close()
-			m.crash()
+			m.Crash()
 			f, _ = follow(t, m, log)
 		}
 	}
 	add(t, log, event(files*each)+"\n")
 	pullAll(t, f, m)
-	distinct(t, m.lines, files*each+1)
-	if len(m.lines) != files*each+1 || len(m.aside) != 0 {
-		t.Errorf("%d lines, want %d; set aside: %+v", len(m.lines), files*each+1, m.aside)
+	distinct(t, m.Lines, files*each+1)
+	if len(m.Lines) != files*each+1 || len(m.Aside) != 0 {
+		t.Errorf("%d lines, want %d; set aside: %+v", len(m.Lines), files*each+1, m.Aside)
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"kubetrail/internal/collect/collecttest"
 	"kubetrail/internal/corpustest"
 	"kubetrail/internal/trail"
 )
@@ -64,14 +65,14 @@ func TestTwiceAddsNothing(t *testing.T) {
 		"cut-short.gz": cut(gzipped(t, events(0, 250)+randomText(9000))),
 	} {
 		t.Run(name, func(t *testing.T) {
-			m := newModel()
+			m := collecttest.New()
 			path := filepath.Join(write(t, map[string]string{name: text}), name)
-			m.expect(t, load(t, m, path), 250, 250)
-			aside := len(m.aside)
+			expect(t, m, load(t, m, path), 250, 250)
+			aside := len(m.Aside)
 			r := load(t, m, path)
-			m.expect(t, r, 0, 250)
-			if len(m.aside) != aside {
-				t.Errorf("%d faults were set aside again", len(m.aside)-aside)
+			expect(t, m, r, 0, 250)
+			if len(m.Aside) != aside {
+				t.Errorf("%d faults were set aside again", len(m.Aside)-aside)
 			}
 			if r.Known == 0 || r.Sources != 0 {
 				t.Errorf("report: %+v", r)
@@ -95,28 +96,28 @@ func cut(s string) string { return s[:len(s)-1000] }
 
 // TestRotation walks a log through what rotation does to it.
 func TestRotation(t *testing.T) {
-	m := newModel()
+	m := collecttest.New()
 	dir := write(t, map[string]string{"audit.log": events(0, 120)})
 	log := filepath.Join(dir, "audit.log")
-	m.expect(t, load(t, m, dir), 120, 120)
+	expect(t, m, load(t, m, dir), 120, 120)
 
 	put(t, log, events(0, 180)) // it grew
-	m.expect(t, load(t, m, dir), 60, 180)
+	expect(t, m, load(t, m, dir), 60, 180)
 
 	backup := filepath.Join(dir, "audit-2026-11-20T15-13-23.604.log")
 	put(t, backup, events(0, 200)) // it grew once more and was rotated
 	put(t, log, events(200, 230))
-	m.expect(t, load(t, m, dir), 50, 230)
-	m.expect(t, load(t, m, dir), 0, 230)
+	expect(t, m, load(t, m, dir), 50, 230)
+	expect(t, m, load(t, m, dir), 0, 230)
 
 	put(t, backup+".gz", gzipped(t, events(0, 200))) // and compressed
 	if err := os.Remove(backup); err != nil {
 		t.Fatal(err)
 	}
-	m.expect(t, load(t, m, dir), 0, 230)
-	m.expect(t, load(t, m, log), 0, 230)
-	m.expect(t, load(t, m, backup+".gz"), 0, 230)
-	distinct(t, m.lines, 230)
+	expect(t, m, load(t, m, dir), 0, 230)
+	expect(t, m, load(t, m, log), 0, 230)
+	expect(t, m, load(t, m, backup+".gz"), 0, 230)
+	distinct(t, m.Lines, 230)
 }
 
 func distinct(t *testing.T, lines []string, n int) {
@@ -128,16 +129,16 @@ func distinct(t *testing.T, lines []string, n int) {
 
 // TestTornLine checks that a line which is being written is taken whole later.
 func TestTornLine(t *testing.T) {
-	m := newModel()
+	m := collecttest.New()
 	whole := events(0, 20)
 	dir := write(t, map[string]string{"audit.log": whole[:len(whole)-50]})
-	m.expect(t, load(t, m, dir), 19, 19)
-	if len(m.aside) != 1 {
-		t.Fatalf("faults: %+v", m.aside)
+	expect(t, m, load(t, m, dir), 19, 19)
+	if len(m.Aside) != 1 {
+		t.Fatalf("faults: %+v", m.Aside)
 	}
 	put(t, filepath.Join(dir, "audit.log"), whole+events(20, 25))
-	m.expect(t, load(t, m, dir), 6, 25)
-	distinct(t, m.lines, 25)
+	expect(t, m, load(t, m, dir), 6, 25)
+	distinct(t, m.Lines, 25)
 }
 
 // TestSameContentTwice checks that retries of a webhook are not taken for renamed
@@ -145,13 +146,13 @@ func TestTornLine(t *testing.T) {
 func TestSameContentTwice(t *testing.T) {
 	text := events(0, 30)
 	dir := write(t, map[string]string{"0003.json": text})
-	m := newModel()
-	m.expect(t, load(t, m, dir), 30, 30)
+	m := collecttest.New()
+	expect(t, m, load(t, m, dir), 30, 30)
 	put(t, filepath.Join(dir, "0001.json"), text)
-	m.expect(t, load(t, m, dir), 30, 60)
-	m.expect(t, load(t, m, dir), 0, 60)
+	expect(t, m, load(t, m, dir), 30, 60)
+	expect(t, m, load(t, m, dir), 0, 60)
 	put(t, filepath.Join(dir, "all.tar"), tarred(t, "0001.json", text, "0002.json", text, "0003.json", text))
-	m.expect(t, load(t, m, filepath.Join(dir, "all.tar")), 30, 90)
+	expect(t, m, load(t, m, filepath.Join(dir, "all.tar")), 30, 90)
 }
 
 // TestShorter checks that a file which lost its end is read anew.
@@ -161,17 +162,17 @@ func TestShorter(t *testing.T) {
 		if strings.HasSuffix(name, ".gz") {
 			pack = func(s string) string { return gzipped(t, s) }
 		}
-		m := newModel()
+		m := collecttest.New()
 		dir := write(t, map[string]string{name: pack(events(0, 60))})
-		m.expect(t, load(t, m, dir), 60, 60)
+		expect(t, m, load(t, m, dir), 60, 60)
 		put(t, filepath.Join(dir, name), pack(events(0, 40)))
-		m.expect(t, load(t, m, dir), 40, 100)
+		expect(t, m, load(t, m, dir), 40, 100)
 	}
 }
 
 // TestClusters checks that the same file of another cluster is another source.
 func TestClusters(t *testing.T) {
-	m := newModel()
+	m := collecttest.New()
 	dir := write(t, map[string]string{"audit.log": events(0, 10)})
 	set, err := Find(t.Context(), FindConfig{Paths: []string{dir}})
 	if err != nil {
@@ -182,15 +183,15 @@ func TestClusters(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	distinct(t, m.lines, 20)
-	if len(m.lines) != 20 {
-		t.Errorf("%d lines", len(m.lines))
+	distinct(t, m.Lines, 20)
+	if len(m.Lines) != 20 {
+		t.Errorf("%d lines", len(m.Lines))
 	}
 }
 
 // stopping ends a context after so many events.
 type stopping struct {
-	*model
+	*collecttest.Model
 	left int
 	stop func()
 }
@@ -199,7 +200,7 @@ func (s *stopping) Full() bool {
 	if s.left--; s.left == 0 {
 		s.stop()
 	}
-	return s.model.Full()
+	return s.Model.Full()
 }
 
 // TestInterrupted ends an import at many places, by a cancelled context and by a
@@ -216,7 +217,7 @@ func TestInterrupted(t *testing.T) {
 	}
 	for _, crash := range []bool{false, true} {
 		for _, after := range []int{1, 50, 256, 257, 700, 701, 1001, 1300} {
-			m := newModel()
+			m := collecttest.New()
 			for range 40 {
 				ctx, cancel := context.WithCancel(t.Context())
 				_, err := Import(ctx, &stopping{m, after, cancel}, m.Sources(), ImportConfig{Files: set.Files})
@@ -228,22 +229,22 @@ func TestInterrupted(t *testing.T) {
 					t.Fatal(err)
 				}
 				if crash {
-					m.crash()
+					m.Crash()
 				}
 			}
 			if r, err := Import(t.Context(), m, m.Sources(), ImportConfig{Files: set.Files}); err != nil || r.Events > 1600 {
 				t.Fatal(r, err)
 			}
-			distinct(t, m.lines, 1600)
-			if len(m.lines) != 1600 || len(m.aside) != 2 {
-				t.Errorf("crash %v after %d: %d lines, %d faults, want 1600 and 2", crash, after, len(m.lines), len(m.aside))
+			distinct(t, m.Lines, 1600)
+			if len(m.Lines) != 1600 || len(m.Aside) != 2 {
+				t.Errorf("crash %v after %d: %d lines, %d faults, want 1600 and 2", crash, after, len(m.Lines), len(m.Aside))
 			}
 		}
 	}
 }
 
 // failing is a trail on a full disk.
-type failing struct{ *model }
+type failing struct{ *collecttest.Model }
 
 var errFull = errors.New("no space left")
 
@@ -257,8 +258,8 @@ func TestWriteError(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		m := newModel()
-		m.partLines = lines
+		m := collecttest.New()
+		m.PartLines = lines
 		if _, err := Import(t.Context(), failing{m}, nil, ImportConfig{Files: set.Files}); !errors.Is(err, errFull) {
 			t.Errorf("got %v", err)
 		}
@@ -267,7 +268,7 @@ func TestWriteError(t *testing.T) {
 
 // TestStream checks standard input: its content is known again.
 func TestStream(t *testing.T) {
-	m := newModel()
+	m := collecttest.New()
 	for _, c := range []struct{ upTo, added int }{{50, 50}, {50, 0}, {70, 20}, {30, 0}} {
 		files := []File{Stream("-", strings.NewReader(events(0, c.upTo)))}
 		r, err := Import(t.Context(), m, m.Sources(), ImportConfig{Files: files})
@@ -287,13 +288,13 @@ func TestCorpora(t *testing.T) {
 	}
 	for _, name := range corpustest.Names() {
 		t.Run(name, func(t *testing.T) {
-			m := newModel()
-			m.partLines = 10_000
+			m := collecttest.New()
+			m.PartLines = 10_000
 			path := corpustest.Path(t, name)
-			m.expect(t, load(t, m, path), want[name], want[name])
-			m.expect(t, load(t, m, path), 0, want[name])
-			if faults := map[string]int{"diskfull-blocking": 1}[name]; len(m.aside) != faults {
-				t.Errorf("%d faults, want %d: %+v", len(m.aside), faults, m.aside)
+			expect(t, m, load(t, m, path), want[name], want[name])
+			expect(t, m, load(t, m, path), 0, want[name])
+			if faults := map[string]int{"diskfull-blocking": 1}[name]; len(m.Aside) != faults {
+				t.Errorf("%d faults, want %d: %+v", len(m.Aside), faults, m.Aside)
 			}
 		})
 	}
@@ -307,7 +308,7 @@ func TestProgress(t *testing.T) {
 		t.Fatal(err)
 	}
 	var last Progress
-	if _, err := Import(t.Context(), newModel(), nil, ImportConfig{Files: set.Files, Progress: func(p Progress) { last = p }}); err != nil {
+	if _, err := Import(t.Context(), collecttest.New(), nil, ImportConfig{Files: set.Files, Progress: func(p Progress) { last = p }}); err != nil {
 		t.Fatal(err)
 	}
 	if last.Bytes != last.Total || last.Total == 0 || last.Events != 900 {
@@ -317,11 +318,11 @@ func TestProgress(t *testing.T) {
 
 // TestFaultNames checks what a fault says about its place.
 func TestFaultNames(t *testing.T) {
-	m := newModel()
+	m := collecttest.New()
 	dir := write(t, map[string]string{"audit.log": event(1) + "\nnot an event\n" + event(2) + "\n"})
 	load(t, m, dir)
 	want := trail.Fault{Source: filepath.Join(dir, "audit.log"), Cluster: "c", Offset: int64(len(event(1))) + 1}
-	if len(m.aside) != 1 || m.aside[0].Source != want.Source || m.aside[0].Cluster != want.Cluster || m.aside[0].Offset != want.Offset {
-		t.Errorf("faults %+v, want %+v", m.aside, want)
+	if len(m.Aside) != 1 || m.Aside[0].Source != want.Source || m.Aside[0].Cluster != want.Cluster || m.Aside[0].Offset != want.Offset {
+		t.Errorf("faults %+v, want %+v", m.Aside, want)
 	}
 }

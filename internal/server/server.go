@@ -46,7 +46,7 @@ type Config struct {
 	ClientCAFile      string // PEM; who shows a certificate signed by one of these may connect; needs CertFile
 	TokenFile         string // a file whose only line is the bearer token
 
-	// Receive keeps what was posted to the webhook for a cluster, see collect.Spools;
+	// Receive keeps what was posted to the webhook for a cluster, see spool.Spools;
 	// what it returns nil for is acknowledged. nil: nothing is received.
 	Receive     func(ctx context.Context, cluster string, body []byte) error
 	BodyBytes   int64         // of one post at most; 0: 64 MiB

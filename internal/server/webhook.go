@@ -12,10 +12,10 @@ import (
 	"strings"
 	"time"
 
+	"kubetrail/internal/collect/spool"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/semaphore"
-
-	"kubetrail/internal/collect"
 )
 
 const (
@@ -72,7 +72,7 @@ func (h *webhook) receive(w http.ResponseWriter, r *http.Request, ready bool) er
 	case !ready:
 		return unavailable("Draining", "this server is about to end")
 	}
-	if err := collect.CheckCluster(cluster); err != nil {
+	if err := spool.CheckCluster(cluster); err != nil {
 		return badCluster(err)
 	}
 	if err := checkMedia(r.Header); err != nil {
@@ -103,9 +103,9 @@ func (h *webhook) receive(w http.ResponseWriter, r *http.Request, ready bool) er
 		return err
 	}
 	switch err := h.cfg.Receive(r.Context(), cluster, body); {
-	case errors.Is(err, collect.ErrCluster):
+	case errors.Is(err, spool.ErrCluster):
 		return badCluster(err)
-	case errors.Is(err, collect.ErrSpoolFull):
+	case errors.Is(err, spool.ErrFull):
 		return unavailable("SpoolFull", err.Error())
 	case err != nil:
 		return unavailable("SpoolFailed", "what was sent could not be kept: "+err.Error())
@@ -116,7 +116,7 @@ func (h *webhook) receive(w http.ResponseWriter, r *http.Request, ready bool) er
 
 func badCluster(err error) error {
 	return newError(http.StatusBadRequest, "BadCluster", err.Error(),
-		fmt.Sprintf("small letters, digits, dashes and dots make a name; %d clusters are received", collect.MaxClusters))
+		fmt.Sprintf("small letters, digits, dashes and dots make a name; %d clusters are received", spool.MaxClusters))
 }
 
 // unavailable is an error that passes: the sender shall come again.

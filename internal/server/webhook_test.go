@@ -22,7 +22,7 @@ import (
 	"time"
 
 	"kubetrail/audit"
-	"kubetrail/internal/collect"
+	"kubetrail/internal/collect/spool"
 	"kubetrail/internal/corpustest"
 	"kubetrail/internal/trail"
 )
@@ -167,10 +167,10 @@ func TestWebhookUnavailable(t *testing.T) {
 		code   int
 		reason string
 	}{
-		{fmt.Errorf("the spool of cluster prod: %w: 7 bytes", collect.ErrSpoolFull), 503, "SpoolFull"},
+		{fmt.Errorf("the spool of cluster prod: %w: 7 bytes", spool.ErrFull), 503, "SpoolFull"},
 		{errors.New("input/output error"), 503, "SpoolFailed"},
-		{collect.ErrSpoolsClosed, 503, "SpoolFailed"},
-		{fmt.Errorf("%w: one more", collect.ErrCluster), 400, "BadCluster"},
+		{spool.ErrClosed, 503, "SpoolFailed"},
+		{fmt.Errorf("%w: one more", spool.ErrCluster), 400, "BadCluster"},
 	} {
 		in.err = tt.err
 		w := post(s, "/webhook/prod", emptyList)
@@ -367,7 +367,7 @@ func TestWebhookOfRealPosts(t *testing.T) {
 		again  int // bodies that came before
 	}{{"webhook-batch", 0}, {"webhook-retry", 3}} {
 		t.Run(tt.corpus, func(t *testing.T) {
-			spools, err := collect.OpenSpools(collect.SpoolConfig{Dir: t.TempDir(), SegmentBytes: 1 << 20})
+			spools, err := spool.Open(spool.Config{Dir: t.TempDir(), SegmentBytes: 1 << 20})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -434,7 +434,7 @@ func asSent(t *testing.T, head, body []byte) *http.Request {
 
 // Many senders at once lose and double nothing.
 func TestWebhookConcurrentPosts(t *testing.T) {
-	spools, err := collect.OpenSpools(collect.SpoolConfig{Dir: t.TempDir(), SegmentBytes: 10_000})
+	spools, err := spool.Open(spool.Config{Dir: t.TempDir(), SegmentBytes: 10_000})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -489,7 +489,7 @@ func BenchmarkWebhook(b *testing.B) {
 	const event = `{"level":"Metadata","auditID":"0","stage":"ResponseComplete","requestURI":"/api/v1/namespaces/default/pods","verb":"get","user":{"username":"system:serviceaccount:kube-system:x"},"requestReceivedTimestamp":"2026-11-20T15:00:01.000000Z","stageTimestamp":"2026-11-20T15:00:01.000000Z"}`
 	for _, bb := range []struct{ senders, events int }{{1, 1}, {16, 1}, {128, 1}, {1, 400}} {
 		b.Run(fmt.Sprintf("senders=%d/events=%d", bb.senders, bb.events), func(b *testing.B) {
-			spools, err := collect.OpenSpools(collect.SpoolConfig{Dir: b.TempDir(), MaxBytes: 1 << 40})
+			spools, err := spool.Open(spool.Config{Dir: b.TempDir(), MaxBytes: 1 << 40})
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -1,4 +1,4 @@
-package collect
+package spool
 
 import (
 	"bytes"
@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"kubetrail/internal/collect/collecttest"
 	"kubetrail/internal/corpustest"
 	"kubetrail/internal/durable"
 	"kubetrail/internal/trail"
@@ -30,12 +31,12 @@ func list(first, last int) []byte {
 }
 
 func item(id int) string {
-	return strings.Replace(event(id), `"kind":"Event","apiVersion":"audit.k8s.io/v1",`, "", 1)
+	return strings.Replace(collecttest.Event(id), `"kind":"Event","apiVersion":"audit.k8s.io/v1",`, "", 1)
 }
 
-func openSpools(t testing.TB, cfg SpoolConfig) *Spools {
+func openSpools(t testing.TB, cfg Config) *Spools {
 	t.Helper()
-	s, err := OpenSpools(cfg)
+	s, err := Open(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +54,7 @@ func receive(t testing.TB, s *Spools, cluster string, bodies ...[]byte) {
 }
 
 // pull pulls all feeds until there is no more, committing after each.
-func pull(t testing.TB, s *Spools, m *model, limit int64) {
+func pull(t testing.TB, s *Spools, m *collecttest.Model, limit int64) {
 	t.Helper()
 	for _, f := range s.Feeds() {
 		for more := true; more; {
@@ -71,14 +72,14 @@ func pull(t testing.TB, s *Spools, m *model, limit int64) {
 
 // ids are the numbers of the events in m, in order, which must be those that item and
 // event make, byte for byte.
-func (m *model) ids(t testing.TB) []int {
+func ids(t testing.TB, m *collecttest.Model) []int {
 	t.Helper()
 	var ids []int
-	for _, l := range m.lines {
+	for _, l := range m.Lines {
 		_, line, _ := strings.Cut(l, "\x00")
 		var id int
 		_, after, ok := strings.Cut(line, `"auditID":"id-`)
-		if _, err := fmt.Sscanf(after, "%d", &id); !ok || err != nil || line != item(id) && line != event(id) {
+		if _, err := fmt.Sscanf(after, "%d", &id); !ok || err != nil || line != item(id) && line != collecttest.Event(id) {
 			t.Fatalf("%q is not what was sent", line)
 		}
 		ids = append(ids, id)
@@ -108,8 +109,8 @@ func segments(t testing.TB, dir, cluster string) []string {
 
 func TestSpoolGivesBackWhatItReceived(t *testing.T) {
 	for _, limit := range []int64{1, 700, 1 << 20} {
-		dir, m := t.TempDir(), newModel()
-		s := openSpools(t, SpoolConfig{Dir: dir, SegmentBytes: 3000})
+		dir, m := t.TempDir(), collecttest.New()
+		s := openSpools(t, Config{Dir: dir, SegmentBytes: 3000})
 		for i := range 20 {
 			receive(t, s, "prod", list(2*i, 2*i+2))
 			if i%3 == 0 {
@@ -117,8 +118,8 @@ func TestSpoolGivesBackWhatItReceived(t *testing.T) {
 			}
 		}
 		pull(t, s, m, limit)
-		if ids := m.ids(t); !slices.Equal(ids, upTo(40)) || len(m.aside) > 0 {
-			t.Errorf("limit %d: events %v, faults %v", limit, ids, m.aside)
+		if ids := ids(t, m); !slices.Equal(ids, upTo(40)) || len(m.Aside) > 0 {
+			t.Errorf("limit %d: events %v, faults %v", limit, ids, m.Aside)
 		}
 		if got := s.Feeds()[0].Status(); got.Waiting != 0 || got.Events != 40 || got.Name != "webhook/prod" || got.Cluster != "prod" || got.Bytes == 0 || got.LastRead.IsZero() {
 			t.Errorf("limit %d: status %+v", limit, got)
@@ -134,9 +135,9 @@ func TestSpoolGivesBackWhatItReceived(t *testing.T) {
 
 // The trail says where to go on, wherever a process was killed.
 func TestSpoolGoesOnAfterARestart(t *testing.T) {
-	dir, m := t.TempDir(), newModel()
+	dir, m := t.TempDir(), collecttest.New()
 	for i := range 30 {
-		s := openSpools(t, SpoolConfig{Dir: dir, SegmentBytes: 3000, Sources: m.Sources()})
+		s := openSpools(t, Config{Dir: dir, SegmentBytes: 3000, Sources: m.Sources()})
 		receive(t, s, "prod", list(3*i, 3*i+3))
 		f := s.Feeds()[0]
 		if _, err := f.Pull(t.Context(), m, int64(100*i)); err != nil {
@@ -144,7 +145,7 @@ func TestSpoolGoesOnAfterARestart(t *testing.T) {
 		}
 		switch i % 3 {
 		case 0: // killed before the commit
-			m.crash()
+			m.Crash()
 		case 1: // and before the feed was told of it
 			m.Commit(t.Context())
 		default:
@@ -153,9 +154,9 @@ func TestSpoolGoesOnAfterARestart(t *testing.T) {
 		}
 		s.Close()
 	}
-	pull(t, openSpools(t, SpoolConfig{Dir: dir, Sources: m.Sources()}), m, 1<<20)
-	if ids := m.ids(t); !slices.Equal(ids, upTo(90)) || len(m.aside) > 0 {
-		t.Errorf("events %v, faults %v", ids, m.aside)
+	pull(t, openSpools(t, Config{Dir: dir, Sources: m.Sources()}), m, 1<<20)
+	if ids := ids(t, m); !slices.Equal(ids, upTo(90)) || len(m.Aside) > 0 {
+		t.Errorf("events %v, faults %v", ids, m.Aside)
 	}
 }
 
@@ -163,8 +164,8 @@ func TestSpoolGoesOnAfterARestart(t *testing.T) {
 // is whole.
 func TestSpoolDropsATornTail(t *testing.T) {
 	for cut := 0; cut < len(list(1, 3)); cut += 1 + cut%9 {
-		dir, m := t.TempDir(), newModel()
-		s := openSpools(t, SpoolConfig{Dir: dir})
+		dir, m := t.TempDir(), collecttest.New()
+		s := openSpools(t, Config{Dir: dir})
 		receive(t, s, "prod", list(0, 1))
 		s.Close()
 		f, err := os.OpenFile(filepath.Join(dir, "prod", segments(t, dir, "prod")[0]), os.O_WRONLY|os.O_APPEND, 0)
@@ -173,35 +174,35 @@ func TestSpoolDropsATornTail(t *testing.T) {
 		}
 		f.Write(list(1, 3)[:cut])
 		f.Close()
-		s = openSpools(t, SpoolConfig{Dir: dir})
+		s = openSpools(t, Config{Dir: dir})
 		receive(t, s, "prod", list(1, 3))
 		pull(t, s, m, 1<<20)
-		if ids := m.ids(t); !slices.Equal(ids, upTo(3)) || len(m.aside) > 0 {
-			t.Fatalf("%d bytes: events %v, faults %v", cut, ids, m.aside)
+		if ids := ids(t, m); !slices.Equal(ids, upTo(3)) || len(m.Aside) > 0 {
+			t.Fatalf("%d bytes: events %v, faults %v", cut, ids, m.Aside)
 		}
 	}
 }
 
 func TestSpoolBound(t *testing.T) {
 	body := list(0, 4)
-	s := openSpools(t, SpoolConfig{Dir: t.TempDir(), MaxBytes: int64(3*len(body) + 3)})
-	m := newModel()
+	s := openSpools(t, Config{Dir: t.TempDir(), MaxBytes: int64(3*len(body) + 3)})
+	m := collecttest.New()
 	for range 4 {
 		receive(t, s, "prod", body, body, body)
-		if err := s.Receive(t.Context(), "prod", []byte("x")); !errors.Is(err, ErrSpoolFull) {
+		if err := s.Receive(t.Context(), "prod", []byte("x")); !errors.Is(err, ErrFull) {
 			t.Fatalf("one byte more than there is room for: %v", err)
 		}
 		receive(t, s, "other", body) // has its own bound
 		pull(t, s, m, 1<<20)
 	}
-	if len(m.lines) != 4*4*4 {
-		t.Errorf("%d events", len(m.lines))
+	if len(m.Lines) != 4*4*4 {
+		t.Errorf("%d events", len(m.Lines))
 	}
 }
 
 func TestSpoolClusters(t *testing.T) {
 	dir := t.TempDir()
-	s := openSpools(t, SpoolConfig{Dir: filepath.Join(dir, "spool")})
+	s := openSpools(t, Config{Dir: filepath.Join(dir, "spool")})
 	for _, name := range []string{"", ".", "..", "../x", "a/b", `a\b`, "/etc", "A", "ä", "a_b", "-a", "a-", ".a", "a.", "a\x00", "a b", "a%2fb", "a\n",
 		strings.Repeat("a", 64), "%00", "a:b"} {
 		if err := s.Receive(t.Context(), name, list(0, 1)); !errors.Is(err, ErrCluster) {
@@ -246,8 +247,8 @@ func TestSpoolLosses(t *testing.T) {
 		}, "", nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			dir, m := t.TempDir(), newModel()
-			s := openSpools(t, SpoolConfig{Dir: dir, SegmentBytes: 600})
+			dir, m := t.TempDir(), collecttest.New()
+			s := openSpools(t, Config{Dir: dir, SegmentBytes: 600})
 			for i := range 10 {
 				receive(t, s, "prod", list(i, i+1))
 			}
@@ -259,19 +260,19 @@ func TestSpoolLosses(t *testing.T) {
 				t.Fatal(err)
 			}
 			var told []trail.Fault
-			s = openSpools(t, SpoolConfig{Dir: dir, OnFault: func(f trail.Fault) { told = append(told, f) }})
+			s = openSpools(t, Config{Dir: dir, OnFault: func(f trail.Fault) { told = append(told, f) }})
 			pull(t, s, m, 1<<20)
 			receive(t, s, "prod", list(10, 11))
 			pull(t, s, m, 1<<20)
 			want := slices.DeleteFunc(upTo(11), func(i int) bool { return slices.Contains(tt.lost, i) })
-			if ids := m.ids(t); !slices.Equal(ids, want) {
+			if ids := ids(t, m); !slices.Equal(ids, want) {
 				t.Errorf("events %v, want %v", ids, want)
 			}
-			if tt.want == "" && len(m.aside) == 0 {
+			if tt.want == "" && len(m.Aside) == 0 {
 				return
 			}
-			if len(m.aside) != 1 || len(told) != 1 || !strings.Contains(m.aside[0].Reason, tt.want) || m.aside[0].Source != "webhook/prod" || m.aside[0].Length < 300 {
-				t.Errorf("faults %+v, told %d", m.aside, len(told))
+			if len(m.Aside) != 1 || len(told) != 1 || !strings.Contains(m.Aside[0].Reason, tt.want) || m.Aside[0].Source != "webhook/prod" || m.Aside[0].Length < 300 {
+				t.Errorf("faults %+v, told %d", m.Aside, len(told))
 			}
 		})
 	}
@@ -279,8 +280,8 @@ func TestSpoolLosses(t *testing.T) {
 
 // A file that vanishes or loses its end while it is in use is a loss, too.
 func TestSpoolLosesWhileItRuns(t *testing.T) {
-	dir, m := t.TempDir(), newModel()
-	s := openSpools(t, SpoolConfig{Dir: dir, SegmentBytes: 600})
+	dir, m := t.TempDir(), collecttest.New()
+	s := openSpools(t, Config{Dir: dir, SegmentBytes: 600})
 	for i := range 6 {
 		receive(t, s, "prod", list(i, i+1))
 	}
@@ -289,8 +290,8 @@ func TestSpoolLosesWhileItRuns(t *testing.T) {
 		t.Fatal(err)
 	}
 	pull(t, s, m, 1<<20)
-	if ids := m.ids(t); !slices.Equal(ids, []int{2, 4, 5}) || len(m.aside) != 2 {
-		t.Errorf("events %v, faults %+v", ids, m.aside)
+	if ids := ids(t, m); !slices.Equal(ids, []int{2, 4, 5}) || len(m.Aside) != 2 {
+		t.Errorf("events %v, faults %+v", ids, m.Aside)
 	}
 }
 
@@ -299,28 +300,28 @@ func TestSpoolLosesWhileItRuns(t *testing.T) {
 func TestSpoolBehindTheTrail(t *testing.T) {
 	for name, before := range map[string][][]byte{"gone": nil, "shorter": {list(0, 1)}} {
 		t.Run(name, func(t *testing.T) {
-			dir, m := t.TempDir(), newModel()
-			receive(t, openSpools(t, SpoolConfig{Dir: dir}), "prod", before...)
+			dir, m := t.TempDir(), collecttest.New()
+			receive(t, openSpools(t, Config{Dir: dir}), "prod", before...)
 			sources := []trail.Source{{Name: "webhook/prod", Cluster: "prod", Position: 5000, Line: 7}}
 			for range 3 { // nothing is told before something comes
-				s := openSpools(t, SpoolConfig{Dir: dir, Sources: sources})
+				s := openSpools(t, Config{Dir: dir, Sources: sources})
 				pull(t, s, m, 1<<20)
-				if len(m.lines)+len(m.aside) > 0 {
-					t.Fatal(m.lines, m.aside)
+				if len(m.Lines)+len(m.Aside) > 0 {
+					t.Fatal(m.Lines, m.Aside)
 				}
 			}
-			s := openSpools(t, SpoolConfig{Dir: dir, Sources: sources})
+			s := openSpools(t, Config{Dir: dir, Sources: sources})
 			receive(t, s, "prod", list(1, 3))
 			pull(t, s, m, 1<<20)
-			if ids := m.ids(t); !slices.Equal(ids, []int{1, 2}) || len(m.aside) != 1 || m.aside[0].Offset != 5000 {
-				t.Fatalf("events %v, faults %+v", ids, m.aside)
+			if ids := ids(t, m); !slices.Equal(ids, []int{1, 2}) || len(m.Aside) != 1 || m.Aside[0].Offset != 5000 {
+				t.Fatalf("events %v, faults %+v", ids, m.Aside)
 			}
 			s.Close()
-			s = openSpools(t, SpoolConfig{Dir: dir, Sources: m.Sources()})
+			s = openSpools(t, Config{Dir: dir, Sources: m.Sources()})
 			receive(t, s, "prod", list(3, 4))
 			pull(t, s, m, 1<<20)
-			if ids := m.ids(t); !slices.Equal(ids, []int{1, 2, 3}) || len(m.aside) != 1 {
-				t.Errorf("events %v, faults %+v", ids, m.aside)
+			if ids := ids(t, m); !slices.Equal(ids, []int{1, 2, 3}) || len(m.Aside) != 1 {
+				t.Errorf("events %v, faults %+v", ids, m.Aside)
 			}
 		})
 	}
@@ -329,14 +330,14 @@ func TestSpoolBehindTheTrail(t *testing.T) {
 // A body that is not quite right costs no other, and neither do lists without events
 // fill the spool for ever.
 func TestSpoolOddBodies(t *testing.T) {
-	dir, m := t.TempDir(), newModel()
-	s := openSpools(t, SpoolConfig{Dir: dir, MaxBytes: 3 << 20, SegmentBytes: 1 << 20})
+	dir, m := t.TempDir(), collecttest.New()
+	s := openSpools(t, Config{Dir: dir, MaxBytes: 3 << 20, SegmentBytes: 1 << 20})
 	odd := [][]byte{
 		bytes.Replace(list(0, 3), []byte(`{"level":"Metadata","auditID":"id-1"`), []byte(`{"level":Metadata,"auditID":"id-1"`), 1),
 		list(3, 5)[:len(list(3, 5))-40],
 		[]byte(`{"kind":"EventList","apiVersion":"audit.k8s.io/v1","items":[` + item(5) + `,{"no":"event"},` + item(6) + `],"metadata":{}}`),
 		[]byte("{\n  \"kind\": \"EventList\",\n  \"apiVersion\": \"audit.k8s.io/v1\",\n  \"items\": [\n" + item(7) + "\n  ]\n}"),
-		[]byte(event(8)),
+		[]byte(collecttest.Event(8)),
 	}
 	for _, b := range odd {
 		receive(t, s, "prod", b)
@@ -344,11 +345,11 @@ func TestSpoolOddBodies(t *testing.T) {
 	}
 	receive(t, s, "prod", list(9, 10))
 	pull(t, s, m, 1<<20)
-	if ids := m.ids(t); !slices.Equal(ids, []int{0, 2, 3, 5, 6, 7, 8, 9}) || len(m.aside) != 3 {
-		for _, f := range m.aside {
+	if ids := ids(t, m); !slices.Equal(ids, []int{0, 2, 3, 5, 6, 7, 8, 9}) || len(m.Aside) != 3 {
+		for _, f := range m.Aside {
 			t.Logf("%d bytes at %d: %s", f.Length, f.Offset, f.Reason)
 		}
-		t.Errorf("events %v, %d faults", ids, len(m.aside))
+		t.Errorf("events %v, %d faults", ids, len(m.Aside))
 	}
 	empty := list(0, 0)
 	for n := 0; n < 9<<20; n += 1 << 19 {
@@ -387,7 +388,7 @@ func (f *countedFile) Sync() error {
 // Whoever comes while an fsync runs shares the next one.
 func TestSpoolSharesFsyncs(t *testing.T) {
 	fsys := &counting{hold: make(chan error)}
-	s, m := openSpools(t, SpoolConfig{Dir: t.TempDir(), FS: fsys}), newModel()
+	s, m := openSpools(t, Config{Dir: t.TempDir(), FS: fsys}), collecttest.New()
 	var all sync.WaitGroup
 	post := func(i int) {
 		all.Go(func() {
@@ -423,8 +424,8 @@ func TestSpoolSharesFsyncs(t *testing.T) {
 	for gathered() < 99 {
 	}
 	// Nothing may be read that is not durable.
-	if pull(t, s, m, 1<<20); len(m.lines) > 0 {
-		t.Errorf("%d events were read before their fsync", len(m.lines))
+	if pull(t, s, m, 1<<20); len(m.Lines) > 0 {
+		t.Errorf("%d events were read before their fsync", len(m.Lines))
 	}
 	fsys.hold <- nil
 	fsys.hold <- nil
@@ -433,7 +434,7 @@ func TestSpoolSharesFsyncs(t *testing.T) {
 		t.Errorf("%d fsyncs for 100 bodies, want 2", n)
 	}
 	pull(t, s, m, 1<<20)
-	ids := m.ids(t)
+	ids := ids(t, m)
 	if slices.Sort(ids); !slices.Equal(ids, upTo(100)) {
 		t.Errorf("events %v", ids)
 	}
@@ -446,7 +447,7 @@ func TestSpoolSharesFsyncs(t *testing.T) {
 
 func TestSpoolsClose(t *testing.T) {
 	fsys := &counting{hold: make(chan error, 1)}
-	s, m := openSpools(t, SpoolConfig{Dir: t.TempDir(), FS: fsys}), newModel()
+	s, m := openSpools(t, Config{Dir: t.TempDir(), FS: fsys}), collecttest.New()
 	done := make(chan error, 1)
 	go func() { done <- s.Receive(context.Background(), "prod", list(0, 1)) }()
 	for len(s.Feeds()) == 0 || !s.spools["prod"].writing() {
@@ -467,13 +468,13 @@ func TestSpoolsClose(t *testing.T) {
 		}
 	}
 	for _, cluster := range []string{"prod", "new"} {
-		if err := s.Receive(t.Context(), cluster, list(1, 2)); !errors.Is(err, ErrSpoolsClosed) {
+		if err := s.Receive(t.Context(), cluster, list(1, 2)); !errors.Is(err, ErrClosed) {
 			t.Errorf("%s after Close: %v", cluster, err)
 		}
 	}
 	pull(t, s, m, 1<<20)
-	if len(m.lines) != 1 {
-		t.Errorf("%d events", len(m.lines))
+	if len(m.Lines) != 1 {
+		t.Errorf("%d events", len(m.Lines))
 	}
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -492,7 +493,7 @@ func (s *spool) writing() bool {
 func TestSpoolOfRealPosts(t *testing.T) {
 	for _, corpus := range []string{"webhook-batch", "webhook-retry", "lost-events"} {
 		t.Run(corpus, func(t *testing.T) {
-			s, m := openSpools(t, SpoolConfig{Dir: t.TempDir(), SegmentBytes: 1 << 20}), newModel()
+			s, m := openSpools(t, Config{Dir: t.TempDir(), SegmentBytes: 1 << 20}), collecttest.New()
 			var want []string
 			for _, post := range corpustest.Members(t, corpus, "0*.json") {
 				receive(t, s, "real", post.Data)
@@ -501,8 +502,8 @@ func TestSpoolOfRealPosts(t *testing.T) {
 				}
 			}
 			pull(t, s, m, 1<<20)
-			if !slices.Equal(m.lines, want) || len(m.aside) > 0 {
-				t.Errorf("%d events, want the %d that were sent; faults %+v", len(m.lines), len(want), m.aside)
+			if !slices.Equal(m.Lines, want) || len(m.Aside) > 0 {
+				t.Errorf("%d events, want the %d that were sent; faults %+v", len(m.Lines), len(want), m.Aside)
 			}
 		})
 	}
@@ -516,10 +517,10 @@ func FuzzSpoolBodies(f *testing.F) {
 	f.Add(list(5, 7), int64(1<<20))
 	f.Add(binary.BigEndian.AppendUint64(nil, 1<<63), int64(7))
 	f.Fuzz(func(t *testing.T, body []byte, limit int64) {
-		s, m := openSpools(t, SpoolConfig{Dir: t.TempDir()}), newModel()
+		s, m := openSpools(t, Config{Dir: t.TempDir()}), collecttest.New()
 		receive(t, s, "prod", list(1000, 1001))
 		pull(t, s, m, limit)
-		before := len(m.lines)
+		before := len(m.Lines)
 		receive(t, s, "prod", body)
 		pull(t, s, m, limit)
 		if before != 1 {
@@ -530,7 +531,7 @@ func FuzzSpoolBodies(f *testing.F) {
 		}
 		receive(t, s, "prod", list(1001, 1002))
 		pull(t, s, m, limit)
-		last := m.lines[len(m.lines)-1]
+		last := m.Lines[len(m.Lines)-1]
 		if !strings.HasSuffix(last, item(1001)) {
 			t.Errorf("the event after it is %q", last)
 		}
@@ -543,7 +544,7 @@ func BenchmarkReceive(b *testing.B) {
 	for _, callers := range []int{1, 16, 128} {
 		b.Run(fmt.Sprintf("callers=%d", callers), func(b *testing.B) {
 			fsys := &counting{}
-			s := openSpools(b, SpoolConfig{Dir: b.TempDir(), MaxBytes: 1 << 40, FS: fsys})
+			s := openSpools(b, Config{Dir: b.TempDir(), MaxBytes: 1 << 40, FS: fsys})
 			body := bytes.Replace(list(1, 2), []byte(`"alice"`), []byte(`"`+strings.Repeat("a", 700)+`"`), 1)
 			var left atomic.Int64
 			left.Store(int64(b.N))

@@ -1,4 +1,4 @@
-package collect
+package spool
 
 import (
 	"context"
@@ -10,13 +10,14 @@ import (
 	"sync"
 
 	"kubetrail/audit"
+	"kubetrail/internal/collect"
 	"kubetrail/internal/trail"
 )
 
-// SpoolFeed reads the spool of one cluster, only what is durable, so that the trail is
+// Feed reads the spool of one cluster, only what is durable, so that the trail is
 // never ahead of it. Bodies are written whole: a reader need not wait for the rest of
 // one, and what is no event is set aside at once.
-type SpoolFeed struct {
+type Feed struct {
 	spool *spool
 	event audit.Event
 
@@ -36,7 +37,7 @@ type SpoolFeed struct {
 	until  int64
 
 	mu     sync.Mutex // guards what follows
-	status Status
+	status collect.Status
 	passed int64 // source.Position, after a Pull
 }
 
@@ -46,8 +47,8 @@ type SpoolFeed struct {
 const maxBarren = 1 << 20
 
 // newSpoolFeed returns a feed that goes on where the trail is.
-func newSpoolFeed(s *spool, cluster string) *SpoolFeed {
-	f := &SpoolFeed{spool: s, source: trail.Source{Name: "webhook/" + cluster, Cluster: cluster}}
+func newSpoolFeed(s *spool, cluster string) *Feed {
+	f := &Feed{spool: s, source: trail.Source{Name: "webhook/" + cluster, Cluster: cluster}}
 	for _, known := range s.cfg.Sources {
 		if known.Name == f.source.Name && known.Cluster == cluster {
 			f.source = known
@@ -55,12 +56,12 @@ func newSpoolFeed(s *spool, cluster string) *SpoolFeed {
 	}
 	at := f.source.Position
 	f.solid, f.stored, f.barren, f.passed = at, at, at, at
-	f.status = Status{Name: f.source.Name, Cluster: cluster}
+	f.status = collect.Status{Name: f.source.Name, Cluster: cluster}
 	return f
 }
 
 // Pull appends what was received. What the spool has lost is set aside as a fault.
-func (f *SpoolFeed) Pull(ctx context.Context, w Appender, limit int64) (bool, error) {
+func (f *Feed) Pull(ctx context.Context, w collect.Appender, limit int64) (bool, error) {
 	before, stop := f.source.Position, f.source.Position+max(1, limit)
 	f.tidy() // on a full disk nothing may come that could be committed
 	var err error
@@ -88,7 +89,7 @@ func (f *SpoolFeed) Pull(ctx context.Context, w Appender, limit int64) (bool, er
 
 // open opens the segment to go on with, or passes what was lost. It reports whether
 // there is anything.
-func (f *SpoolFeed) open(w Appender) (bool, error) {
+func (f *Feed) open(w collect.Appender) (bool, error) {
 	at := f.source.Position
 	next, ok := f.spool.behind(at)
 	if !ok {
@@ -118,12 +119,12 @@ func (f *SpoolFeed) open(w Appender) (bool, error) {
 }
 
 // read appends events up to stop or the end of what was opened.
-func (f *SpoolFeed) read(ctx context.Context, w Appender, stop int64) error {
+func (f *Feed) read(ctx context.Context, w collect.Appender, stop int64) error {
 	for n := 0; f.reader.Offset() < stop; n++ {
 		if w.Full() {
 			f.advance(w)
 			if err := w.Seal(); err != nil {
-				return &writeError{err}
+				return err
 			}
 		}
 		if n%256 == 0 && ctx.Err() != nil {
@@ -156,7 +157,7 @@ func (f *SpoolFeed) read(ctx context.Context, w Appender, stop int64) error {
 }
 
 // advance notes how far the reader is.
-func (f *SpoolFeed) advance(w Appender) {
+func (f *Feed) advance(w collect.Appender) {
 	if f.reader != nil {
 		f.source.Position, f.source.Line = f.reader.Offset(), f.reader.Line()
 	}
@@ -167,14 +168,14 @@ func (f *SpoolFeed) advance(w Appender) {
 }
 
 // lose sets aside everything up to an offset, because it is not there.
-func (f *SpoolFeed) lose(w Appender, to int64) {
+func (f *Feed) lose(w collect.Appender, to int64) {
 	f.fault(w, trail.Fault{Offset: f.source.Position, Length: to - f.source.Position,
 		Reason: "a file of the spool, or the end of one, is missing"})
 	f.source.Position = to
 	f.advance(w)
 }
 
-func (f *SpoolFeed) fault(w Appender, fault trail.Fault) {
+func (f *Feed) fault(w collect.Appender, fault trail.Fault) {
 	fault.Source, fault.Cluster = f.source.Name, f.source.Cluster
 	if f.spool.cfg.OnFault != nil {
 		f.spool.cfg.OnFault(fault)
@@ -187,14 +188,14 @@ func (f *SpoolFeed) fault(w Appender, fault trail.Fault) {
 }
 
 // Committed removes the files that hold nothing but what is in the trail.
-func (f *SpoolFeed) Committed() {
+func (f *Feed) Committed() {
 	f.stored = f.solid
 	f.tidy()
 }
 
 // tidy removes segments. What cannot be removed now is removed later; that a removal
 // becomes durable is not waited for either.
-func (f *SpoolFeed) tidy() {
+func (f *Feed) tidy() {
 	var kept []segment
 	for _, g := range append(f.old, f.spool.forget(f.stored)...) {
 		if err := f.spool.cfg.FS.Remove(f.spool.name(g.start)); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -205,7 +206,7 @@ func (f *SpoolFeed) tidy() {
 }
 
 // Status tells how far the feed is.
-func (f *SpoolFeed) Status() Status {
+func (f *Feed) Status() collect.Status {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	status := f.status
@@ -214,9 +215,9 @@ func (f *SpoolFeed) Status() Status {
 }
 
 // Close closes the file being read.
-func (f *SpoolFeed) Close() error { return f.shut() }
+func (f *Feed) Close() error { return f.shut() }
 
-func (f *SpoolFeed) shut() error {
+func (f *Feed) shut() error {
 	if f.file == nil {
 		return nil
 	}

@@ -1,4 +1,4 @@
-package collect
+package spool
 
 import (
 	"bufio"
@@ -17,6 +17,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"kubetrail/internal/collect/collecttest"
 	"kubetrail/internal/durable/durabletest"
 )
 
@@ -26,15 +27,15 @@ func TestSpoolFaults(t *testing.T) {
 	for kind := durabletest.FailCreate; kind < durabletest.NumKinds; kind++ {
 		for at := range 9 {
 			t.Run(fmt.Sprintf("%v %d", kind, at), func(t *testing.T) {
-				dir, m := t.TempDir(), newModel()
+				dir, m := t.TempDir(), collecttest.New()
 				fsys := &durabletest.FS{Kind: kind, At: at, Rand: rand.New(rand.NewPCG(1, uint64(at)))}
-				s := openSpools(t, SpoolConfig{Dir: dir, SegmentBytes: 700, FS: fsys})
+				s := openSpools(t, Config{Dir: dir, SegmentBytes: 700, FS: fsys})
 				var acked, refused []int
 				for i := range 12 {
 					switch err := s.Receive(t.Context(), "prod", list(i, i+1)); {
 					case err == nil:
 						acked = append(acked, i)
-					case (kind == durabletest.DiskFull || kind == durabletest.ShortWrite) != errors.Is(err, ErrSpoolFull), !errors.Is(err, durabletest.ErrInjected) && !errors.Is(err, ErrSpoolFull):
+					case (kind == durabletest.DiskFull || kind == durabletest.ShortWrite) != errors.Is(err, ErrFull), !errors.Is(err, durabletest.ErrInjected) && !errors.Is(err, ErrFull):
 						t.Fatalf("body %d: %v", i, err)
 					default:
 						refused = append(refused, i)
@@ -52,16 +53,16 @@ func TestSpoolFaults(t *testing.T) {
 					}
 				}
 				s.Close()
-				s = openSpools(t, SpoolConfig{Dir: dir, Sources: m.Sources()})
+				s = openSpools(t, Config{Dir: dir, Sources: m.Sources()})
 				receive(t, s, "prod", list(12, 13))
 				pull(t, s, m, 1<<20)
 				acked = append(acked, 12)
-				ids := m.ids(t)
+				ids := ids(t, m)
 				if kind == durabletest.PowerCut { // what it left whole of a body may be kept
 					ids = slices.DeleteFunc(ids, func(id int) bool { return len(refused) > 0 && id == refused[0] })
 				}
-				if !slices.Equal(ids, acked) || len(m.aside) > 0 {
-					t.Errorf("acknowledged %v, refused %v, in the trail %v, faults %+v", acked, refused, ids, m.aside)
+				if !slices.Equal(ids, acked) || len(m.Aside) > 0 {
+					t.Errorf("acknowledged %v, refused %v, in the trail %v, faults %+v", acked, refused, ids, m.Aside)
 				}
 				if (kind < durabletest.FailRename && len(refused) == 0 && fsys.Struck() || len(acked) < 2) && kind != durabletest.PowerCut {
 					t.Errorf("acknowledged %v, refused %v: the fault did nothing, or for too long", acked, refused)
@@ -78,36 +79,36 @@ type noCut struct{ durabletest.FS }
 func (*noCut) Cut(string, int64) error { return syscall.EIO }
 
 func TestSpoolLeavesATailItCannotCut(t *testing.T) {
-	dir, m := t.TempDir(), newModel()
-	s := openSpools(t, SpoolConfig{Dir: dir})
+	dir, m := t.TempDir(), collecttest.New()
+	s := openSpools(t, Config{Dir: dir})
 	receive(t, s, "prod", list(0, 1))
 	s.Close()
 	fsys := &noCut{durabletest.FS{Kind: durabletest.FailSync, At: 1}}
-	s = openSpools(t, SpoolConfig{Dir: dir + "/2", FS: fsys})
+	s = openSpools(t, Config{Dir: dir + "/2", FS: fsys})
 	receive(t, s, "prod", list(0, 1))
 	if err := s.Receive(t.Context(), "prod", list(99, 100)); !errors.Is(err, durabletest.ErrInjected) {
 		t.Fatal(err)
 	}
 	receive(t, s, "prod", list(1, 2))
 	s.Close()
-	s = openSpools(t, SpoolConfig{Dir: dir + "/2"})
+	s = openSpools(t, Config{Dir: dir + "/2"})
 	pull(t, s, m, 1<<20)
-	if ids := m.ids(t); !slices.Equal(ids, upTo(2)) || len(m.aside) > 0 {
-		t.Errorf("events %v, faults %+v", ids, m.aside)
+	if ids := ids(t, m); !slices.Equal(ids, upTo(2)) || len(m.Aside) > 0 {
+		t.Errorf("events %v, faults %+v", ids, m.Aside)
 	}
 }
 
 // A body whose fsync failed was refused, and a restart does not find it.
 func TestSpoolForgetsWhatItRefused(t *testing.T) {
-	dir, m := t.TempDir(), newModel()
-	s := openSpools(t, SpoolConfig{Dir: dir, FS: &durabletest.FS{Kind: durabletest.FailSync, At: 1}})
+	dir, m := t.TempDir(), collecttest.New()
+	s := openSpools(t, Config{Dir: dir, FS: &durabletest.FS{Kind: durabletest.FailSync, At: 1}})
 	receive(t, s, "prod", list(0, 1))
 	if err := s.Receive(t.Context(), "prod", list(1, 2)); !errors.Is(err, durabletest.ErrInjected) {
 		t.Fatal(err)
 	}
 	s.Close()
-	pull(t, openSpools(t, SpoolConfig{Dir: dir}), m, 1<<20)
-	if ids := m.ids(t); !slices.Equal(ids, []int{0}) {
+	pull(t, openSpools(t, Config{Dir: dir}), m, 1<<20)
+	if ids := ids(t, m); !slices.Equal(ids, []int{0}) {
 		t.Errorf("events %v", ids)
 	}
 }
@@ -116,25 +117,25 @@ func TestSpoolForgetsWhatItRefused(t *testing.T) {
 // power cut afterwards must not leave the trail ahead of the spool.
 func TestSpoolSyncsWhatItFinds(t *testing.T) {
 	for seed := range uint64(10) {
-		dir, m := t.TempDir(), newModel()
+		dir, m := t.TempDir(), collecttest.New()
 		fsys := &noCut{durabletest.FS{Kind: durabletest.FailSync, At: 1, Rand: rand.New(rand.NewPCG(seed, 0))}}
-		s := openSpools(t, SpoolConfig{Dir: dir, FS: fsys})
+		s := openSpools(t, Config{Dir: dir, FS: fsys})
 		receive(t, s, "prod", list(0, 1))
 		if err := s.Receive(t.Context(), "prod", list(1, 2)); err == nil {
 			t.Fatal("a failed fsync was acknowledged")
 		}
 		s.Close()
-		s = openSpools(t, SpoolConfig{Dir: dir, FS: &fsys.FS})
+		s = openSpools(t, Config{Dir: dir, FS: &fsys.FS})
 		pull(t, s, m, 1<<20)
 		s.Close()
 		if err := fsys.Restart(); err != nil {
 			t.Fatal(err)
 		}
-		s = openSpools(t, SpoolConfig{Dir: dir, Sources: m.Sources()})
+		s = openSpools(t, Config{Dir: dir, Sources: m.Sources()})
 		receive(t, s, "prod", list(2, 3))
 		pull(t, s, m, 1<<20)
-		if ids := m.ids(t); !slices.Equal(ids, upTo(3)) || len(m.aside) > 0 {
-			t.Fatalf("events %v, faults %+v", ids, m.aside)
+		if ids := ids(t, m); !slices.Equal(ids, upTo(3)) || len(m.Aside) > 0 {
+			t.Fatalf("events %v, faults %+v", ids, m.Aside)
 		}
 	}
 }
@@ -142,9 +143,9 @@ func TestSpoolSyncsWhatItFinds(t *testing.T) {
 // Where the spool ends is known after a restart although all before is removed and the
 // file that was being written came to nothing.
 func TestSpoolKeepsItsEnd(t *testing.T) {
-	dir, m := t.TempDir(), newModel()
+	dir, m := t.TempDir(), collecttest.New()
 	fsys := &counting{hold: make(chan error, 1)}
-	s := openSpools(t, SpoolConfig{Dir: dir, SegmentBytes: 1, FS: fsys})
+	s := openSpools(t, Config{Dir: dir, SegmentBytes: 1, FS: fsys})
 	fsys.hold <- nil
 	receive(t, s, "prod", list(0, 1))
 	done := make(chan error)
@@ -157,35 +158,35 @@ func TestSpoolKeepsItsEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Close()
-	s = openSpools(t, SpoolConfig{Dir: dir, Sources: m.Sources()})
+	s = openSpools(t, Config{Dir: dir, Sources: m.Sources()})
 	receive(t, s, "prod", list(1, 2))
 	pull(t, s, m, 1<<20)
-	if ids := m.ids(t); !slices.Equal(ids, upTo(2)) || len(m.aside) > 0 {
-		t.Errorf("events %v, faults %+v", ids, m.aside)
+	if ids := ids(t, m); !slices.Equal(ids, upTo(2)) || len(m.Aside) > 0 {
+		t.Errorf("events %v, faults %+v", ids, m.Aside)
 	}
 }
 
 // A commit without an event writes nothing, so that positions alone are not durable.
 func TestSpoolKeepsWhatIsNotInTheTrail(t *testing.T) {
-	dir, m := t.TempDir(), newModel()
-	s := openSpools(t, SpoolConfig{Dir: dir, SegmentBytes: 1})
+	dir, m := t.TempDir(), collecttest.New()
+	s := openSpools(t, Config{Dir: dir, SegmentBytes: 1})
 	receive(t, s, "prod", list(0, 1))
 	pull(t, s, m, 1<<20)
 	receive(t, s, "prod", list(0, 0), list(0, 0), list(0, 0))
 	pull(t, s, m, 1<<20)
 	s.Close()
-	s = openSpools(t, SpoolConfig{Dir: dir, Sources: m.Sources()})
+	s = openSpools(t, Config{Dir: dir, Sources: m.Sources()})
 	receive(t, s, "prod", list(1, 2))
 	pull(t, s, m, 1<<20)
-	if ids := m.ids(t); !slices.Equal(ids, upTo(2)) || len(m.aside) > 0 {
-		t.Errorf("events %v, faults %+v", ids, m.aside)
+	if ids := ids(t, m); !slices.Equal(ids, upTo(2)) || len(m.Aside) > 0 {
+		t.Errorf("events %v, faults %+v", ids, m.Aside)
 	}
 }
 
 // Files that came to nothing do not keep the others from being removed.
 func TestSpoolRemovesFilesAfterAFault(t *testing.T) {
-	dir, m := t.TempDir(), newModel()
-	s := openSpools(t, SpoolConfig{Dir: dir, SegmentBytes: 600, FS: &durabletest.FS{Kind: durabletest.FailWrite, At: 2}})
+	dir, m := t.TempDir(), collecttest.New()
+	s := openSpools(t, Config{Dir: dir, SegmentBytes: 600, FS: &durabletest.FS{Kind: durabletest.FailWrite, At: 2}})
 	for i := range 10 {
 		if err := s.Receive(t.Context(), "prod", list(i, i+1)); (err != nil) != (i == 2) {
 			t.Fatal(i, err)
@@ -199,13 +200,13 @@ func TestSpoolRemovesFilesAfterAFault(t *testing.T) {
 
 // On a full disk, what is in the trail makes room.
 func TestSpoolMakesRoom(t *testing.T) {
-	dir, m := t.TempDir(), newModel()
+	dir, m := t.TempDir(), collecttest.New()
 	fsys := &durabletest.FS{Kind: durabletest.DiskFull, At: 1}
-	s := openSpools(t, SpoolConfig{Dir: dir, FS: fsys})
+	s := openSpools(t, Config{Dir: dir, FS: fsys})
 	receive(t, s, "prod", list(0, 1))
 	pull(t, s, m, 1<<20)
 	for range 3 {
-		if err := s.Receive(t.Context(), "prod", list(1, 2)); !errors.Is(err, ErrSpoolFull) || !errors.Is(err, syscall.ENOSPC) {
+		if err := s.Receive(t.Context(), "prod", list(1, 2)); !errors.Is(err, ErrFull) || !errors.Is(err, syscall.ENOSPC) {
 			t.Fatal(err)
 		}
 	}
@@ -222,8 +223,8 @@ func TestSpoolMakesRoom(t *testing.T) {
 	fsys.Heal()
 	receive(t, s, "prod", list(1, 2))
 	pull(t, s, m, 1<<20)
-	if ids := m.ids(t); !slices.Equal(ids, upTo(2)) || len(m.aside) > 0 {
-		t.Errorf("events %v, faults %+v", ids, m.aside)
+	if ids := ids(t, m); !slices.Equal(ids, upTo(2)) || len(m.Aside) > 0 {
+		t.Errorf("events %v, faults %+v", ids, m.Aside)
 	}
 }
 
@@ -233,7 +234,7 @@ func TestSpoolVictim(t *testing.T) {
 	if dir == "" {
 		return
 	}
-	s := openSpools(t, SpoolConfig{Dir: dir, SegmentBytes: 100 << 10})
+	s := openSpools(t, Config{Dir: dir, SegmentBytes: 100 << 10})
 	first, _ := strconv.Atoi(os.Getenv("KUBETRAIL_TEST_FIRST"))
 	var all sync.WaitGroup
 	for sender := range 8 {
@@ -252,8 +253,8 @@ func TestSpoolVictim(t *testing.T) {
 
 // A process that is killed has lost nothing that it acknowledged.
 func TestSpoolKilled(t *testing.T) {
-	dir, m := t.TempDir(), newModel()
-	m.partLines = 1 << 30
+	dir, m := t.TempDir(), collecttest.New()
+	m.PartLines = 1 << 30
 	acked := map[int]bool{}
 	for round := range 12 {
 		victim := exec.Command(os.Args[0], "-test.run=^TestSpoolVictim$")
@@ -277,12 +278,12 @@ func TestSpoolKilled(t *testing.T) {
 			}
 		}
 		victim.Wait()
-		s := openSpools(t, SpoolConfig{Dir: dir, Sources: m.Sources()})
+		s := openSpools(t, Config{Dir: dir, Sources: m.Sources()})
 		pull(t, s, m, 50<<10)
 		s.Close()
 	}
 	seen := map[int]int{}
-	for _, id := range m.ids(t) {
+	for _, id := range ids(t, m) {
 		seen[id]++
 	}
 	for id := range acked {
@@ -290,8 +291,8 @@ func TestSpoolKilled(t *testing.T) {
 			t.Errorf("event %d was acknowledged and is in the trail %d times", id, seen[id])
 		}
 	}
-	if len(acked) < 2000 || len(m.aside) > 0 {
-		t.Errorf("%d were acknowledged; faults %+v", len(acked), m.aside)
+	if len(acked) < 2000 || len(m.Aside) > 0 {
+		t.Errorf("%d were acknowledged; faults %+v", len(acked), m.Aside)
 	}
 }
 
@@ -300,8 +301,8 @@ func TestSpoolKilled(t *testing.T) {
 func TestSpoolSurvives(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		dir := t.TempDir()
-		m := newModel()
-		m.partLines = rapid.IntRange(1, 20).Draw(rt, "partLines")
+		m := collecttest.New()
+		m.PartLines = rapid.IntRange(1, 20).Draw(rt, "partLines")
 		r := rand.New(rand.NewPCG(rapid.Uint64().Draw(rt, "seed"), 0))
 		kinds := []durabletest.Kind{durabletest.None, durabletest.PowerCut, durabletest.ShortWrite, durabletest.DiskFull, durabletest.FailSync, durabletest.FailRemove, durabletest.FailSyncDir}
 		var fsys *durabletest.FS
@@ -312,13 +313,13 @@ func TestSpoolSurvives(t *testing.T) {
 			if s != nil {
 				s.Close()
 			}
-			m.crash()
+			m.Crash()
 			fsys = &durabletest.FS{Kind: rapid.SampledFrom(kinds).Draw(rt, "kind"), At: rapid.IntRange(0, 20).Draw(rt, "at"), Rand: r}
 			var err error
-			s, err = OpenSpools(SpoolConfig{Dir: dir, SegmentBytes: 1000, Sources: m.Sources(), FS: fsys})
+			s, err = Open(Config{Dir: dir, SegmentBytes: 1000, Sources: m.Sources(), FS: fsys})
 			if err != nil { // the fault struck at once
 				fsys.Restart()
-				if s, err = OpenSpools(SpoolConfig{Dir: dir, SegmentBytes: 1000, Sources: m.Sources(), FS: fsys}); err != nil {
+				if s, err = Open(Config{Dir: dir, SegmentBytes: 1000, Sources: m.Sources(), FS: fsys}); err != nil {
 					rt.Fatal(err)
 				}
 			}
@@ -367,12 +368,12 @@ func TestSpoolSurvives(t *testing.T) {
 		fsys.Kind = durabletest.None
 		pull(t, s, m, 1<<20)
 		seen := map[int]int{}
-		for _, id := range m.ids(t) {
+		for _, id := range ids(t, m) {
 			seen[id]++
 		}
 		for i := range next {
 			if seen[i] > 1 || acked[i] && seen[i] == 0 {
-				rt.Fatalf("event %d: acknowledged %v, %d times in the trail; faults %+v", i, acked[i], seen[i], m.aside)
+				rt.Fatalf("event %d: acknowledged %v, %d times in the trail; faults %+v", i, acked[i], seen[i], m.Aside)
 			}
 		}
 		s.Close()

@@ -1,4 +1,6 @@
-package collect
+// Package spool keeps what arrives over the network until it is in the trail: it is
+// written and fsynced before the sender is told so, and is then a source like a log.
+package spool
 
 import (
 	"context"
@@ -11,25 +13,26 @@ import (
 	"sync"
 	"time"
 
+	"kubetrail/internal/collect"
 	"kubetrail/internal/durable"
 	"kubetrail/internal/trail"
 )
 
-// ErrSpoolFull means that a spool has reached its bound, or its disk is full: the
+// ErrFull means that a spool has reached its bound, or its disk is full: the
 // sender must try again later.
-var ErrSpoolFull = errors.New("the spool is full")
+var ErrFull = errors.New("the spool is full")
 
 // ErrCluster means that nothing is received for a cluster: it cannot have that name,
 // or there are MaxClusters already.
 var ErrCluster = errors.New("no such cluster")
 
-// ErrSpoolsClosed means that nothing is received any more.
-var ErrSpoolsClosed = errors.New("the spools are closed")
+// ErrClosed means that nothing is received any more.
+var ErrClosed = errors.New("the spools are closed")
 
-// SpoolConfig says where what arrives over the network is kept until it is in the trail.
-type SpoolConfig struct {
+// Config says where what arrives over the network is kept until it is in the trail.
+type Config struct {
 	Dir      string // one directory below it for each cluster
-	MaxBytes int64  // of each cluster's spool that may wait; 0: DefaultSpoolBytes
+	MaxBytes int64  // of each cluster's spool that may wait; 0: DefaultBytes
 	Sources  []trail.Source
 	OnFault  func(trail.Fault) // may be nil
 	Now      func() time.Time  // nil: time.Now
@@ -39,7 +42,7 @@ type SpoolConfig struct {
 }
 
 const (
-	DefaultSpoolBytes   = 1 << 30  // bounds a spool
+	DefaultBytes        = 1 << 30  // bounds a spool
 	DefaultSegmentBytes = 64 << 20 // of a file of a spool
 	MaxClusters         = 256      // that have a spool
 	maxClusterName      = 63       // bytes, as in a DNS label
@@ -68,7 +71,7 @@ func CheckCluster(name string) error {
 //
 // Receive may be called from any goroutine, the feeds are for the one of Collect.
 type Spools struct {
-	cfg     SpoolConfig
+	cfg     Config
 	arrived chan struct{} // room for one value
 
 	mu     sync.Mutex // guards what follows
@@ -76,12 +79,12 @@ type Spools struct {
 	closed bool
 }
 
-// OpenSpools opens the spools that are there already, removing what is in the trail.
+// Open opens the spools that are there already, removing what is in the trail.
 // What a crash left of a body that was being written is dropped: nobody was told that
 // it was received.
-func OpenSpools(cfg SpoolConfig) (*Spools, error) {
+func Open(cfg Config) (*Spools, error) {
 	if cfg.MaxBytes <= 0 {
-		cfg.MaxBytes = DefaultSpoolBytes
+		cfg.MaxBytes = DefaultBytes
 	}
 	if cfg.SegmentBytes <= 0 {
 		cfg.SegmentBytes = DefaultSegmentBytes
@@ -113,7 +116,7 @@ func OpenSpools(cfg SpoolConfig) (*Spools, error) {
 
 // Receive keeps body, which is what a kube-apiserver sent, and returns nil when it is
 // durable: fsynced, together with what other calls brought in the meantime. Its error
-// wraps ErrSpoolFull where there is no room; nothing is kept then. ctx is looked at
+// wraps ErrFull where there is no room; nothing is kept then. ctx is looked at
 // before, not while, body is written. body is the caller's again afterwards.
 func (s *Spools) Receive(ctx context.Context, cluster string, body []byte) error {
 	if err := ctx.Err(); err != nil {
@@ -138,7 +141,7 @@ func (s *Spools) of(cluster string) (*spool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return nil, ErrSpoolsClosed
+		return nil, ErrClosed
 	}
 	if sp := s.spools[cluster]; sp != nil {
 		return sp, nil
@@ -162,10 +165,10 @@ func (s *Spools) of(cluster string) (*spool, error) {
 
 // Feeds returns a feed for each cluster, new ones included, ordered by name. A cluster
 // has the same feed each time.
-func (s *Spools) Feeds() []Feed {
+func (s *Spools) Feeds() []collect.Feed {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	feeds := make([]Feed, 0, len(s.spools))
+	feeds := make([]collect.Feed, 0, len(s.spools))
 	for _, cluster := range slices.Sorted(maps.Keys(s.spools)) {
 		feeds = append(feeds, s.spools[cluster].feed)
 	}

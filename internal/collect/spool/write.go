@@ -1,4 +1,4 @@
-package collect
+package spool
 
 import (
 	"bufio"
@@ -25,9 +25,9 @@ import (
 // a segment holds beyond the beginning of the next was never acknowledged. The last one
 // is kept, empty or not: it tells where the spool ends.
 type spool struct {
-	cfg  SpoolConfig
+	cfg  Config
 	dir  string
-	feed *SpoolFeed
+	feed *Feed
 
 	mu        sync.Mutex // guards what follows
 	idle      sync.Cond  // busy became false
@@ -155,10 +155,10 @@ func (s *spool) receive(body []byte) error {
 	switch waiting := s.end - s.committed + s.pending; {
 	case s.closed:
 		s.mu.Unlock()
-		return ErrSpoolsClosed
+		return ErrClosed
 	case waiting+int64(len(body))+1 > s.cfg.MaxBytes:
 		s.mu.Unlock()
-		return fmt.Errorf("%w: %d bytes wait in it, and there is room for %d", ErrSpoolFull, waiting, s.cfg.MaxBytes)
+		return fmt.Errorf("%w: %d bytes wait in it, and there is room for %d", ErrFull, waiting, s.cfg.MaxBytes)
 	}
 	g := s.gathering
 	if g == nil {
@@ -265,11 +265,11 @@ func (s *spool) abandon() {
 	s.cfg.FS.Cut(s.name(last.start), last.end-last.start)
 }
 
-// noRoom makes err wrap ErrSpoolFull where the disk has no room.
+// noRoom makes err wrap ErrFull where the disk has no room.
 func noRoom(err error) error {
 	for _, full := range []error{syscall.ENOSPC, syscall.EDQUOT, io.ErrShortWrite} {
 		if errors.Is(err, full) {
-			return fmt.Errorf("%w: %w", ErrSpoolFull, err)
+			return fmt.Errorf("%w: %w", ErrFull, err)
 		}
 	}
 	return err
