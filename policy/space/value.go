@@ -82,9 +82,9 @@ func (state shape) matters(l level) bool {
 // methods such as OPTIONS.
 func apiVerbs() []value {
 	return []value{
-		{text: "get", shape: someName}, {text: "list", shape: listedName}, {text: "watch", cost: 1},
-		{text: "create", cost: 1}, {text: "update", cost: 1}, {text: "patch", cost: 1},
-		{text: "delete", cost: 1, shape: someName}, {text: "deletecollection", cost: 2, shape: noName},
+		{text: "get", cost: 1, shape: someName}, {text: "list", shape: listedName}, {text: "watch", cost: 2},
+		{text: "create", cost: 2}, {text: "update", cost: 2}, {text: "patch", cost: 2},
+		{text: "delete", cost: 2, shape: someName}, {text: "deletecollection", cost: 3, shape: noName},
 		{text: "proxy", cost: 20, shape: noSub}, {text: "", cost: 40},
 	}
 }
@@ -168,8 +168,11 @@ func texts(named []string, other string) []value {
 	vs := []value{{text: other}}
 	for _, s := range named {
 		if segment(s) {
-			v := value{text: s, named: true}
-			if s == "*" {
+			v := value{text: s, named: true, cost: 1}
+			switch s {
+			case "":
+				v.cost = 0
+			case "*":
 				v.cost = odd
 			}
 			vs = append(vs, v)
