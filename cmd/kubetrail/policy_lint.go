@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"net/url"
@@ -139,21 +140,27 @@ func (a *app) lintPolicies(f *linting, names []string) error {
 	return nil
 }
 
-// fixPolicy repairs one finding after another, since a repair moves the others.
+// fixPolicy repairs one finding after another, since a repair moves the others. One
+// that leads back to what was there before is left out: it would undo another.
 func (a *app) fixPolicy(f *linting, name string, data []byte) error {
 	fixed := data
-	const most = 1000
-	for range most {
-		findings := lint.Run(fixed, f.cfg)
-		i := slices.IndexFunc(findings, func(found lint.Finding) bool {
-			return found.Fix != nil && (slices.Contains(f.fix, "all") || slices.Contains(f.fix, found.Check))
-		})
-		if i < 0 {
-			break
+	const most = 1000 // repairs; a policy has a few dozen faults at worst
+	seen := map[[sha256.Size]byte]bool{sha256.Sum256(data): true}
+	for again := true; again && len(seen) <= most; {
+		again = false
+		for _, found := range lint.Run(fixed, f.cfg) {
+			if found.Fix == nil || !slices.Contains(f.fix, "all") && !slices.Contains(f.fix, found.Check) {
+				continue
+			}
+			next := yamltext.Apply(fixed, found.Fix.Edits)
+			sum := sha256.Sum256(next)
+			if again = !seen[sum]; again {
+				fmt.Fprintf(a.err, "%s:%d:%d: %s: %s\n", plain(name, false), found.Line, found.Column, found.Check, plain(found.Fix.Text.In(f.lang), false))
+				seen[sum] = true
+				fixed = next
+				break
+			}
 		}
-		found := findings[i]
-		fmt.Fprintf(a.err, "%s:%d:%d: %s: %s\n", plain(name, false), found.Line, found.Column, found.Check, plain(found.Fix.Text.In(f.lang), false))
-		fixed = yamltext.Apply(fixed, found.Fix.Edits)
 	}
 	switch {
 	case !f.inPlace:
