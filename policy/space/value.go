@@ -309,33 +309,36 @@ func appendBelow(vs []value, prefix string, specs []string) []value {
 		}
 		return true
 	}
-	var tries []string
-	if prefix == "" {
-		tries = []string{"/version", "/metrics", "/livez", "/logs"}
-	} else {
-		tries = []string{prefix}
+	taken := func(path string) bool {
+		n := len(vs)
+		if own(path) {
+			vs = appendPath(vs, value{text: path, sub: prefix, cost: 1})
+		}
+		return len(vs) > n
 	}
-	root := prefix
-	if root == "" {
-		root = "/"
+	first, root, last := []string{prefix}, prefix, []string(nil)
+	if prefix == "" {
+		first, root, last = []string{"/version", "/metrics", "/livez", "/logs"}, "/", []string{"", "*"}
+	}
+	if slices.ContainsFunc(first, taken) {
+		return vs
 	}
 	// Of more endings than there are constants one is free, if any is. Where each
 	// ordinary ending makes the path a resource's, only slashes remain.
 	const letters = "xyzabcdefghijklmnopqrstuvw0123456789"
-	for i := 0; i <= len(specs); i++ {
-		tries = append(tries, root+string(letters[i%36])+string(letters[i/36%36])+string(letters[i/1296%36]))
+	for i := range len(specs) + 1 {
+		if taken(root + string(letters[i%36]) + string(letters[i/36%36]) + string(letters[i/1296%36])) {
+			return vs
+		}
 	}
-	for i := 0; i <= len(specs); i++ {
-		tries = append(tries, root+strings.Repeat("/", i+1))
+	for i := range len(specs) + 1 {
+		if taken(root + strings.Repeat("/", i+1)) {
+			return vs
+		}
 	}
-	if prefix == "" {
-		tries = append(tries, "", "*")
-	}
-	for _, path := range tries {
-		if n := len(vs); own(path) {
-			if vs = appendPath(vs, value{text: path, sub: prefix, cost: 1}); len(vs) > n {
-				break
-			}
+	for _, path := range last {
+		if taken(path) {
+			break
 		}
 	}
 	return vs
