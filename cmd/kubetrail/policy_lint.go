@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -276,17 +277,32 @@ func (a *app) printFindings(f *linting, files []linted) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
+	fmt.Fprintln(a.err, tally(counts, len(files), f.lang))
+	return nil
+}
+
+// tally says how many findings there are, the worst first.
+func tally(counts map[lint.Severity]int, files int, lang string) string {
+	words := map[lint.Severity][2]string{lint.Error: {"error", "个错误"}, lint.Warning: {"warning", "个警告"}, lint.Info: {"note", "个提示"}}
 	var parts []string
 	for _, s := range []lint.Severity{lint.Error, lint.Warning, lint.Info} {
-		if n := counts[s]; n > 0 {
-			parts = append(parts, count(n, map[lint.Severity]string{lint.Error: "error", lint.Warning: "warning", lint.Info: "note"}[s]))
+		switch n := counts[s]; {
+		case n == 0:
+		case lang == "zh":
+			parts = append(parts, strconv.Itoa(n)+" "+words[s][1])
+		default:
+			parts = append(parts, count(n, words[s][0]))
 		}
 	}
-	if parts == nil {
+	switch {
+	case lang == "zh" && parts == nil:
+		return fmt.Sprintf("%d 个文件中没有发现问题", files)
+	case lang == "zh":
+		return fmt.Sprintf("%d 个文件中有 %s", files, strings.Join(parts, "、"))
+	case parts == nil:
 		parts = []string{"nothing found"}
 	}
-	fmt.Fprintf(a.err, "%s in %s\n", strings.Join(parts, ", "), count(len(files), "file"))
-	return nil
+	return strings.Join(parts, ", ") + " in " + count(files, "file")
 }
 
 func paintSeverity(s lint.Severity, text string) string {

@@ -213,8 +213,8 @@ func FuzzRequest(f *testing.F) {
 	})
 }
 
-// BenchmarkRequestInfo resolves the typical requests in turn. Upstream is given a URL that
-// net/http has parsed already, but for "parse and resolve".
+// BenchmarkRequestInfo resolves the typical requests in turn; upstream-parsed is given a
+// URL that net/http has parsed already.
 func BenchmarkRequestInfo(b *testing.B) {
 	calls := typical()
 	requests := make([]*http.Request, len(calls))
