@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -83,6 +84,8 @@ func (a *app) simulate(ctx context.Context, f *asked, s *simulateFlags, words []
 		return usage("the first is the candidate, the second the one in force", "%d policies are too many", len(s.policies))
 	case s.price < 0 || s.top < 0:
 		return usage("0 leaves it out", "--price-per-gb and --top cannot be negative")
+	case !atMostOne("-", slices.Concat(s.policies, f.files)):
+		return usage("name a file for one of them", "standard input can be read only once")
 	}
 	q, err := f.question(words, a.now())
 	if err != nil {
@@ -123,6 +126,12 @@ func (a *app) simulate(ctx context.Context, f *asked, s *simulateFlags, words []
 		err = a.printSimulation(f, s, &report)
 	}
 	return a.finish(f, r, int(min(report.Total.Before.Events, 1<<30)), err)
+}
+
+// atMostOne tells whether at most one of words is this one.
+func atMostOne(word string, words []string) bool {
+	i := slices.Index(words, word)
+	return i < 0 || !slices.Contains(words[i+1:], word)
 }
 
 // replay gives every answer to q to sim, and tells show now and then what it has seen.
