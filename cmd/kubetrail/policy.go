@@ -16,9 +16,9 @@ import (
 )
 
 const policyLong = `Policy tells everything one can ask of an audit policy before a cluster runs it:
-whether kube-apiserver takes it, what is wrong with it though legal, what it records of
-a request and why, what it would have recorded of the events you have and what that
-costs, and how two policies differ.`
+whether kube-apiserver takes it, what is wrong with it though legal, what it
+records of a request and why, what it would have recorded of the events you have
+and what that costs, and how two policies differ.`
 
 func (a *app) policyVerb() *cobra.Command {
 	cmd := &cobra.Command{

@@ -14,13 +14,14 @@ import (
 	"kubetrail/policy/space"
 )
 
-const policyDiffLong = `Diff compares two policies by what they mean, not as texts: for which requests, and at
-which stages, B records something else than A. Each difference has the rules that
-decide on both sides and a smallest example; what is recorded less comes first.
+const policyDiffLong = `Diff compares two policies by what they mean, not as texts: for which requests,
+and at which stages, B records something else than A. Each difference has the
+rules that decide on both sides and a smallest example; what is recorded less
+comes first.
 
-The comparison is exact: it goes through every request that the constants of the two
-policies can tell apart. Where it finds no difference there is none, and the exit code
-is 0; otherwise it is 3.`
+The comparison is exact: it goes through every request that the constants of the
+two policies can tell apart. Where it finds no difference there is none, and the
+exit code is 0; otherwise it is 3.`
 
 const policyDiffExample = `  # what would the new policy record otherwise?
   kubetrail policy diff /etc/kubernetes/audit-policy.yaml new.yaml

@@ -19,18 +19,18 @@ import (
 
 const lintOutputs = "table, json, jsonl, yaml, sarif"
 
-const policyLintLong = `Lint tells what is wrong with audit policies: first what kube-apiserver itself says,
-then what it never says: rules that can never match, fields that it ignores, secrets
-in clear, evidence that is lost, noise that costs. Each finding comes with its place,
-why it matters, and where one is safe with a repair. --checks lists what is looked
-for.
+const policyLintLong = `Lint tells what is wrong with audit policies: first what kube-apiserver itself
+says, then what it never says: rules that can never match, fields that it
+ignores, secrets in clear, evidence that is lost, noise that costs. Each finding
+comes with its place, why it matters, and where one is safe with a repair.
+--checks lists what is looked for.
 
 A comment on the line of a finding, or alone above it, silences it:
   # kubetrail:ignore no-catch-all: the proxy records the rest
 
-With --fix the repaired policy is written to standard output, with -w in place of the
-file; nothing but what a repair says is changed. The exit code is 3 where a finding is
-as bad as --fail-on says.`
+With --fix the repaired policy is written to standard output, with -w in place
+of the file; nothing but what a repair says is changed. The exit code is 3 where
+a finding is as bad as --fail-on says.`
 
 const policyLintExample = `  # what is wrong with it, for the release that will read it?
   kubetrail policy lint audit-policy.yaml --kubernetes 1.35
@@ -39,7 +39,8 @@ const policyLintExample = `  # what is wrong with it, for the release that will 
   kubetrail policy lint -o sarif --fail-on warning policies/*.yaml > lint.sarif
 
   # remove the rules that never decide, and see what that changes
-  kubetrail policy lint --fix shadowed-rule audit-policy.yaml | diff audit-policy.yaml -`
+  kubetrail policy lint --fix shadowed-rule audit-policy.yaml |
+    diff audit-policy.yaml -`
 
 // linting is what policy lint was asked for.
 type linting struct {

@@ -19,26 +19,28 @@ import (
 	"kubetrail/policy/simulate"
 )
 
-const policySimulateLong = `Simulate replays recorded events under a candidate policy: how many of them, and how
-many bytes, it would have kept, by rule, level, user and resource; what would vanish;
-and what no replay can know, because it was never recorded.
+const policySimulateLong = `Simulate replays recorded events under a candidate policy: how many of them, and
+how many bytes, it would have kept, by rule, level, user and resource; what
+would vanish; and what no replay can know, because it was never recorded.
 
-The first -p is the candidate. A second one is the policy that was in force when the
-events were recorded: then it is checked that the events agree with it, and told which
-rules of the candidate could match requests that it does not record.
+The first -p is the candidate. A second one is the policy that was in force when
+the events were recorded: then it is checked that the events agree with it, and
+told which rules of the candidate could match requests that it does not record.
 
-Events come from the trail, a server or files, as with search, and a QUESTION, --since,
---until and --namespace narrow them. The bytes are those of the lines that kube-apiserver
-would write, exact where the level stays or falls; ≥ stands before what may be more.
+Events come from the trail, a server or files, as with search, and a QUESTION,
+--since, --until and --namespace narrow them. The bytes are those of the lines
+that kube-apiserver would write, exact where the level stays or falls; ≥ stands
+before what may be more.
 
-Memory does not grow with the events: at least 10,000 users, resources and groups that
-vanish are told apart, and it is said where there were more.`
+Memory does not grow with the events: at least 10,000 users, resources and
+groups that vanish are told apart, and it is said where there were more.`
 
 const policySimulateExample = `  # what would this policy have kept of the last week?
   kubetrail policy simulate -p candidate.yaml --since 7d
 
   # what would it save, beside the policy in force, in money?
-  kubetrail policy simulate -p candidate.yaml -p audit-policy.yaml -f audit.log --price-per-gb 0.50`
+  kubetrail policy simulate -p candidate.yaml -p audit-policy.yaml \
+    -f audit.log --price-per-gb 0.50`
 
 const simulateOutputs = "table, json"
 

@@ -29,3 +29,16 @@ func TestPolicyVerbsEndOnCtrlC(t *testing.T) {
 		})
 	}
 }
+
+// TestPolicyHelpFits checks that prose and examples fit 80 columns.
+func TestPolicyHelpFits(t *testing.T) {
+	a := &app{out: io.Discard, err: io.Discard, env: func(string) string { return "" }, now: time.Now}
+	parent := a.policyVerb()
+	for _, cmd := range append(parent.Commands(), parent) {
+		for line := range strings.Lines(cmd.Long + "\n" + cmd.Example) {
+			if width(strings.TrimSuffix(line, "\n")) > 80 {
+				t.Errorf("%s: %s", cmd.Name(), line)
+			}
+		}
+	}
+}
