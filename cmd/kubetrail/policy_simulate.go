@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -84,8 +85,8 @@ func (a *app) simulate(ctx context.Context, f *asked, s *simulateFlags, words []
 		return usage("-p FILE names the policy to try", "no candidate policy")
 	case len(s.policies) > 2:
 		return usage("the first is the candidate, the second the one in force", "%d policies are too many", len(s.policies))
-	case s.price < 0 || s.top < 0:
-		return usage("0 leaves it out", "--price-per-gb and --top cannot be negative")
+	case s.top < 0 || !(s.price >= 0 && s.price <= math.MaxFloat64):
+		return usage("0 leaves it out", "--price-per-gb and --top cannot be negative or infinite")
 	case !atMostOne("-", slices.Concat(s.policies, f.files)):
 		return usage("name a file for one of them", "standard input can be read only once")
 	}
