@@ -324,7 +324,10 @@ func TestIgnore(t *testing.T) {
 func TestReleases(t *testing.T) {
 	star := complete("rules:\n- level: None\n  resources: [{group: \"*\"}]\n- level: Metadata\n")
 	old := []byte("apiVersion: audit.k8s.io/v1beta1\nkind: Policy\nrules:\n- level: Metadata\n")
-	psp := complete("rules:\n- level: Metadata\n  resources: [{group: policy, resources: [podsecuritypolicies]}]\n- level: Metadata\n")
+	of := func(group, resource string) []byte {
+		return complete("rules:\n- level: Metadata\n  resources: [{group: " + group + ", resources: [" + resource + "]}]\n- level: Metadata\n")
+	}
+	psp := of("policy", "podsecuritypolicies")
 	patch := complete("omitStages: [RequestReceived]\nrules:\n- {level: Request, resources: [{group: apps}]}\n- level: Metadata\n")
 	for _, c := range []struct {
 		data  []byte
@@ -335,6 +338,10 @@ func TestReleases(t *testing.T) {
 		{star, 35, "group-wildcard", 1}, {star, 36, "group-wildcard", 0}, {star, 35, "rejected", 0},
 		{old, 23, "old-version", 1}, {old, 24, "old-version", 1}, {old, 37, "rejected", 0},
 		{psp, 24, "gone-api", 0}, {psp, 25, "gone-api", 1},
+		// By the types of k8s.io/api 0.26 to 0.31.
+		{of("networking.k8s.io", "clustercidrs"), 28, "gone-api", 0}, {of("networking.k8s.io", "clustercidrs"), 29, "gone-api", 1},
+		{of("resource.k8s.io", "podschedulings"), 26, "gone-api", 0}, {of("resource.k8s.io", "podschedulings"), 27, "gone-api", 1},
+		{of("resource.k8s.io", "resourceclaimparameters"), 30, "gone-api", 0}, {of("resource.k8s.io", "resourceclaimparameters"), 31, "gone-api", 1},
 		{patch, 36, "patch-without-trace", 1}, {patch, 37, "patch-without-trace", 0},
 	} {
 		got := ids(Run(c.data, Config{Kubernetes: c.k}), c.check)
