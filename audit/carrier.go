@@ -174,13 +174,13 @@ func (r *Reader) onlySyntax() bool {
 }
 
 // text reads a line that begins otherwise than with a bracket: a legacy line, or an
-// event behind a prefix.
-func (r *Reader) text(e *Event) (done bool, err error) {
+// event behind a prefix. Among the items of a list it is one that is no object.
+func (r *Reader) text(e *Event, list bool) (done bool, err error) {
 	r.fill(maxPrefix + 1)
 	w := r.window()
 	prefix := prefixLength(w)
 	if prefix == 0 && legacyTime(w) == 0 {
-		return true, r.noText(e)
+		return true, r.noText(e, list)
 	}
 	n, over := r.wholeLine()
 	switch {
@@ -222,19 +222,20 @@ var (
 	legacyResponse = []byte(` response="`)
 )
 
-// noText sets aside a line that holds no event from its beginning on.
-func (r *Reader) noText(e *Event) error {
+// noText sets aside a line that holds no event from its beginning on, or up to the
+// next event in it; within a list, items follow one another on one line.
+func (r *Reader) noText(e *Event, list bool) error {
 	const reason = "a line without an audit event"
 	n := r.lineEnd()
 	if n < 0 && r.growing && r.err == io.EOF {
 		return io.EOF
 	}
 	if n < 0 {
-		return r.setAside(r.begin(reason), 1, false)
+		return r.setAside(r.begin(reason), 1, list)
 	}
 	line := r.window()[:n]
 	if nextStart(line, 1) >= 0 || bytes.IndexByte(line, 0) >= 0 {
-		return r.setAside(r.begin(reason), 1, false)
+		return r.setAside(r.begin(reason), 1, list)
 	}
 	return r.noise(e, n, reason)
 }

@@ -214,6 +214,9 @@ var scoreboard = []hostile{
 	{"An item of an EventList that is corrupt", "set aside",
 		func() io.Reader { return strings.NewReader(items(",{\"level\":\x01}")) }, 2 * around,
 		"", func() (int64, int64) { o, _ := inItems(0)(); return o + 1, 12 }},
+	{"Items of an EventList that are no objects", "set aside",
+		func() io.Reader { return strings.NewReader(items(`,null,17,"x"`)) }, 2 * around,
+		"without an audit event", func() (int64, int64) { o, _ := inItems(0)(); return o + 1, 12 }},
 	{"An EventList cut short", "the items before the cut are kept",
 		func() io.Reader {
 			s := items("")

@@ -220,7 +220,7 @@ func (r *Reader) step(e *Event, at *place) (done bool, err error) {
 			return false, nil
 		}
 	}
-	return r.text(e)
+	return r.text(e, at.list)
 }
 
 // bom is the byte order mark that some editors and shells put before UTF-8.

@@ -280,6 +280,8 @@ func TestStages(t *testing.T) {
 		{"GET", "/api/v1/watch/pods", long},
 		{"GET", "/api/v1/proxy/nodes/n", long},
 		{"POST", "/api/v1/namespaces/a/pods/b/exec?command=sh", long},
+		{"POST", "/api/v1/namespaces/a/pods/b/attach", long},
+		{"POST", "/api/v1/namespaces/a/pods/b/portforward", long},
 		{"GET", "/api/v1/namespaces/a/pods/b/log", long},
 		{"GET", "/api/v1/namespaces/a/services/b/proxy/x", long},
 		{"PUT", "/api/v1/namespaces/a/pods/b/status", short},

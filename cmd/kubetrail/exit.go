@@ -15,7 +15,7 @@ const (
 	exitOK          = 0   // done; warnings may have been printed
 	exitError       = 1   // it could not be done, or --strict met a fault
 	exitUsage       = 2   // the command line or the question is wrong
-	exitFindings    = 3   // a check found something (lint, verify, test)
+	exitFindings    = 3   // a check found something (check, lint, diff, verify, test)
 	exitNothing     = 4   // nothing matched, and --fail-empty was given
 	exitInterrupted = 130 // Ctrl-C
 )

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"testing"
@@ -40,11 +41,27 @@ func TestMemoryIsBounded(t *testing.T) {
 			t.Logf("import of %s: %s", c.name, size(peak))
 		}
 	}
+	candidate := filepath.Join(data, "candidate.yaml")
+	const text = "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: None, verbs: [get, list]}, {level: Metadata}]\n"
+	if err := os.WriteFile(candidate, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, output := range []string{"table", "jsonl"} {
+		args := []string{"policy", "explain", "-p", candidate, "-f", "-", "-o", output}
+		input := func(w io.Writer) error { return generateLines(w, nil) }
+		if peak := peakOf(t, exec.Command(bin, args...), input); peak > asking {
+			t.Errorf("%v took %s", args, size(peak))
+		} else {
+			t.Logf("%v: %s", args, size(peak))
+		}
+	}
 	for _, args := range [][]string{
 		{"search", "--limit", "0", "-o", "raw"},
 		{"search", "--limit", "0", "--fields", "time,user,uri", "requestObject.spec.nodeName:*1"},
 		{"top", "--by", "user,verb,resource"},
 		{"top", "--by", "name,uri,time"},
+		{"policy", "simulate", "-p", candidate},
+		{"policy", "simulate", "-p", candidate, "--top", "0", "-o", "json"},
 	} {
 		if peak := peakOf(t, exec.Command(bin, append(args, "--data", data)...), nil); peak > asking {
 			t.Errorf("%v took %s", args, size(peak))

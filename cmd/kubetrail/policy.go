@@ -1,10 +1,13 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -13,9 +16,9 @@ import (
 )
 
 const policyLong = `Policy tells everything one can ask of an audit policy before a cluster runs it:
-whether kube-apiserver takes it, what is wrong with it though legal, what it records of
-a request and why, what it would have recorded of the events you have and what that
-costs, and how two policies differ.`
+whether kube-apiserver takes it, what is wrong with it though legal, what it
+records of a request and why, what it would have recorded of the events you have
+and what that costs, and how two policies differ.`
 
 func (a *app) policyVerb() *cobra.Command {
 	cmd := &cobra.Command{
@@ -38,9 +41,33 @@ func (a *app) policyVerb() *cobra.Command {
 	for _, verb := range []func() *cobra.Command{
 		a.policyCheckVerb, a.policyConvertVerb, a.policyDiffVerb, a.policyExplainVerb, a.policyLintVerb, a.policyProfileVerb, a.policySimulateVerb,
 	} {
-		cmd.AddCommand(verb())
+		v := verb()
+		run := v.RunE
+		v.RunE = func(cmd *cobra.Command, args []string) error {
+			return interruptible(cmd.Context(), func() error { return run(cmd, args) })
+		}
+		cmd.AddCommand(v)
 	}
 	return cmd
+}
+
+// interruptible does work that may not look at ctx: it waits for standard input, or
+// compares large policies. Where it has not ended soon after Ctrl-C it is left alone,
+// for the process is about to end.
+func interruptible(ctx context.Context, work func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- work() }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(300 * time.Millisecond):
+		return ctx.Err()
+	}
 }
 
 // releaseFlag adds --kubernetes, whose value goes to k.
@@ -69,7 +96,12 @@ func (a *app) readPolicy(name string) ([]byte, error) {
 	in := a.in
 	if name != "-" {
 		f, err := os.Open(name)
-		if err != nil {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil, failed(err, "check the path; kube-apiserver reads its policy where --audit-policy-file says")
+		case errors.Is(err, fs.ErrPermission):
+			return nil, failed(err, "try sudo, or copy the file")
+		case err != nil:
 			return nil, err
 		}
 		defer f.Close()
@@ -78,7 +110,7 @@ func (a *app) readPolicy(name string) ([]byte, error) {
 	data, err := io.ReadAll(io.LimitReader(in, maxPolicyBytes+1))
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("%s: %w", name, err)
+		return nil, err
 	case len(data) > maxPolicyBytes:
 		return nil, failed(fmt.Errorf("%s: larger than %d MiB", name, maxPolicyBytes>>20), "this is no audit policy; did you mean an audit log?")
 	}
@@ -100,7 +132,7 @@ func (a *app) loadPolicy(name string, k policy.Kubernetes) (*policy.Document, er
 		return nil, failed(fmt.Errorf("%s: %w", name, err), "kubetrail policy lint "+name+" tells more")
 	}
 	for _, f := range append(doc.Warnings, doc.Notes...) {
-		fmt.Fprintf(a.err, "warning: %s:%d: %s\n", name, f.Line, plain(f.Text, false))
+		fmt.Fprintf(a.err, "warning: %s:%d: %s\n", plain(name, false), f.Line, plain(f.Text, false))
 	}
 	return doc, nil
 }

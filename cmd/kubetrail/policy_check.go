@@ -13,12 +13,13 @@ import (
 )
 
 const policyCheckLong = `Check tells what kube-apiserver would say on starting with an audit policy, and
-nothing else. The first line is "accepted" or "rejected:" and its error; each warning
-follows on a line "warning:". A text of several lines is printed as it is.
+nothing else. The first line is "accepted" or "rejected:" and its error; each
+warning follows on a line "warning:". A text of several lines is printed as it
+is.
 
-The exit code is 0 where it would start, 3 where it would not. -o json also tells the
-line and column of each error and warning. kubetrail policy lint finds what is legal
-and yet wrong.`
+The exit code is 0 where it would start, 3 where it would not. -o json also
+tells the line and column of each error and warning. kubetrail policy lint finds
+what is legal and yet wrong.`
 
 func (a *app) policyCheckVerb() *cobra.Command {
 	f := &asked{}

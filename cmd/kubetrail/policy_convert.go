@@ -2,8 +2,10 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -13,10 +15,10 @@ import (
 	"kubetrail/policy"
 )
 
-const policyConvertLong = `Convert writes a policy of audit.k8s.io/v1beta1 or v1alpha1, which Kubernetes 1.24
-and later do not read, as audit.k8s.io/v1. The versions differ in nothing else, so
-every byte but those of the version stays, comments too. A policy of v1 comes back
-as it is.
+const policyConvertLong = `Convert writes a policy of audit.k8s.io/v1beta1 or v1alpha1, which Kubernetes
+1.24 and later do not read, as audit.k8s.io/v1. The versions differ in nothing
+else, so every byte but those of the version stays, comments too. A policy of v1
+comes back as it is.
 
 With -w the file is replaced at once, or not at all, and keeps its permissions.`
 
@@ -62,8 +64,13 @@ func (a *app) convertPolicy(name string, inPlace bool) error {
 
 // replaceFile makes data the content of a file that exists, at once or not at all. Its
 // permissions stay, and a symbolic link stays one.
-func replaceFile(name string, data []byte) error {
-	name, err := filepath.EvalSymlinks(name)
+func replaceFile(name string, data []byte) (err error) {
+	defer func() {
+		if errors.Is(err, fs.ErrPermission) {
+			err = failed(err, "the file is replaced as a whole: its directory must be writable; or leave -w away")
+		}
+	}()
+	name, err = filepath.EvalSymlinks(name)
 	if err != nil {
 		return err
 	}

@@ -14,13 +14,14 @@ import (
 	"kubetrail/policy/space"
 )
 
-const policyDiffLong = `Diff compares two policies by what they mean, not as texts: for which requests, and at
-which stages, B records something else than A. Each difference has the rules that
-decide on both sides and a smallest example; what is recorded less comes first.
+const policyDiffLong = `Diff compares two policies by what they mean, not as texts: for which requests,
+and at which stages, B records something else than A. Each difference has the
+rules that decide on both sides and a smallest example; what is recorded less
+comes first.
 
-The comparison is exact: it goes through every request that the constants of the two
-policies can tell apart. Where it finds no difference there is none, and the exit code
-is 0; otherwise it is 3.`
+The comparison is exact: it goes through every request that the constants of the
+two policies can tell apart. Where it finds no difference there is none, and the
+exit code is 0; otherwise it is 3.`
 
 const policyDiffExample = `  # what would the new policy record otherwise?
   kubetrail policy diff /etc/kubernetes/audit-policy.yaml new.yaml
@@ -35,6 +36,7 @@ type compared struct {
 	budget  int
 	names   [2]string
 	docs    [2]*policy.Document
+	top     int // differences that a table describes; 0: all
 }
 
 func (a *app) policyDiffVerb() *cobra.Command {
@@ -60,6 +62,7 @@ func (a *app) policyDiffVerb() *cobra.Command {
 	}
 	releaseFlag(cmd.Flags(), &c.release)
 	cmd.Flags().IntVar(&c.budget, "budget", space.Budget, "Give up after this many `STEPS`, of which a million takes about a second")
+	cmd.Flags().IntVar(&c.top, "top", 100, "Describe only the first `N` differences in a table; 0: all")
 	c.how(cmd.Flags(), a, countOutputs)
 	return cmd
 }
@@ -70,6 +73,9 @@ func (a *app) policyDiff(c *compared) error {
 	}
 	if c.budget < 1 {
 		return usage("the default is enough for nearly all policies", "--budget %d is not positive", c.budget)
+	}
+	if c.top < 0 {
+		return usage("0 describes all of them", "--top %d is negative", c.top)
 	}
 	for i, name := range c.names {
 		doc, err := a.loadPolicy(name, c.release)
@@ -120,6 +126,14 @@ func (a *app) printDiff(c *compared, r *diff.Result) error {
 	}
 	paragraph(w, plain(title, false), "")
 	for i, change := range r.Changes {
+		if i == c.top && c.top > 0 {
+			more := fmt.Sprintf("and %d more: --top 0 describes all", len(r.Changes)-i)
+			if zh {
+				more = fmt.Sprintf("另有 %d 处：--top 0 列出全部", len(r.Changes)-i)
+			}
+			fmt.Fprintf(w, "\n%s\n", more)
+			break
+		}
 		fmt.Fprintln(w)
 		for k, s := range change.Words(policy.Language(c.lang), lines(c.docs[0]), lines(c.docs[1])) {
 			if k == 0 {

@@ -76,7 +76,7 @@ func (a *app) explainEvents(ctx context.Context, f *explainFlags, doc *policy.Do
 		err = a.printRuleCounts(f, used, unknown, uint64(n))
 	}
 	if err == nil && unknown.Events > 0 {
-		fmt.Fprintf(a.err, "warning: %s cannot be judged, such as %s: %s\n", count(unknown.Events, "event"), unknown.Example, plain(reason, false))
+		fmt.Fprintf(a.err, "warning: %s cannot be judged, such as %s: %s\n", count(unknown.Events, "event"), plain(unknown.Example, false), plain(reason, false))
 	}
 	return a.finish(&f.asked, r, n, err)
 }

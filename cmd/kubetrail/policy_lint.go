@@ -1,11 +1,13 @@
 package main
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"net/url"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -17,18 +19,18 @@ import (
 
 const lintOutputs = "table, json, jsonl, yaml, sarif"
 
-const policyLintLong = `Lint tells what is wrong with audit policies: first what kube-apiserver itself says,
-then what it never says: rules that can never match, fields that it ignores, secrets
-in clear, evidence that is lost, noise that costs. Each finding comes with its place,
-why it matters, and where one is safe with a repair. --checks lists what is looked
-for.
+const policyLintLong = `Lint tells what is wrong with audit policies: first what kube-apiserver itself
+says, then what it never says: rules that can never match, fields that it
+ignores, secrets in clear, evidence that is lost, noise that costs. Each finding
+comes with its place, why it matters, and where one is safe with a repair.
+--checks lists what is looked for.
 
 A comment on the line of a finding, or alone above it, silences it:
   # kubetrail:ignore no-catch-all: the proxy records the rest
 
-With --fix the repaired policy is written to standard output, with -w in place of the
-file; nothing but what a repair says is changed. The exit code is 3 where a finding is
-as bad as --fail-on says.`
+With --fix the repaired policy is written to standard output, with -w in place
+of the file; nothing but what a repair says is changed. The exit code is 3 where
+a finding is as bad as --fail-on says.`
 
 const policyLintExample = `  # what is wrong with it, for the release that will read it?
   kubetrail policy lint audit-policy.yaml --kubernetes 1.35
@@ -37,7 +39,8 @@ const policyLintExample = `  # what is wrong with it, for the release that will 
   kubetrail policy lint -o sarif --fail-on warning policies/*.yaml > lint.sarif
 
   # remove the rules that never decide, and see what that changes
-  kubetrail policy lint --fix shadowed-rule audit-policy.yaml | diff audit-policy.yaml -`
+  kubetrail policy lint --fix shadowed-rule audit-policy.yaml |
+    diff audit-policy.yaml -`
 
 // linting is what policy lint was asked for.
 type linting struct {
@@ -139,21 +142,27 @@ func (a *app) lintPolicies(f *linting, names []string) error {
 	return nil
 }
 
-// fixPolicy repairs one finding after another, since a repair moves the others.
+// fixPolicy repairs one finding after another, since a repair moves the others. One
+// that leads back to what was there before is left out: it would undo another.
 func (a *app) fixPolicy(f *linting, name string, data []byte) error {
 	fixed := data
-	const most = 1000
-	for range most {
-		findings := lint.Run(fixed, f.cfg)
-		i := slices.IndexFunc(findings, func(found lint.Finding) bool {
-			return found.Fix != nil && (slices.Contains(f.fix, "all") || slices.Contains(f.fix, found.Check))
-		})
-		if i < 0 {
-			break
+	const most = 1000 // repairs; a policy has a few dozen faults at worst
+	seen := map[[sha256.Size]byte]bool{sha256.Sum256(data): true}
+	for again := true; again && len(seen) <= most; {
+		again = false
+		for _, found := range lint.Run(fixed, f.cfg) {
+			if found.Fix == nil || !slices.Contains(f.fix, "all") && !slices.Contains(f.fix, found.Check) {
+				continue
+			}
+			next := yamltext.Apply(fixed, found.Fix.Edits)
+			sum := sha256.Sum256(next)
+			if again = !seen[sum]; again {
+				fmt.Fprintf(a.err, "%s:%d:%d: %s: %s\n", plain(name, false), found.Line, found.Column, found.Check, plain(found.Fix.Text.In(f.lang), false))
+				seen[sum] = true
+				fixed = next
+				break
+			}
 		}
-		found := findings[i]
-		fmt.Fprintf(a.err, "%s:%d:%d: %s: %s\n", plain(name, false), found.Line, found.Column, found.Check, plain(found.Fix.Text.In(f.lang), false))
-		fixed = yamltext.Apply(fixed, found.Fix.Edits)
 	}
 	switch {
 	case !f.inPlace:
@@ -269,17 +278,32 @@ func (a *app) printFindings(f *linting, files []linted) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
+	fmt.Fprintln(a.err, tally(counts, len(files), f.lang))
+	return nil
+}
+
+// tally says how many findings there are, the worst first.
+func tally(counts map[lint.Severity]int, files int, lang string) string {
+	words := map[lint.Severity][2]string{lint.Error: {"error", "个错误"}, lint.Warning: {"warning", "个警告"}, lint.Info: {"note", "个提示"}}
 	var parts []string
 	for _, s := range []lint.Severity{lint.Error, lint.Warning, lint.Info} {
-		if n := counts[s]; n > 0 {
-			parts = append(parts, count(n, map[lint.Severity]string{lint.Error: "error", lint.Warning: "warning", lint.Info: "note"}[s]))
+		switch n := counts[s]; {
+		case n == 0:
+		case lang == "zh":
+			parts = append(parts, strconv.Itoa(n)+" "+words[s][1])
+		default:
+			parts = append(parts, count(n, words[s][0]))
 		}
 	}
-	if parts == nil {
+	switch {
+	case lang == "zh" && parts == nil:
+		return fmt.Sprintf("%d 个文件中没有发现问题", files)
+	case lang == "zh":
+		return fmt.Sprintf("%d 个文件中有 %s", files, strings.Join(parts, "、"))
+	case parts == nil:
 		parts = []string{"nothing found"}
 	}
-	fmt.Fprintf(a.err, "%s in %s\n", strings.Join(parts, ", "), count(len(files), "file"))
-	return nil
+	return strings.Join(parts, ", ") + " in " + count(files, "file")
 }
 
 func paintSeverity(s lint.Severity, text string) string {

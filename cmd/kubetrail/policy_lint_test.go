@@ -170,3 +170,18 @@ func offsetOf(data []byte, line, column int) int {
 	}
 	return at
 }
+
+// TestFixAll checks that repairing everything comes to an end, at a policy that loads
+// and has nothing left to repair.
+func TestFixAll(t *testing.T) {
+	const name = "../../policy/lint/testdata/many.yaml"
+	fixed, code := runHere(t, "policy", "lint", "--fix", "all", name)
+	if code != exitOK {
+		t.Fatalf("exit code %d", code)
+	}
+	for _, f := range lint.Run(fixed, lint.Config{}) {
+		if f.Fix != nil || f.Check == "rejected" {
+			t.Errorf("%d: %s %s", f.Line, f.Check, f.Message.En)
+		}
+	}
+}

@@ -10,10 +10,11 @@ import (
 	"kubetrail/policy/profile"
 )
 
-const policyProfileLong = `Profile prints an audit policy to start from; every rule says in a comment why it is
-there. Without a name it lists the profiles, the tiers first, each of which records
-all that the one before it records, and what each made of the traffic of a real
-cluster: events, bytes, an estimate of what bodies add, and bytes per request.`
+const policyProfileLong = `Profile prints an audit policy to start from; every rule says in a comment why
+it is there. Without a name it lists the profiles, the tiers first, each of
+which records all that the one before it records, and what each made of the
+traffic of a real cluster: events, bytes, an estimate of what bodies add, and
+bytes per request.`
 
 func (a *app) policyProfileVerb() *cobra.Command {
 	f := &asked{}
@@ -26,6 +27,7 @@ func (a *app) policyProfileVerb() *cobra.Command {
 
   # start with one, comments in Chinese
   kubetrail policy profile default --lang zh > audit-policy.yaml`,
+		ValidArgs: profileNames(), // what the shell completes
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 1 {
 				return usage("give one name", "unexpected argument %q", args[1])
@@ -52,14 +54,17 @@ func (a *app) printProfile(f *asked, name string) error {
 	}
 	p, ok := profile.Find(name)
 	if !ok {
-		var names []string
-		for _, p := range profile.All() {
-			names = append(names, p.Name)
-		}
-		return usage("choose one of "+strings.Join(names, ", "), "unknown profile %q", name)
+		return usage("choose one of "+strings.Join(profileNames(), ", "), "unknown profile %q", name)
 	}
 	_, err := a.out.Write(p.YAML(f.lang))
 	return err
+}
+
+func profileNames() (names []string) {
+	for _, p := range profile.All() {
+		names = append(names, p.Name)
+	}
+	return names
 }
 
 func (a *app) listProfiles(f *asked) error {

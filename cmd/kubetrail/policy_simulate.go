@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,26 +20,28 @@ import (
 	"kubetrail/policy/simulate"
 )
 
-const policySimulateLong = `Simulate replays recorded events under a candidate policy: how many of them, and how
-many bytes, it would have kept, by rule, level, user and resource; what would vanish;
-and what no replay can know, because it was never recorded.
+const policySimulateLong = `Simulate replays recorded events under a candidate policy: how many of them, and
+how many bytes, it would have kept, by rule, level, user and resource; what
+would vanish; and what no replay can know, because it was never recorded.
 
-The first -p is the candidate. A second one is the policy that was in force when the
-events were recorded: then it is checked that the events agree with it, and told which
-rules of the candidate could match requests that it does not record.
+The first -p is the candidate. A second one is the policy that was in force when
+the events were recorded: then it is checked that the events agree with it, and
+told which rules of the candidate could match requests that it does not record.
 
-Events come from the trail, a server or files, as with search, and a QUESTION, --since,
---until and --namespace narrow them. The bytes are those of the lines that kube-apiserver
-would write, exact where the level stays or falls; ≥ stands before what may be more.
+Events come from the trail, a server or files, as with search, and a QUESTION,
+--since, --until and --namespace narrow them. The bytes are those of the lines
+that kube-apiserver would write, exact where the level stays or falls; ≥ stands
+before what may be more.
 
-Memory does not grow with the events: at least 10,000 users, resources and groups that
-vanish are told apart, and it is said where there were more.`
+Memory does not grow with the events: at least 10,000 users, resources and
+groups that vanish are told apart, and it is said where there were more.`
 
 const policySimulateExample = `  # what would this policy have kept of the last week?
   kubetrail policy simulate -p candidate.yaml --since 7d
 
   # what would it save, beside the policy in force, in money?
-  kubetrail policy simulate -p candidate.yaml -p audit-policy.yaml -f audit.log --price-per-gb 0.50`
+  kubetrail policy simulate -p candidate.yaml -p audit-policy.yaml \
+    -f audit.log --price-per-gb 0.50`
 
 const simulateOutputs = "table, json"
 
@@ -81,8 +85,10 @@ func (a *app) simulate(ctx context.Context, f *asked, s *simulateFlags, words []
 		return usage("-p FILE names the policy to try", "no candidate policy")
 	case len(s.policies) > 2:
 		return usage("the first is the candidate, the second the one in force", "%d policies are too many", len(s.policies))
-	case s.price < 0 || s.top < 0:
-		return usage("0 leaves it out", "--price-per-gb and --top cannot be negative")
+	case s.top < 0 || !(s.price >= 0 && s.price <= math.MaxFloat64):
+		return usage("0 leaves it out", "--price-per-gb and --top cannot be negative or infinite")
+	case !atMostOne("-", slices.Concat(s.policies, f.files)):
+		return usage("name a file for one of them", "standard input can be read only once")
 	}
 	q, err := f.question(words, a.now())
 	if err != nil {
@@ -123,6 +129,12 @@ func (a *app) simulate(ctx context.Context, f *asked, s *simulateFlags, words []
 		err = a.printSimulation(f, s, &report)
 	}
 	return a.finish(f, r, int(min(report.Total.Before.Events, 1<<30)), err)
+}
+
+// atMostOne tells whether at most one of words is this one.
+func atMostOne(word string, words []string) bool {
+	i := slices.Index(words, word)
+	return i < 0 || !slices.Contains(words[i+1:], word)
 }
 
 // replay gives every answer to q to sim, and tells show now and then what it has seen.

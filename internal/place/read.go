@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -58,7 +57,11 @@ func yamlPlaces(y *yaml.Node, known map[*yaml.Node]*node) *node {
 			key, value := y.Content[i], yamlPlaces(y.Content[i+1], known)
 			if key.Tag == "!!merge" {
 				// The first of several counts, but the last of several merge keys.
-				n.merged = slices.Concat([]*node{value}, value.items, n.merged)
+				var merged []merge
+				for _, from := range append([]*node{value}, value.items...) {
+					merged = append(merged, merge{from, len(n.members)})
+				}
+				n.merged = append(merged, n.merged...)
 				continue
 			}
 			at := Position{key.Line, key.Column}

@@ -22,8 +22,15 @@ type node struct {
 	text       string         // of a scalar
 	members    []member       // of a mapping, in the order of the file
 	index      map[string]int // the last member of each key, where there are many
-	merged     []*node        // mappings whose members it has, too
+	merged     []merge        // mappings whose members it has, too, the first ones first
 	items      []*node        // of a sequence
+}
+
+// merge is a mapping whose members another one has, but for those that it gives itself
+// from the member on that stands behind the merge key.
+type merge struct {
+	from  *node
+	until int
 }
 
 // member is a key of a mapping with its value.
@@ -56,6 +63,8 @@ func (n *node) find(path string, steps *int) (found *node, m *member, whole bool
 	}
 	path = strings.TrimPrefix(path, ".")
 	found = n
+	var given *member
+	own := -1 // the index of the member that was found
 	// Keys may hold dots and brackets: the path may mean several members.
 	for end := 1; end <= len(path); end++ {
 		if end < len(path) && path[end] != '.' && path[end] != '[' {
@@ -69,17 +78,20 @@ func (n *node) find(path string, steps *int) (found *node, m *member, whole bool
 		if m == nil {
 			m = &n.members[i]
 		}
-		if whole {
-			return below, m, true
-		}
-		found = below
-	}
-	for _, from := range n.merged {
-		if below, m, whole := from.find(path, steps); whole {
-			return below, m, true
+		if found = below; whole {
+			given, own = m, i
+			break
 		}
 	}
-	return found, nil, false
+	for _, merged := range n.merged {
+		if merged.until <= own {
+			continue
+		}
+		if below, m, whole := merged.from.find(path, steps); whole {
+			return below, m, true
+		}
+	}
+	return found, given, given != nil
 }
 
 // member returns the last member named key, which is the one that counts.

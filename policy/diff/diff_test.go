@@ -368,11 +368,15 @@ func TestRealPolicies(t *testing.T) {
 	}
 	rng := rand.New(rand.NewPCG(3, 4))
 	d := dice(rng.IntN)
-	steps, worst, slowest, changes := 0, "", time.Duration(0), 0
+	pairs, steps, worst, slowest, changes := 0, 0, "", time.Duration(0), 0
 	for i, n := range names {
 		if r, err := Diff(all[n], d.same(all[n]), Options{}); err != nil || len(r.Changes) > 0 {
 			t.Errorf("%s differs from what means the same: %+v, %v", n, r, err)
 		}
+		if i%2 == 0 {
+			continue // half of the pairs take long enough
+		}
+		pairs++
 		o := names[(i*7+1)%len(names)]
 		start := time.Now()
 		j := newJudge(t, all[n], all[o])
@@ -388,7 +392,7 @@ func TestRealPolicies(t *testing.T) {
 			j.request(t, &r)
 		}
 	}
-	t.Logf("%d pairs: at most %d steps of %d (%s), %d changes, %v", len(names), steps, space.Budget, worst, changes, slowest)
+	t.Logf("%d policies, %d pairs: at most %d steps of %d (%s), %d changes, %v", len(names), pairs, steps, space.Budget, worst, changes, slowest)
 }
 
 func TestTooLarge(t *testing.T) {

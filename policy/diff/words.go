@@ -254,6 +254,9 @@ func (l speaker) resources(r space.Region, whole bool) string {
 	if r.Resources.Any() && !whole {
 		return groups
 	}
+	if r.APIGroups.Any() && len(r.Resources.But) == 0 {
+		return l.Say("%s of %s", "%s（%s）", what, groups)
+	}
 	return what + l.Say("; ", "；") + groups
 }
 
@@ -301,7 +304,7 @@ func (l speaker) namespaces(v space.Values) string {
 	case some:
 		return l.Say("in any namespace but %s", "带命名空间，%s 除外", l.list(but))
 	}
-	return l.Say("in any namespace but %s, or without one", "任意命名空间（%s 除外），或不带命名空间", l.list(but))
+	return l.Say("not in namespace %s", "不在命名空间 %s", l.list(but))
 }
 
 func (l speaker) names(v space.Values) string {
@@ -321,7 +324,7 @@ func (l speaker) names(v space.Values) string {
 	case some:
 		return l.Say("with any name but %s", "带名称，%s 除外", l.list(but))
 	}
-	return l.Say("with any name but %s, or without one", "带名称（%s 除外），或不带名称", l.list(but))
+	return l.Say("not named %s", "名称不是 %s", l.list(but))
 }
 
 // who says whose requests are in a region; nothing where they are everybody's.

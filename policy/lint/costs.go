@@ -26,6 +26,9 @@ func (l *linter) reads() {
 		// A list is what costs: its answer holds all objects.
 		q, costly := l.asks(i, []string{"list"}, target{"kubetrail-lint.example.com", "widgets", ""}, false)
 		for _, g := range r.Resources {
+			if _, gone := goneGroups()[g.Group]; gone {
+				continue
+			}
 			for _, name := range some(g.Resources, something) {
 				base, sub, _ := strings.Cut(name, "/")
 				if base == "*" {

@@ -58,6 +58,9 @@ func (l *linter) fields() int {
 	if l.file.Root == nil {
 		return 0
 	}
+	if kind, ok := l.file.Find("kind"); ok && kind.Value != "" && kind.Value != "Policy" {
+		return 0 // something else altogether, which is said once
+	}
 	l.members(policyFields(), nil)
 	rules, _ := l.file.Find("rules")
 	if rules == nil || rules.Kind != yaml.SequenceNode {

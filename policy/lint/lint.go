@@ -139,6 +139,15 @@ func (l *linter) loading() {
 		l.version(doc)
 	}
 	known := l.fields()
+	for i, f := range l.found {
+		// A value that was ignored may be wrong where it counts.
+		if f.Fix == nil || rejected {
+			continue
+		}
+		if _, err := policy.LoadAny(yamltext.Apply(l.file.Data, f.Fix.Edits), l.cfg.Kubernetes); err != nil {
+			l.found[i].Fix = nil
+		}
+	}
 	if rejected {
 		for _, f := range rejection.Findings {
 			l.rejected(f)

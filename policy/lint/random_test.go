@@ -106,6 +106,10 @@ func TestShadowedNeverDecide(t *testing.T) {
 	reported := 0
 	rapid.Check(t, func(t *rapid.T) {
 		data := randomPolicy(t)
+		// A rule that stands there already, at another level.
+		rules := strings.Split(string(data), "- level:")[1:]
+		_, again, _ := strings.Cut(rapid.SampledFrom(rules).Draw(t, "again"), "\n")
+		data = append(data, "- level: Request\n"+again...)
 		doc, err := policy.LoadAny(data, 37)
 		if err != nil {
 			return
@@ -131,8 +135,33 @@ func TestShadowedNeverDecide(t *testing.T) {
 			}
 		}
 	})
-	if reported == 0 {
-		t.Error("no rule was shadowed: the policies are not random enough")
+	if reported < 20 {
+		t.Errorf("only %d rules were shadowed: the policies are not random enough", reported)
+	}
+}
+
+// TestCovers checks that the quick look at two rules agrees with the proof.
+func TestCovers(t *testing.T) {
+	covered := 0
+	rapid.Check(t, func(t *rapid.T) {
+		doc, err := policy.LoadAny(randomPolicy(t), 37)
+		if err != nil {
+			return
+		}
+		l := &linter{policy: doc.Policy}
+		for i := range doc.Policy.Rules {
+			for j := range doc.Policy.Rules {
+				if i != j && covers(&doc.Policy.Rules[i], &doc.Policy.Rules[j]) {
+					covered++
+					if l.decides(i, j) {
+						t.Errorf("%+v does not cover %+v", doc.Policy.Rules[i], doc.Policy.Rules[j])
+					}
+				}
+			}
+		}
+	})
+	if covered == 0 {
+		t.Error("no rule covers another")
 	}
 }
 

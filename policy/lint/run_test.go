@@ -121,6 +121,42 @@ func TestValues(t *testing.T) {
 	}
 }
 
+// TestMeaning checks what depends on what a policy as a whole does with a request.
+func TestMeaning(t *testing.T) {
+	const secret = "resources: [{group: \"\", resources: [secrets]}]"
+	for _, c := range []struct{ name, rules, check, want string }{
+		{"a get at Request has no body", "- {level: Request, verbs: [get, list, watch, delete], " + secret + "}\n", "secret-bodies", ""},
+		{"its answer has", "- {level: RequestResponse, verbs: [get], " + secret + "}\n", "secret-bodies", "3:11 error"},
+		{"a create has one", "- {level: Request, verbs: [create], " + secret + "}\n", "secret-bodies", "3:11 error"},
+		{"of one user", "- {level: Request, users: [alice], " + secret + "}\n", "secret-bodies", "3:11 warning"},
+		{"an earlier rule takes them", "- {level: Metadata, " + secret + "}\n- {level: Request, " + secret + "}\n", "secret-bodies", ""},
+		{"of one namespace", "- {level: Request, namespaces: [payments], " + secret + "}\n", "secret-bodies", "3:11 error"},
+		{"a token is in the answer", "- {level: Request, resources: [{group: \"\", resources: [serviceaccounts/token]}]}\n", "secret-bodies", "3:11 info"},
+		{"a token that is reviewed is in the request", "- {level: Request, resources: [{group: authentication.k8s.io}]}\n", "secret-bodies", "3:11 error"},
+		{"named on purpose", "- {level: Request, resources: [{group: \"\", resources: [configmaps]}]}\n", "configmap-bodies", "3:11 info"},
+		{"among others", "- {level: Request, resources: [{group: \"\", resources: [configmaps, pods]}]}\n", "configmap-bodies", "3:11 warning"},
+		{"lists of one user", "- {level: RequestResponse, users: [alice], resources: [{group: apps}]}\n", "costly-reads", "3:11 info"},
+		{"lists", "- {level: RequestResponse, resources: [{group: apps}]}\n", "costly-reads", "3:11 warning"},
+		{"no lists", "- {level: RequestResponse, verbs: [get, watch, create], resources: [{group: apps}]}\n", "costly-reads", ""},
+		{"one node", "- {level: None, users: [\"system:node:n\"]}\n", "blind-spot", ""},
+		{"reads of administrators", "- {level: None, userGroups: [\"system:masters\"], verbs: [get, list, watch]}\n", "blind-spot", ""},
+		{"administrators", "- {level: None, userGroups: [\"system:masters\"]}\n", "blind-spot", "3:11 warning"},
+		{"both groups of events", "- {level: None, resources: [{group: \"\", resources: [events]}]}\n- {level: None, resources: [{group: events.k8s.io}]}\n", "half-of-events", ""},
+		{"events of nobody in particular", "- {level: None, resources: [{group: \"\", resources: [events]}]}\n", "half-of-events", "3:37 warning"},
+		{"reads of one user", "- {level: None, users: [alice], verbs: [get, list]}\n", "secret-reads-lost", ""},
+		{"failed logins dropped where they do not count", "- {level: Metadata, users: [alice], omitStages: [ResponseStarted]}\n", "failed-logins-lost", ""},
+		{"failed logins", "- {level: Metadata, omitStages: [ResponseStarted]}\n", "failed-logins-lost", "3:34 warning"},
+	} {
+		var got []string
+		for _, f := range ids(Run([]byte("apiVersion: audit.k8s.io/v1\nrules:\n"+c.rules+"- level: Metadata\n"), Config{}), c.check) {
+			got = append(got, fmt.Sprintf("%d:%d %s", f.Line, f.Column, f.Severity))
+		}
+		if strings.Join(got, ", ") != c.want {
+			t.Errorf("%s: %s %v, want %q", c.name, c.check, got, c.want)
+		}
+	}
+}
+
 // TestRepairs checks repairs byte for byte, in the styles that people write.
 func TestRepairs(t *testing.T) {
 	head := "apiVersion: audit.k8s.io/v1\nkind: Policy\n"
@@ -288,7 +324,10 @@ func TestIgnore(t *testing.T) {
 func TestReleases(t *testing.T) {
 	star := complete("rules:\n- level: None\n  resources: [{group: \"*\"}]\n- level: Metadata\n")
 	old := []byte("apiVersion: audit.k8s.io/v1beta1\nkind: Policy\nrules:\n- level: Metadata\n")
-	psp := complete("rules:\n- level: Metadata\n  resources: [{group: policy, resources: [podsecuritypolicies]}]\n- level: Metadata\n")
+	of := func(group, resource string) []byte {
+		return complete("rules:\n- level: Metadata\n  resources: [{group: " + group + ", resources: [" + resource + "]}]\n- level: Metadata\n")
+	}
+	psp := of("policy", "podsecuritypolicies")
 	patch := complete("omitStages: [RequestReceived]\nrules:\n- {level: Request, resources: [{group: apps}]}\n- level: Metadata\n")
 	for _, c := range []struct {
 		data  []byte
@@ -299,6 +338,10 @@ func TestReleases(t *testing.T) {
 		{star, 35, "group-wildcard", 1}, {star, 36, "group-wildcard", 0}, {star, 35, "rejected", 0},
 		{old, 23, "old-version", 1}, {old, 24, "old-version", 1}, {old, 37, "rejected", 0},
 		{psp, 24, "gone-api", 0}, {psp, 25, "gone-api", 1},
+		// By the types of k8s.io/api 0.26 to 0.31.
+		{of("networking.k8s.io", "clustercidrs"), 28, "gone-api", 0}, {of("networking.k8s.io", "clustercidrs"), 29, "gone-api", 1},
+		{of("resource.k8s.io", "podschedulings"), 26, "gone-api", 0}, {of("resource.k8s.io", "podschedulings"), 27, "gone-api", 1},
+		{of("resource.k8s.io", "resourceclaimparameters"), 30, "gone-api", 0}, {of("resource.k8s.io", "resourceclaimparameters"), 31, "gone-api", 1},
 		{patch, 36, "patch-without-trace", 1}, {patch, 37, "patch-without-trace", 0},
 	} {
 		got := ids(Run(c.data, Config{Kubernetes: c.k}), c.check)

@@ -73,8 +73,12 @@ func (w *writer) summary() Section {
 		s.Right = append(s.Right, i+1)
 	}
 	if span > 0 {
+		exact := time.Second
+		if span < 10*time.Second {
+			exact = time.Millisecond
+		}
 		s.Notes = append(s.Notes, w.say("The events span %s, from %s to %s; a day is extrapolated from that. 1 GB is 10^9 bytes.",
-			"事件跨越 %s，从 %s 到 %s；每日数值由此推算。1 GB 为 10^9 字节。", span.Round(time.Second), moment(w.First), moment(w.Last)))
+			"事件跨越 %s，从 %s 到 %s；每日数值由此推算。1 GB 为 10^9 字节。", span.Round(exact), moment(w.First), moment(w.Last)))
 	} else {
 		s.Notes = append(s.Notes, w.say("The events span no time: nothing can be said per day.", "事件没有时间跨度：无法给出每日数值。"))
 	}

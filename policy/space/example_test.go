@@ -3,6 +3,7 @@ package space
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"testing"
 
 	"kubetrail/policy"
@@ -115,6 +116,23 @@ func TestBudget(t *testing.T) {
 		if got, err := Reachable(p, budget); !errors.As(err, &large) || got != nil || large.Budget != budget {
 			t.Errorf("with %d steps: %v, %v", budget, got, err)
 		}
+	}
+}
+
+// TestManyURLs checks that a path outside all prefixes is found without trying as many
+// for each of them as there are.
+func TestManyURLs(t *testing.T) {
+	p := &policy.Policy{}
+	for i := range 1000 {
+		p.Rules = append(p.Rules, policy.PolicyRule{Level: policy.LevelNone, NonResourceURLs: []string{"/a" + strconv.Itoa(i) + "*"}})
+	}
+	made := testing.AllocsPerRun(1, func() {
+		if _, err := Reachable(p, Budget); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if made > 200e3 {
+		t.Errorf("1,000 prefixes: %.0f allocations", made)
 	}
 }
 

@@ -82,9 +82,9 @@ func (state shape) matters(l level) bool {
 // methods such as OPTIONS.
 func apiVerbs() []value {
 	return []value{
-		{text: "get", shape: someName}, {text: "list", shape: listedName}, {text: "watch", cost: 1},
-		{text: "create", cost: 1}, {text: "update", cost: 1}, {text: "patch", cost: 1},
-		{text: "delete", cost: 1, shape: someName}, {text: "deletecollection", cost: 2, shape: noName},
+		{text: "get", cost: 1, shape: someName}, {text: "list", shape: listedName}, {text: "watch", cost: 2},
+		{text: "create", cost: 2}, {text: "update", cost: 2}, {text: "patch", cost: 2},
+		{text: "delete", cost: 2, shape: someName}, {text: "deletecollection", cost: 3, shape: noName},
 		{text: "proxy", cost: 20, shape: noSub}, {text: "", cost: 40},
 	}
 }
@@ -168,8 +168,11 @@ func texts(named []string, other string) []value {
 	vs := []value{{text: other}}
 	for _, s := range named {
 		if segment(s) {
-			v := value{text: s, named: true}
-			if s == "*" {
+			v := value{text: s, named: true, cost: 1}
+			switch s {
+			case "":
+				v.cost = 0
+			case "*":
 				v.cost = odd
 			}
 			vs = append(vs, v)
@@ -306,33 +309,36 @@ func appendBelow(vs []value, prefix string, specs []string) []value {
 		}
 		return true
 	}
-	var tries []string
-	if prefix == "" {
-		tries = []string{"/version", "/metrics", "/livez", "/logs"}
-	} else {
-		tries = []string{prefix}
+	taken := func(path string) bool {
+		n := len(vs)
+		if own(path) {
+			vs = appendPath(vs, value{text: path, sub: prefix, cost: 1})
+		}
+		return len(vs) > n
 	}
-	root := prefix
-	if root == "" {
-		root = "/"
+	first, root, last := []string{prefix}, prefix, []string(nil)
+	if prefix == "" {
+		first, root, last = []string{"/version", "/metrics", "/livez", "/logs"}, "/", []string{"", "*"}
+	}
+	if slices.ContainsFunc(first, taken) {
+		return vs
 	}
 	// Of more endings than there are constants one is free, if any is. Where each
 	// ordinary ending makes the path a resource's, only slashes remain.
 	const letters = "xyzabcdefghijklmnopqrstuvw0123456789"
-	for i := 0; i <= len(specs); i++ {
-		tries = append(tries, root+string(letters[i%36])+string(letters[i/36%36])+string(letters[i/1296%36]))
+	for i := range len(specs) + 1 {
+		if taken(root + string(letters[i%36]) + string(letters[i/36%36]) + string(letters[i/1296%36])) {
+			return vs
+		}
 	}
-	for i := 0; i <= len(specs); i++ {
-		tries = append(tries, root+strings.Repeat("/", i+1))
+	for i := range len(specs) + 1 {
+		if taken(root + strings.Repeat("/", i+1)) {
+			return vs
+		}
 	}
-	if prefix == "" {
-		tries = append(tries, "", "*")
-	}
-	for _, path := range tries {
-		if n := len(vs); own(path) {
-			if vs = appendPath(vs, value{text: path, sub: prefix, cost: 1}); len(vs) > n {
-				break
-			}
+	for _, path := range last {
+		if taken(path) {
+			break
 		}
 	}
 	return vs

@@ -3,6 +3,7 @@ package yamltext
 import (
 	"bytes"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -48,6 +49,10 @@ func lineStarts(data []byte) []int {
 		starts[0] = 3 // the byte order mark is in no column
 	}
 	for i := 0; i < len(data); {
+		if c := data[i]; c < utf8.RuneSelf && c != '\n' && c != '\r' {
+			i++
+			continue
+		}
 		r, n := utf8.DecodeRune(data[i:])
 		i += n
 		switch r {
@@ -92,11 +97,11 @@ func (f *File) Position(at int) policy.Position {
 
 // lineOf is the number of the line that holds the byte at.
 func (f *File) lineOf(at int) int {
-	line := len(f.starts)
-	for line > 1 && f.starts[line-1] > at {
-		line--
+	line, found := slices.BinarySearch(f.starts, at)
+	if found {
+		line++
 	}
-	return line
+	return max(line, 1)
 }
 
 // Lines is how many lines there are.

@@ -108,28 +108,6 @@ func BenchmarkPolicy(b *testing.B) {
 	}
 }
 
-// BenchmarkRequestInfo measures how the typical requests are resolved, from the
-// method and the request line's URI, parsing the URI included.
-func BenchmarkRequestInfo(b *testing.B) {
-	calls := typical()
-	b.Run("by=upstream", func(b *testing.B) {
-		b.ReportAllocs()
-		for i := 0; b.Loop(); i++ {
-			if _, err := attributes(b, calls[i%len(calls)]); err != nil {
-				b.Fatal(err)
-			}
-		}
-	})
-	b.Run("by=kubetrail", func(b *testing.B) {
-		b.ReportAllocs()
-		for i := 0; b.Loop(); i++ {
-			if _, err := resolved(calls[i%len(calls)]); err != nil {
-				b.Fatal(err)
-			}
-		}
-	})
-}
-
 // sharedPolicy is the policy of 16 rules that Google's clusters began with.
 func sharedPolicy(tb testing.TB) []byte {
 	text, err := os.ReadFile(filepath.Join("..", "..", "..", "shared", "policies", "gce-derived.yaml"))

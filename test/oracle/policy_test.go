@@ -11,14 +11,12 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/go-logr/logr"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apiserver/pkg/audit"
 	upstream "k8s.io/apiserver/pkg/audit/policy"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	"k8s.io/apiserver/pkg/endpoints/request"
-	"k8s.io/klog/v2"
 
 	"kubetrail/policy"
 )
@@ -29,7 +27,6 @@ type judge struct{ rules audit.PolicyRuleEvaluator }
 // newJudge loads a policy as kube-apiserver does.
 func newJudge(tb testing.TB, text []byte) judge {
 	tb.Helper()
-	klog.SetLogger(logr.Discard()) // upstream logs every query that it cannot parse
 	p, err := upstream.LoadPolicyFromBytes(text)
 	if err != nil {
 		tb.Fatalf("upstream refuses the policy: %v\n%s", err, text)
@@ -90,6 +87,7 @@ func same(d policy.Decision, c audit.RequestAuditConfig) bool {
 // TestDecisions asks upstream and us about two million random pairs of policy and
 // request, from the bytes of the file and the URI to the decision.
 func TestDecisions(t *testing.T) {
+	quiet(t)
 	const policies, requests = 4000, 500
 	r := rand.New(rand.NewPCG(36, 3))
 	w := newWorld(r)
@@ -139,6 +137,7 @@ func TestDecisions(t *testing.T) {
 // TestMatchTable asks upstream what policy/testdata/match.txt says about our own
 // matching.
 func TestMatchTable(t *testing.T) {
+	quiet(t)
 	text, err := os.ReadFile("../../policy/testdata/match.txt")
 	if err != nil {
 		t.Fatal(err)

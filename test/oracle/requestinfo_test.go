@@ -213,9 +213,9 @@ func FuzzRequest(f *testing.F) {
 	})
 }
 
-// BenchmarkRequest resolves the typical requests in turn. Upstream is given a URL that
-// net/http has parsed already, but for "parse and resolve".
-func BenchmarkRequest(b *testing.B) {
+// BenchmarkRequestInfo resolves the typical requests in turn; upstream-parsed is given a
+// URL that net/http has parsed already.
+func BenchmarkRequestInfo(b *testing.B) {
 	calls := typical()
 	requests := make([]*http.Request, len(calls))
 	for i, c := range calls {
@@ -229,9 +229,9 @@ func BenchmarkRequest(b *testing.B) {
 		name    string
 		resolve func(i int) error
 	}{
-		{"ours", func(i int) error { _, err := policy.ParseRequest(calls[i].Method, calls[i].URI); return err }},
-		{"upstream/resolve", func(i int) error { _, err := infos.NewRequestInfo(requests[i]); return err }},
-		{"upstream/parse and resolve", func(i int) error {
+		{"by=kubetrail", func(i int) error { _, err := policy.ParseRequest(calls[i].Method, calls[i].URI); return err }},
+		{"by=upstream-parsed", func(i int) error { _, err := infos.NewRequestInfo(requests[i]); return err }},
+		{"by=upstream", func(i int) error {
 			u, err := url.ParseRequestURI(calls[i].URI)
 			if err == nil {
 				_, err = infos.NewRequestInfo(&http.Request{Method: calls[i].Method, URL: u})
