@@ -107,6 +107,8 @@ func (b beginning) print(n int64) string {
 		return b.hash
 	case n > 0 && n <= int64(len(b.head)) && (n > b.line || n == PrintBytes):
 		return b.sum(b.head[:n])
+	case !b.over && n == b.line+1 && b.line == int64(len(b.head)):
+		return b.sum(append(bytes.Clone(b.head), '\n')) // a copy that lacks the newline alone
 	}
 	return ""
 }
