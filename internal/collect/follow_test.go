@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"kubetrail/audit"
 	"kubetrail/internal/collect/collecttest"
 	"kubetrail/internal/corpustest"
 )
@@ -351,5 +352,49 @@ func TestFollowWhileWriting(t *testing.T) {
 	distinct(t, m.Lines, files*each+1)
 	if len(m.Lines) != files*each+1 || len(m.Aside) != 0 {
 		t.Errorf("%d lines, want %d; set aside: %+v", len(m.Lines), files*each+1, m.Aside)
+	}
+}
+
+// meddler is a model that does something when an event is appended.
+type meddler struct {
+	*collecttest.Model
+	at int
+	do func()
+}
+
+func (m *meddler) Append(e *audit.Event) {
+	if m.at--; m.at == 0 {
+		m.do()
+	}
+	m.Model.Append(e)
+}
+
+// TestFollowTruncatedWhileRead truncates a log that was copied while it is being read,
+// after which it grows beyond the place where reading goes on.
+func TestFollowTruncatedWhileRead(t *testing.T) {
+	m := collecttest.New()
+	dir := t.TempDir()
+	log := filepath.Join(dir, "audit.log")
+	add(t, log, events(0, 3000))
+	f, _ := follow(t, m, log)
+	w := &meddler{m, 100, func() {
+		put(t, log+".1", events(0, 3000))
+		if err := os.Truncate(log, 0); err != nil {
+			t.Fatal(err)
+		}
+		add(t, log, events(3000, 9000))
+	}}
+	for more := true; more; {
+		var err error
+		if more, err = f.Pull(t.Context(), w, 1<<20); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := m.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	distinct(t, m.Lines, 9000)
+	if len(m.Lines) != 9000 || len(m.Aside) != 0 {
+		t.Errorf("%d lines; set aside: %+v", len(m.Lines), m.Aside)
 	}
 }
