@@ -73,7 +73,10 @@ func (r PolicyRule) clone() PolicyRule {
 
 // Match returns the decision for r. It allocates nothing.
 func (m *Matcher) Match(r *Request) Decision {
-	k := keys{m.hash.text(r.Resource), m.hash.text(r.Subresource)}
+	var k keys
+	if r.IsResourceRequest {
+		k = keys{m.hash.text(r.Resource), m.hash.text(r.Subresource)}
+	}
 	for i := range m.segments {
 		s := &m.segments[i]
 		if n := s.match(r, &k); n >= 0 {

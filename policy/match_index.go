@@ -14,7 +14,12 @@ type hasher struct{ seed maphash.Seed }
 
 func newHasher() hasher { return hasher{maphash.MakeSeed()} }
 
-func (h hasher) text(s string) uint64 { return maphash.String(h.seed, s) }
+func (h hasher) text(s string) uint64 {
+	if s == "" {
+		return 0 // the core group, and most subresources
+	}
+	return maphash.String(h.seed, s)
+}
 
 // pair is the hash of a/b, made of those of a and b.
 func pair(a, b uint64) uint64 { return bits.RotateLeft64(a, 32) ^ b }
