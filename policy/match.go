@@ -86,9 +86,6 @@ func (m *Matcher) Match(r *Request) Decision {
 	return m.none
 }
 
-// Rules is how many rules the policy has.
-func (m *Matcher) Rules() int { return len(m.decisions) }
-
 // keys are the hashes of a resource and its subresource, which are looked up several
 // times.
 type keys struct{ resource, sub uint64 }
