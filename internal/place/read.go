@@ -35,26 +35,43 @@ func read(data []byte) *node {
 	if yaml.Unmarshal(data, &doc) != nil || len(doc.Content) == 0 {
 		return nil
 	}
-	return yamlPlaces(doc.Content[0], map[*yaml.Node]*node{})
+	c := newCursor(data)
+	r := yamlReader{end: c.to(data, len(data)), known: map[*yaml.Node]*node{}}
+	return r.value(doc.Content[0])
 }
 
-func yamlPlaces(y *yaml.Node, known map[*yaml.Node]*node) *node {
+// yamlReader makes nodes of those of the YAML library.
+type yamlReader struct {
+	end   Position // of the file
+	known map[*yaml.Node]*node
+}
+
+// at is where y stands. What is absent behind a last line that nothing ends, the
+// library sees on the line after it.
+func (r *yamlReader) at(y *yaml.Node) Position {
+	if y.Line > r.end.Line {
+		return r.end
+	}
+	return Position{y.Line, y.Column}
+}
+
+func (r *yamlReader) value(y *yaml.Node) *node {
 	if y.Kind == yaml.AliasNode {
 		y = y.Alias
 	}
-	if n, ok := known[y]; ok {
+	if n, ok := r.known[y]; ok {
 		return n
 	}
-	n := &node{Position: Position{y.Line, y.Column}, text: y.Value}
-	known[y] = n
+	n := &node{Position: r.at(y), text: y.Value}
+	r.known[y] = n
 	switch y.Kind {
 	case yaml.SequenceNode:
 		for _, item := range y.Content {
-			n.items = append(n.items, yamlPlaces(item, known))
+			n.items = append(n.items, r.value(item))
 		}
 	case yaml.MappingNode:
 		for i := 0; i+1 < len(y.Content); i += 2 {
-			key, value := y.Content[i], yamlPlaces(y.Content[i+1], known)
+			key, value := y.Content[i], r.value(y.Content[i+1])
 			if key.Tag == "!!merge" {
 				// The first of several counts, but the last of several merge keys.
 				var merged []merge
@@ -64,7 +81,7 @@ func yamlPlaces(y *yaml.Node, known map[*yaml.Node]*node) *node {
 				n.merged = append(merged, n.merged...)
 				continue
 			}
-			at := Position{key.Line, key.Column}
+			at := r.at(key)
 			if absent := y.Content[i+1]; absent.Value == "" && absent.Style == 0 && absent.Kind == yaml.ScalarNode {
 				value.Position = at
 			}
