@@ -262,13 +262,19 @@ func TestLimits(t *testing.T) {
 
 // FuzzParse: no question panics, and what a tree prints as means the same.
 func FuzzParse(f *testing.F) {
-	for _, s := range []string{"", "*", "user:jai and not ns:kube-*", `a:{b:c}`, `"x`, `\u00`, "code >= 1e9", "*:*", `requestObject."a":(b or c)`, "a TO b", `\ud83d\ude00*`} {
+	for _, s := range []string{"", "*", "user:jai and not ns:kube-*", `a:{b:c}`, `"x`, `\u00`, "code >= 1e9", "*:*", `requestObject."a":(b or c)`, "a TO b", `\ud83d\ude00*`, "*:" + strings.Repeat("u", 4000)} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		n, err := Parse(text)
 		if err != nil {
 			_ = err.Error()
+			return
+		}
+		if printed := n.String(); len(printed) > maxText { // all fields are named in it
+			if _, err := Parse(printed); err == nil || !strings.Contains(err.Error(), "longer than") {
+				t.Fatalf("%d bytes: %v", len(printed), err)
+			}
 			return
 		}
 		again, err := Parse(n.String())
