@@ -37,8 +37,13 @@ const (
 	Reason        // annotation authorization.k8s.io/reason; written whenever Decision is
 	Annotations   // JSON object of every other annotation
 	Other         // JSON object of the top-level members that no version of the API knows
-	Cluster       // the cluster the event was observed in: the reader says so, never the line
-	Source        // the file, spool or stream that held the line; likewise
+
+	// What follows is said by whoever reads or keeps the event, never by its line.
+	Cluster     // the cluster the event was observed in
+	Server      // the API server of the cluster that observed it
+	Source      // the file, spool or stream that held the line
+	Destination // JSON list of strings: where the request went on to
+	Marks       // JSON list of what is to be known of the event: repeat, recovered
 
 	NumText = iota
 )
@@ -56,11 +61,15 @@ const (
 	NumColumns = NumText + iota
 )
 
+// InLine reports whether a text column is part of the line. The others tell where the
+// line was found, and what became known of the event.
+func (c Column) InLine() bool { return c < Cluster }
+
 // JSON reports whether a text column holds raw JSON instead of one decoded string.
 func (c Column) JSON() bool {
 	switch c {
 	case UserGroups, UserExtra, ImpersonatedGroups, ImpersonatedExtra,
-		AuthenticationMetadata, SourceIPs, StatusDetails, Annotations, Other:
+		AuthenticationMetadata, SourceIPs, StatusDetails, Annotations, Other, Destination, Marks:
 		return true
 	}
 	return false

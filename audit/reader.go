@@ -29,9 +29,9 @@ type ReaderConfig struct {
 	// be called again after io.EOF.
 	Growing bool
 
-	// Source and Cluster become the columns of these names of every event. Where
-	// Cluster is empty, the carrier may name the cluster.
-	Source, Cluster string
+	// Source, Cluster and Server become the columns of these names of every event.
+	// Where Cluster is empty, the carrier may name the cluster.
+	Source, Cluster, Server string
 }
 
 // Reader reads the events of one stream of plain bytes, whatever carries them: JSON
@@ -56,9 +56,9 @@ type Reader struct {
 	base          int64 // offset of buf[0] in the source
 	line          int64 // newlines before buf[pos]
 
-	max             int
-	growing         bool
-	source, cluster []byte
+	max                     int
+	growing                 bool
+	source, cluster, server []byte
 
 	debt  int    // bytes looked at in vain, see affords
 	inner []byte // the decoded text inside a carrier
@@ -75,7 +75,7 @@ func newReader(r io.Reader, cfg ReaderConfig, size int) *Reader {
 	return &Reader{
 		src: r, buf: make([]byte, size), base: cfg.StartOffset, line: cfg.StartLine,
 		max: cfg.MaxLine, growing: cfg.Growing,
-		source: []byte(cfg.Source), cluster: []byte(cfg.Cluster),
+		source: []byte(cfg.Source), cluster: []byte(cfg.Cluster), server: []byte(cfg.Server),
 	}
 }
 
@@ -178,6 +178,8 @@ func (r *Reader) found(e *Event, raw []byte) {
 	e.Offset = r.base + int64(r.pos)
 	e.Text[Source] = r.source
 	e.Text[Cluster] = r.cluster
+	e.Text[Server] = r.server
+	e.Text[Destination], e.Text[Marks] = nil, nil
 	r.advance(len(raw))
 }
 

@@ -22,7 +22,8 @@ func (err *ScanError) Error() string {
 
 // Scan fills e from line, which holds one event: a JSON object in any version of
 // audit.k8s.io, as a log line or as an item of an EventList, or a line of the legacy
-// format. Cluster, Source, Offset and Seq stay as they are, everything else is set.
+// format. The columns that are not in the line, Offset and Seq stay as they are,
+// everything else is set.
 // The event keeps slices of line. Its error is a [*ScanError].
 //
 // An object is an audit event if it says so, with an apiVersion in audit.k8s.io and

@@ -30,6 +30,7 @@ type Feed interface {
 type Status struct {
 	Name    string // of the log or of the webhook
 	Cluster string
+	Server  string // empty where that is unknown
 
 	Events   uint64 // appended since the start
 	Faults   uint64 // set aside since the start

@@ -3,6 +3,7 @@ package collect
 import (
 	"context"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -20,6 +21,10 @@ type FollowConfig struct {
 	// or the directory it lies in. It need not exist yet.
 	Path    string
 	Cluster string
+	Server  string // the API server that writes it; may be empty
+
+	// Format is what the log holds; nil: audit events.
+	Format *Format
 
 	// Sources are those of the trail, as far as they were read before.
 	Sources []trail.Source
@@ -65,18 +70,51 @@ type Follower struct {
 	event    audit.Event
 	again    bool  // files changed while they were looked at
 	err      error // the first of this Pull
+	forgot   time.Time
 
 	mu     sync.Mutex
 	status Status
 }
 
+// Format is what a log holds.
+type Format struct {
+	// Decode reads it. The configuration is the one of [audit.NewReader], and so is what
+	// is wanted of the Decoder.
+	Decode func(io.Reader, audit.ReaderConfig) Decoder
+	// Foreign tells by its first bytes why a file in the directory of the log is none;
+	// "" where it may be one. It is not asked of a log that was named.
+	Foreign func(head []byte) string
+}
+
+// Decoder reads events from a stream: an [audit.Reader], or one that finds events in a
+// log of another kind. Next gives the next event, io.EOF at the end of what is there, an
+// [audit.Fault] for what is none, or the error of the stream; e.Raw and e.Offset tell
+// where it stood. A new Decoder that starts at Offset, with Line newlines before it,
+// returns what this one has not returned yet.
+type Decoder interface {
+	Next(e *audit.Event) error
+	Offset() int64
+	Line() int64
+}
+
+// AuditLog is the format of what kube-apiserver writes to --audit-log-path.
+func AuditLog() *Format {
+	return &Format{
+		Decode: func(in io.Reader, cfg audit.ReaderConfig) Decoder { return audit.NewReader(in, cfg) },
+		Foreign: func(head []byte) string {
+			_, reason := judge(head)
+			return reason
+		},
+	}
+}
+
 // content is what one log file held or holds, whatever file it is in now.
 type content struct {
 	source trail.Source
-	from   *logFile      // to be read from; nil: nowhere
-	reader *audit.Reader // of from, at source.Position
-	tail   *tail         // what reader reads
-	hole   int64         // that it begins with and that was not set aside yet
+	from   *logFile // to be read from; nil: nowhere
+	reader Decoder  // of from, at source.Position
+	tail   *tail    // what reader reads
+	hole   int64    // that it begins with and that was not set aside yet
 }
 
 // Follow prepares to follow a log. Nothing is read before Pull.
@@ -86,10 +124,13 @@ func Follow(cfg FollowConfig) (*Follower, error) {
 	}
 	cfg.Path = filepath.Clean(cfg.Path)
 	f := &Follower{cfg: cfg, names: rotationNames(), now: time.Now}
-	f.status.Name, f.status.Cluster = cfg.Path, cfg.Cluster
+	if cfg.Format == nil {
+		f.cfg.Format = AuditLog()
+	}
+	f.status.Name, f.status.Cluster, f.status.Server = cfg.Path, cfg.Cluster, cfg.Server
 	for _, s := range cfg.Sources {
 		// A source of which nothing was read may have been known by half a line.
-		if s.Cluster == cfg.Cluster && s.Position > 0 && s.PrintBytes > 0 {
+		if s.Cluster == cfg.Cluster && s.Server == cfg.Server && s.Position > 0 && s.PrintBytes > 0 {
 			f.contents = append(f.contents, &content{source: s})
 		}
 	}
@@ -132,6 +173,9 @@ func (f *Follower) Pull(ctx context.Context, w Appender, limit int64) (bool, err
 		broken = f.settle(p)
 	}
 	more = more || f.again
+	if !more && broken == nil && f.err == nil {
+		f.forgetGone(p.w)
+	}
 	f.fail(broken)
 	f.fail(ctx.Err())
 	f.note(p)

@@ -98,9 +98,9 @@ func (f *Follower) reopen(c *logFile, s *content) error {
 	return err
 }
 
-func (f *Follower) newReader(s *content, in io.Reader, growing bool) *audit.Reader {
-	return audit.NewReader(in, audit.ReaderConfig{StartOffset: s.source.Position, StartLine: s.source.Line,
-		Source: s.source.Name, Cluster: s.source.Cluster, Growing: growing})
+func (f *Follower) newReader(s *content, in io.Reader, growing bool) Decoder {
+	return f.cfg.Format.Decode(in, audit.ReaderConfig{StartOffset: s.source.Position, StartLine: s.source.Line,
+		Source: s.source.Name, Cluster: s.source.Cluster, Server: s.source.Server, Growing: growing})
 }
 
 // shrunk looks whether a file that is the same has become shorter than what was read
@@ -151,7 +151,7 @@ func (f *Follower) events(p *round, s *content) error {
 			continue
 		}
 		if fault, ok := errors.AsType[*audit.Fault](err); ok {
-			f.setAside(p, trail.Fault{Source: s.source.Name, Cluster: s.source.Cluster, Offset: fault.Offset,
+			f.setAside(p, trail.Fault{Source: s.source.Name, Cluster: s.source.Cluster, Server: s.source.Server, Offset: fault.Offset,
 				Length: fault.Length, Reason: fault.Reason, Head: fault.Head})
 			continue
 		}
@@ -179,6 +179,7 @@ func (f *Follower) events(p *round, s *content) error {
 // advance notes how far s was read.
 func (f *Follower) advance(p *round, s *content) {
 	s.source.Position, s.source.Line = s.reader.Offset(), s.reader.Line()
+	s.source.Read = f.now().Unix()
 	p.w.Advance(s.source)
 }
 

@@ -236,7 +236,7 @@ func (f *Follower) know(c *logFile, settled bool) error {
 		c.close()
 	default:
 		known := begins.hole + begins.line // a copy that is being made has that first
-		s := &content{hole: begins.hole, source: trail.Source{Name: c.path, Cluster: f.cfg.Cluster,
+		s := &content{hole: begins.hole, source: trail.Source{Name: c.path, Cluster: f.cfg.Cluster, Server: f.cfg.Server,
 			Position: begins.hole, Print: begins.print(known), PrintBytes: known}}
 		f.contents = append(f.contents, s)
 		c.content = s
@@ -333,8 +333,7 @@ func (f *Follower) strange(c *logFile) bool {
 	} else {
 		n, _ = c.in.ReadAt(head, c.begins.hole)
 	}
-	_, reason := judge(head[:n])
-	return reason != ""
+	return f.cfg.Format.Foreign(head[:n]) != ""
 }
 
 // choose decides which file each content is read from: a plain one before a

@@ -12,6 +12,7 @@ import (
 	"kubetrail/audit"
 	"kubetrail/internal/collect/collecttest"
 	"kubetrail/internal/corpustest"
+	"kubetrail/internal/trail"
 )
 
 // clock is a time that a test moves on.
@@ -396,5 +397,49 @@ func TestFollowTruncatedWhileRead(t *testing.T) {
 	distinct(t, m.Lines, 9000)
 	if len(m.Lines) != 9000 || len(m.Aside) != 0 {
 		t.Errorf("%d lines; set aside: %+v", len(m.Lines), m.Aside)
+	}
+}
+
+// Positions of files that are gone for good are dropped in the end, not of the others.
+func TestFollowForgetsWhatIsGone(t *testing.T) {
+	m := collecttest.New()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "audit.log")
+	for i := range 2 * keptGone { // imported from elsewhere
+		s := trail.Source{Name: fmt.Sprintf("/archive/%d.log", i), Cluster: "c", Position: 1, Print: "x", PrintBytes: 1}
+		m.Read[s.Name] = s
+	}
+	f, c := follow(t, m, path)
+	const files = keptGone + 20
+	for i := range files {
+		add(t, path, events(10*i, 10*i+10))
+		pullAll(t, f, m)
+		rotated := filepath.Join(dir, fmt.Sprintf("audit-2026-11-20T15-%02d-%02d.000.log", i/60, i%60))
+		if err := os.Rename(path, rotated); err != nil {
+			t.Fatal(err)
+		}
+		c.at = c.at.Add(time.Minute)
+		if i >= 5 { // five backups remain
+			if err := os.Remove(filepath.Join(dir, fmt.Sprintf("audit-2026-11-20T15-%02d-%02d.000.log", (i-5)/60, (i-5)%60))); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	add(t, path, events(10*files, 10*files+10))
+	pullAll(t, f, m)
+	c.at = c.at.Add(forgetEvery)
+	add(t, path, events(10*files+10, 10*files+20))
+	pullAll(t, f, m)
+	if len(m.Lines) != 10*files+20 {
+		t.Errorf("%d events, want %d", len(m.Lines), 10*files+20)
+	}
+	if n := len(m.Read) - 2*keptGone; n != keptGone+6 {
+		t.Errorf("%d positions are kept, want %d", n, keptGone+6)
+	}
+	// Whoever goes on there reads nothing twice.
+	g, _ := follow(t, m, path)
+	pullAll(t, g, m)
+	if len(m.Lines) != 10*files+20 {
+		t.Errorf("%d events after another start, want %d", len(m.Lines), 10*files+20)
 	}
 }

@@ -130,7 +130,7 @@ type known struct {
 
 // holeIn tells of the hole of n bytes that s begins with, as the reader would.
 func holeIn(s trail.Source, n int64) trail.Fault {
-	return trail.Fault{Source: s.Name, Cluster: s.Cluster, Length: n, Reason: "NUL bytes: a hole in the file"}
+	return trail.Fault{Source: s.Name, Cluster: s.Cluster, Server: s.Server, Length: n, Reason: "NUL bytes: a hole in the file"}
 }
 
 // member is a content of an archive.

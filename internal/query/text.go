@@ -43,7 +43,7 @@ func textNode(parts []string) *Node {
 func textColumns() audit.Columns {
 	s := audit.Set(audit.RequestObject, audit.ResponseObject)
 	for c := audit.Column(0); c < audit.NumText; c++ {
-		if c != audit.Cluster && c != audit.Source {
+		if c.InLine() {
 			s |= audit.Set(c)
 		}
 	}
@@ -58,7 +58,7 @@ func (n *Node) MatchText(column []byte, json bool) bool {
 
 func (t *text) match(e *audit.Event) bool {
 	for c := audit.Column(0); c < audit.NumText; c++ {
-		if c != audit.Cluster && c != audit.Source && t.in(e.Text[c], c.JSON()) {
+		if c.InLine() && t.in(e.Text[c], c.JSON()) {
 			return true
 		}
 	}

@@ -13,7 +13,8 @@ import (
 //
 //	{"seq":17,"cluster":"prod","source":"/var/log/audit.log","offset":4711,"event":{…}}
 //
-// An event does not say where it was found, so that stands beside it. With fields
+// An event does not say where it was found, so that stands beside it, and where they
+// are known the server that observed it, its destination and what it is. With fields
 // asked for, "fields" takes the place of "event": an object with one member for
 // each of them, named as it was asked for, null where the event has no value.
 type itemWriter struct {
@@ -26,7 +27,7 @@ func (iw *itemWriter) columns() audit.Columns {
 	if iw.fields == nil {
 		return audit.AllColumns
 	}
-	columns := audit.Set(audit.Seq, audit.Cluster, audit.Source, audit.Offset)
+	columns := audit.Set(audit.Seq, audit.Cluster, audit.Server, audit.Source, audit.Offset, audit.Destination, audit.Marks)
 	for _, f := range iw.fields {
 		columns |= f.Needs()
 	}
@@ -38,6 +39,17 @@ func (iw *itemWriter) append(b []byte, e *audit.Event) []byte {
 	b = appendString(append(b, `,"cluster":`...), e.Text[audit.Cluster])
 	b = appendString(append(b, `,"source":`...), e.Text[audit.Source])
 	b = strconv.AppendInt(append(b, `,"offset":`...), e.Offset, 10)
+	if server := e.Text[audit.Server]; len(server) > 0 {
+		b = appendString(append(b, `,"server":`...), server)
+	}
+	for _, list := range [...]struct {
+		name   string
+		column audit.Column
+	}{{"destination", audit.Destination}, {"is", audit.Marks}} {
+		if raw := e.Text[list.column]; len(raw) > 0 {
+			b = append(append(append(append(b, `,"`...), list.name...), `":`...), raw...)
+		}
+	}
 	if iw.fields == nil {
 		b = iw.appendEvent(b, e)
 	} else {

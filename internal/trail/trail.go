@@ -120,19 +120,25 @@ type Summary struct {
 }
 
 // Source is one file, spool or stream that events came from, and how far it has
-// been read. Cluster, Name and Print identify it: after a rotation another file goes
-// by the same name.
+// been read. Cluster, Server, Name and Print identify it: after a rotation another file
+// goes by the same name.
 type Source struct {
 	Name     string `json:"name"`
 	Cluster  string `json:"cluster,omitempty"`
-	Position int64  `json:"position"`       // bytes read and committed
-	Line     int64  `json:"line"`           // lines read and committed, for messages
-	Done     bool   `json:"done,omitempty"` // read to its end (an imported file)
+	Server   string `json:"server,omitempty"` // the API server that wrote it, where that is known
+	Position int64  `json:"position"`         // bytes read and committed
+	Line     int64  `json:"line"`             // lines read and committed, for messages
+	Done     bool   `json:"done,omitempty"`   // read to its end (an imported file)
+	Read     int64  `json:"read,omitempty"`   // when a log that is followed was read last, in seconds since the epoch
 
 	// Print tells the source from others of the same name: the first PrintBytes
 	// bytes, hashed.
 	Print      string `json:"print,omitempty"`
 	PrintBytes int64  `json:"printBytes,omitempty"`
+
+	// Gone tells a writer to keep no position of it any more: it was removed, and will
+	// not come back. A trail never returns such a source.
+	Gone bool `json:"-"`
 }
 
 // Fault is a stretch of a source that held no event: it was set aside, so that no
@@ -140,8 +146,18 @@ type Source struct {
 type Fault struct {
 	Source  string `json:"source"`
 	Cluster string `json:"cluster,omitempty"`
+	Server  string `json:"server,omitempty"`
 	Offset  int64  `json:"offset"`
 	Length  int64  `json:"length"`
 	Reason  string `json:"reason"`
 	Head    []byte `json:"head,omitempty"` // its first bytes, at most 256
+	Lost    *Loss  `json:"lost,omitempty"` // where it means that events are missing
+}
+
+// Loss is what is known of events that were not observed.
+type Loss struct {
+	From   int64  `json:"from"`   // microseconds since the epoch, audit.NoTime where that is unknown
+	To     int64  `json:"to"`     // likewise
+	Events int64  `json:"events"` // 0: unknown
+	Cause  string `json:"cause"`  // in one word
 }

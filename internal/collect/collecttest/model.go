@@ -19,7 +19,7 @@ type Model struct {
 
 	// What is committed.
 	Lines []string
-	Read  map[string]trail.Source // by cluster, name and print
+	Read  map[string]trail.Source // by cluster, server, name and print
 	Aside []trail.Fault
 }
 
@@ -43,9 +43,11 @@ func (m *Model) Append(e *audit.Event) {
 }
 
 func (m *Model) SetAside(f trail.Fault) { m.faults = append(m.faults, f) }
-func (m *Model) Advance(s trail.Source) { m.pending[s.Cluster+"\x00"+s.Name+"\x00"+s.Print] = s }
-func (m *Model) Full() bool             { return len(m.Waiting) >= m.PartLines }
-func (m *Model) Seal() error            { return m.Commit(context.Background()) }
+func (m *Model) Advance(s trail.Source) {
+	m.pending[s.Cluster+"\x00"+s.Server+"\x00"+s.Name+"\x00"+s.Print] = s
+}
+func (m *Model) Full() bool  { return len(m.Waiting) >= m.PartLines }
+func (m *Model) Seal() error { return m.Commit(context.Background()) }
 
 // Crash forgets what is not committed.
 func (m *Model) Crash() { m.Waiting, m.faults, m.pending = nil, nil, map[string]trail.Source{} }
@@ -57,7 +59,9 @@ func (m *Model) Commit(context.Context) error {
 	m.Lines = append(m.Lines, m.Waiting...)
 	m.Aside = append(m.Aside, m.faults...)
 	for k, s := range m.pending {
-		m.Read[k] = s
+		if m.Read[k] = s; s.Gone {
+			delete(m.Read, k)
+		}
 	}
 	m.Crash()
 	return nil

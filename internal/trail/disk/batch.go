@@ -270,9 +270,9 @@ func (b *batch) order() []uint32 {
 // the line before: 1 for a newline. The offset of every line follows from that.
 func (b *batch) gaps() []int64 {
 	out := make([]int64, b.rows)
-	ends := make(map[[2]uint32]int64)
+	ends := make(map[[3]uint32]int64)
 	for _, row := range b.arrival() {
-		source := [2]uint32{b.codes[audit.Source][row], b.codes[audit.Cluster][row]}
+		source := [3]uint32{b.codes[audit.Source][row], b.codes[audit.Cluster][row], b.codes[audit.Server][row]}
 		out[row] = b.offset[row] - ends[source]
 		ends[source] = b.offset[row] + b.line[row]
 	}

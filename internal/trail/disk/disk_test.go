@@ -3,11 +3,13 @@ package disk
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/klauspost/compress/zstd"
@@ -15,6 +17,7 @@ import (
 
 	"kubetrail/audit"
 	"kubetrail/internal/corpustest"
+	"kubetrail/internal/query"
 	"kubetrail/internal/trail"
 )
 
@@ -367,5 +370,71 @@ func TestFoldIsReversible(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// What is said of an event beside its line comes back, is asked for, and does not
+// change the line; and one path of two servers is two sources.
+func TestWhatIsNotInTheLine(t *testing.T) {
+	dir := t.TempDir()
+	w := openWriter(t, Config{Dir: dir})
+	lines := [][]byte{[]byte(`{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Metadata","auditID":"a","stage":"ResponseComplete","requestURI":"/api","verb":"get","user":{},"requestReceivedTimestamp":"2026-11-20T15:00:00.000000Z","stageTimestamp":"2026-11-20T15:00:00.000000Z"}`)}
+	var e audit.Event
+	for i := range 10 {
+		if err := e.Scan(lines[0]); err != nil {
+			t.Fatal(err)
+		}
+		e.Offset = int64(1000 * (i / 2))
+		e.Text[audit.Source], e.Text[audit.Cluster], e.Text[audit.Server] = []byte("/audit.log"), []byte("c"), []byte([]string{"cp-1", "cp-2"}[i%2])
+		e.Text[audit.Destination], e.Text[audit.Marks] = nil, nil
+		if i == 3 {
+			e.Text[audit.Destination], e.Text[audit.Marks] = []byte(`["node/n1","webhook/a/b"]`), []byte(`["repeat"]`)
+		}
+		w.Append(&e)
+		w.Advance(trail.Source{Name: "/audit.log", Cluster: "c", Server: string(e.Text[audit.Server]), Position: e.Offset + 500})
+	}
+	for _, gone := range []bool{false, true} {
+		w.Advance(trail.Source{Name: "old", Cluster: "c", Position: 5, Gone: gone})
+	}
+	if err := errors.Join(w.Commit(t.Context()), w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	r, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	ask := func(question string) (found []string) {
+		n, err := query.Parse(question)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = r.Search(t.Context(), trail.Always(n), trail.Page{Oldest: true, Columns: audit.AllColumns}, func(e *audit.Event) error {
+			if string(e.AppendLine(nil)) != string(lines[0]) {
+				t.Errorf("%s: %s", question, e.AppendLine(nil))
+			}
+			found = append(found, fmt.Sprintf("%s@%d%s%s", e.Text[audit.Server], e.Offset, e.Text[audit.Destination], e.Text[audit.Marks]))
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return found
+	}
+	for question, want := range map[string][]string{
+		"is:repeat":                {`cp-2@1000["node/n1","webhook/a/b"]["repeat"]`},
+		"to:webhook/a/*":           {`cp-2@1000["node/n1","webhook/a/b"]["repeat"]`},
+		"is:recovered":             nil,
+		"repeat":                   nil,
+		"server:cp-1":              {"cp-1@0", "cp-1@1000", "cp-1@2000", "cp-1@3000", "cp-1@4000"},
+		"server:cp-2 and not is:*": {"cp-2@0", "cp-2@2000", "cp-2@3000", "cp-2@4000"},
+	} {
+		if got := ask(question); !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q", question, got, want)
+		}
+	}
+	s, err := r.Summary(t.Context())
+	if err != nil || len(s.Sources) != 2 {
+		t.Errorf("%+v, %v", s.Sources, err)
 	}
 }

@@ -140,11 +140,15 @@ func (v *view) lineOffsets() ([]int64, error) {
 	if err != nil {
 		return nil, err
 	}
+	server, err := v.dict(int(audit.Server))
+	if err != nil {
+		return nil, err
+	}
 	if cap(v.offsets) < v.p.rows {
 		v.offsets = make([]int64, v.p.rows)
 	}
 	v.offsets = v.offsets[:v.p.rows]
-	if source.Dict.Len() <= 1 && cluster.Dict.Len() <= 1 {
+	if source.Dict.Len() <= 1 && cluster.Dict.Len() <= 1 && server.Dict.Len() <= 1 {
 		var end int64
 		for _, row := range order {
 			v.offsets[row] = end + gap[row]
@@ -153,9 +157,9 @@ func (v *view) lineOffsets() ([]int64, error) {
 		v.placed = true
 		return v.offsets, nil
 	}
-	ends := make(map[[2]uint32]int64)
+	ends := make(map[[3]uint32]int64)
 	for _, row := range order {
-		key := [2]uint32{source.At(int(row)), cluster.At(int(row))}
+		key := [3]uint32{source.At(int(row)), cluster.At(int(row)), server.At(int(row))}
 		v.offsets[row] = ends[key] + gap[row]
 		ends[key] = v.offsets[row] + line[row]
 	}

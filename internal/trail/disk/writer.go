@@ -48,9 +48,9 @@ type Writer struct {
 }
 
 // sourceKey is what tells sources apart.
-type sourceKey struct{ cluster, name, print string }
+type sourceKey struct{ cluster, server, name, print string }
 
-func keyOf(s trail.Source) sourceKey { return sourceKey{s.Cluster, s.Name, s.Print} }
+func keyOf(s trail.Source) sourceKey { return sourceKey{s.Cluster, s.Server, s.Name, s.Print} }
 
 // ErrLocked means that another process writes to the trail.
 var ErrLocked = durable.ErrLocked
@@ -138,8 +138,8 @@ func readFooter(path string) (*parquet.File, error) {
 // Sources returns every source and how far it is committed.
 func (w *Writer) Sources() []trail.Source { return slices.Clone(w.committed) }
 
-// Append adds an event to the next part. It copies what it keeps. Text[Source],
-// Text[Cluster], Raw and Offset must be set.
+// Append adds an event to the next part. It copies what it keeps. Raw, Offset and the
+// text columns that are not in the line must be set.
 func (w *Writer) Append(e *audit.Event) {
 	raw := e.Raw
 	if e.Exact() {
@@ -160,9 +160,15 @@ func (w *Writer) SetAside(f trail.Fault) {
 	w.next++
 }
 
-// Advance notes how far s has been read by everything appended so far. It becomes
-// durable with the part that those events are in.
-func (w *Writer) Advance(s trail.Source) { w.sources[keyOf(s)] = s }
+// Advance notes how far s has been read by everything appended so far, or that it is
+// gone. It becomes durable with the part that those events are in.
+func (w *Writer) Advance(s trail.Source) {
+	if s.Gone {
+		delete(w.sources, keyOf(s))
+		return
+	}
+	w.sources[keyOf(s)] = s
+}
 
 // Full reports whether the next part has reached its size: one more line like the
 // last, kept whole, would exceed it. Lines beside the columns count twice, as they do
@@ -193,7 +199,8 @@ func (w *Writer) Seal() error {
 		b.sources = append(b.sources, s)
 	}
 	slices.SortFunc(b.sources, func(x, y trail.Source) int {
-		return cmp.Or(strings.Compare(x.Cluster, y.Cluster), strings.Compare(x.Name, y.Name), strings.Compare(x.Print, y.Print))
+		return cmp.Or(strings.Compare(x.Cluster, y.Cluster), strings.Compare(x.Server, y.Server),
+			strings.Compare(x.Name, y.Name), strings.Compare(x.Print, y.Print))
 	})
 	w.sealing, w.filling = b, w.spare
 	w.filling.reset(w.next)

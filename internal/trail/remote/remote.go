@@ -178,9 +178,11 @@ func empty(q trail.Query) bool {
 
 // item is an event as the API writes it.
 type item struct {
-	Seq             uint64
-	Cluster, Source string
+	Seq                     uint64
+	Cluster, Server, Source string
+
 	Offset          int64
+	Destination, Is json.RawMessage
 	Event           json.RawMessage
 	Raw             *string // set where Event is not the line as it was found
 }
@@ -266,8 +268,15 @@ func (t *Trail) event(ctx context.Context, line []byte, exact bool, e *audit.Eve
 		}
 	}
 	e.Text[audit.Source], e.Text[audit.Cluster] = []byte(x.Source), []byte(x.Cluster)
-	e.Offset, e.Seq = x.Offset, x.Seq
+	x.label(e)
 	return nil
+}
+
+// label sets what stands beside an event.
+func (x *item) label(e *audit.Event) {
+	e.Offset, e.Seq = x.Offset, x.Seq
+	e.Text[audit.Server] = []byte(x.Server)
+	e.Text[audit.Destination], e.Text[audit.Marks] = x.Destination, x.Is
 }
 
 // carried reads a line that holds its event inside of something else, as the exports
@@ -278,7 +287,7 @@ func (t *Trail) carried(text []byte, x item, e *audit.Event) error {
 		return fmt.Errorf("event %d of %s: %w", x.Seq, t.base.Host, err)
 	}
 	e.Raw = text
-	e.Offset, e.Seq = x.Offset, x.Seq
+	x.label(e)
 	return nil
 }
 
