@@ -305,7 +305,11 @@ const maxWraps = 3
 func (r *Reader) accepts(e *Event, text []byte) bool {
 	for range maxWraps {
 		if e.Scan(text) == nil {
-			return true
+			if !slsFlattens(e) {
+				return true
+			}
+			r.inner = slsEvent(text)
+			return r.inner != nil && e.Scan(r.inner) == nil
 		}
 		inner, entry := unwrap(text)
 		switch {
