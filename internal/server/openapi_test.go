@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"sigs.k8s.io/yaml"
+
+	"kubetrail/internal/collect/spool"
 )
 
 // document is openapi.yaml as far as the tests look at it.
@@ -237,7 +239,7 @@ func values(parameter map[string]any) (good, bad []string) {
 	switch {
 	case name == "seq":
 		return []string{"0", "199"}, []string{"200", "-1", "x"}
-	case name == "cluster":
+	case name == "cluster", name == "server":
 		return []string{"prod", "eu-1.prod"}, []string{"Prod", "a_b", "a%2Fb"}
 	case name == "timeout":
 		return []string{"30s", "x", ""}, nil
@@ -274,7 +276,7 @@ const formatCursorOfSample = "bgAGYLiCeMAAAAAAAAAAAGQ"
 // Every path with every parameter gives what the document says, and refuses what it
 // does not allow.
 func TestServerKeepsToTheDocument(t *testing.T) {
-	s := newServer(t, Config{Receive: func(context.Context, string, []byte) error { return nil }})
+	s := newServer(t, Config{Receive: func(context.Context, spool.Origin, []byte) error { return nil }})
 	s.ready.Store(true)
 	d := readDocument(t, s)
 	for _, path := range slices.Sorted(maps.Keys(d.paths)) {

@@ -36,6 +36,7 @@ func (s *Server) allRoutes() []route {
 		{pattern: "GET /api/v1/summary", name: "summary", asks: true, serve: s.summary},
 		{pattern: "GET /api/v1/openapi.yaml", name: "openapi", serve: embedded("openapi.yaml", "application/yaml")},
 		{pattern: "POST /webhook/{cluster}", name: "webhook", body: true, serve: s.webhook, params: []string{"timeout"}},
+		{pattern: "POST /webhook/{cluster}/{server}", name: "webhook", body: true, serve: s.webhook, params: []string{"timeout"}},
 		{pattern: "GET /livez", name: "livez", open: true, serve: s.livez, params: []string{"verbose"}},
 		{pattern: "GET /healthz", name: "healthz", open: true, serve: s.livez, params: []string{"verbose"}},
 		{pattern: "GET /readyz", name: "readyz", open: true, serve: s.readyz, params: []string{"verbose"}},

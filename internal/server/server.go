@@ -25,6 +25,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"kubetrail/internal/collect/spool"
 	"kubetrail/internal/trail"
 )
 
@@ -48,7 +49,7 @@ type Config struct {
 
 	// Receive keeps what was posted to the webhook for a cluster, see spool.Spools;
 	// what it returns nil for is acknowledged. nil: nothing is received.
-	Receive     func(ctx context.Context, cluster string, body []byte) error
+	Receive     func(ctx context.Context, from spool.Origin, body []byte) error
 	BodyBytes   int64         // of one post at most; 0: 64 MiB
 	BodiesBytes int64         // of all posts that are being received; 0: 256 MiB. One more waits, then gets 503
 	BodyTimeout time.Duration // for a body to come; 0: 30 seconds, as long as kube-apiserver tries

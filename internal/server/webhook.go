@@ -23,7 +23,8 @@ const (
 	judgedBytes = 64 << 10        // of a body are looked at
 )
 
-// webhook receives what kube-apiserver posts to POST /webhook/{cluster}. What is
+// webhook receives what kube-apiserver posts to POST /webhook/{cluster}, or to
+// /webhook/{cluster}/{server} where it is to be told which API server it was. What is
 // answered 200 is durable. Everything else makes kube-apiserver try again, five times
 // within a hundred seconds, and then lose the events, whatever the status says: so
 // nothing is refused that may hold events, however odd it is otherwise. What of it is
@@ -59,20 +60,20 @@ func (s *Server) webhook(w http.ResponseWriter, r *http.Request, _ params) error
 		return nil
 	}
 	if r.Context().Err() == nil {
-		s.log.Warn("a webhook's post was not taken", "cluster", r.PathValue("cluster"), "from", r.RemoteAddr, "err", err)
+		s.log.Warn("a webhook's post was not taken", "cluster", r.PathValue("cluster"), "server", r.PathValue("server"), "from", r.RemoteAddr, "err", err)
 	}
 	return err
 }
 
 func (h *webhook) receive(w http.ResponseWriter, r *http.Request, ready bool) error {
-	cluster := r.PathValue("cluster")
+	from := spool.Origin{Cluster: r.PathValue("cluster"), Server: r.PathValue("server")}
 	switch {
 	case h.cfg.Receive == nil:
 		return newError(http.StatusNotFound, "NotFound", "this server receives nothing", "")
 	case !ready:
 		return unavailable("Draining", "this server is about to end")
 	}
-	if err := spool.CheckCluster(cluster); err != nil {
+	if err := from.Check(); err != nil {
 		return badCluster(err)
 	}
 	if err := checkMedia(r.Header); err != nil {
@@ -102,7 +103,7 @@ func (h *webhook) receive(w http.ResponseWriter, r *http.Request, ready bool) er
 	if err := judge(body); err != nil {
 		return err
 	}
-	switch err := h.cfg.Receive(r.Context(), cluster, body); {
+	switch err := h.cfg.Receive(r.Context(), from, body); {
 	case errors.Is(err, spool.ErrCluster):
 		return badCluster(err)
 	case errors.Is(err, spool.ErrFull):
@@ -110,7 +111,7 @@ func (h *webhook) receive(w http.ResponseWriter, r *http.Request, ready bool) er
 	case err != nil:
 		return unavailable("SpoolFailed", "what was sent could not be kept: "+err.Error())
 	}
-	h.received.WithLabelValues(cluster).Add(float64(len(body)))
+	h.received.WithLabelValues(from.Cluster).Add(float64(len(body)))
 	return nil
 }
 

@@ -49,11 +49,11 @@ type inbox struct {
 	err    error
 }
 
-func (i *inbox) receive(_ context.Context, cluster string, body []byte) error {
+func (i *inbox) receive(_ context.Context, from spool.Origin, body []byte) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.err == nil {
-		i.bodies = append(i.bodies, cluster+" "+string(body))
+		i.bodies = append(i.bodies, from.String()+" "+string(body))
 	}
 	return i.err
 }
@@ -92,6 +92,13 @@ func TestWebhookBodies(t *testing.T) {
 		}
 	}
 	in.bodies = nil
+	if w := post(s, "/webhook/prod/cp-1", emptyList); w.Code != 200 || !slices.Equal(in.bodies, []string{"prod/cp-1 " + emptyList}) {
+		t.Errorf("%d %s, kept %q", w.Code, w.Body, in.bodies)
+	}
+	if w := post(s, "/webhook/prod/CP_1", emptyList); w.Code != 400 || len(in.bodies) != 1 {
+		t.Errorf("a bad name of a server: %d %s", w.Code, w.Body)
+	}
+	in.bodies = nil
 	for body, say := range map[string]string{
 		"": "no JSON object", "x": "no JSON object", "null": "no JSON object", `[` + emptyList + `]`: "no JSON object", `"x"`: "no JSON object",
 		"{}": "without a kind", "{": "not JSON", `{"kind":`: "not JSON", `{"kind" "EventList"}`: "not JSON", `{kind: EventList}`: "not JSON",
@@ -122,7 +129,7 @@ func TestWebhookRefuses(t *testing.T) {
 	}{
 		{"cluster in capitals", "/webhook/Prod", emptyList, nil, 400, "BadCluster"},
 		{"a path", "/webhook/..%2f..%2fetc", emptyList, nil, 400, "BadCluster"},
-		{"a path not escaped", "/webhook/a/b", emptyList, nil, 404, "NotFound"},
+		{"a path not escaped", "/webhook/a/b/c", emptyList, nil, 404, "NotFound"},
 		{"no cluster", "/webhook/", emptyList, nil, 404, "NotFound"},
 		{"another parameter", "/webhook/prod?cluster=x", emptyList, nil, 400, "BadParameter"},
 		{"a form", "/webhook/prod", emptyList, []string{"Content-Type", "text/plain"}, 415, "BadMediaType"},
@@ -206,7 +213,7 @@ func TestWebhookUnavailable(t *testing.T) {
 // for it is told to come again.
 func TestWebhookMemoryIsBounded(t *testing.T) {
 	entered, goOn := make(chan struct{}), make(chan struct{})
-	s := newServer(t, Config{BodyBytes: 100, BodiesBytes: 250, Receive: func(context.Context, string, []byte) error {
+	s := newServer(t, Config{BodyBytes: 100, BodiesBytes: 250, Receive: func(context.Context, spool.Origin, []byte) error {
 		entered <- struct{}{}
 		<-goOn
 		return nil
@@ -279,7 +286,7 @@ func TestWebhookSlowSender(t *testing.T) {
 // Run waits for a post that is being kept, so that the spools can be closed after it.
 func TestRunWaitsForPosts(t *testing.T) {
 	entered, left := make(chan struct{}), make(chan struct{})
-	s := newServer(t, Config{DrainTimeout: 50 * time.Millisecond, Receive: func(context.Context, string, []byte) error {
+	s := newServer(t, Config{DrainTimeout: 50 * time.Millisecond, Receive: func(context.Context, spool.Origin, []byte) error {
 		close(entered)
 		time.Sleep(300 * time.Millisecond)
 		close(left)

@@ -32,7 +32,7 @@ func TestSpoolFaults(t *testing.T) {
 				s := openSpools(t, Config{Dir: dir, SegmentBytes: 700, FS: fsys})
 				var acked, refused []int
 				for i := range 12 {
-					switch err := s.Receive(t.Context(), "prod", list(i, i+1)); {
+					switch err := s.Receive(t.Context(), Origin{Cluster: "prod"}, list(i, i+1)); {
 					case err == nil:
 						acked = append(acked, i)
 					case (kind == durabletest.DiskFull || kind == durabletest.ShortWrite) != errors.Is(err, ErrFull), !errors.Is(err, durabletest.ErrInjected) && !errors.Is(err, ErrFull):
@@ -86,7 +86,7 @@ func TestSpoolLeavesATailItCannotCut(t *testing.T) {
 	fsys := &noCut{durabletest.FS{Kind: durabletest.FailSync, At: 1}}
 	s = openSpools(t, Config{Dir: dir + "/2", FS: fsys})
 	receive(t, s, "prod", list(0, 1))
-	if err := s.Receive(t.Context(), "prod", list(99, 100)); !errors.Is(err, durabletest.ErrInjected) {
+	if err := s.Receive(t.Context(), Origin{Cluster: "prod"}, list(99, 100)); !errors.Is(err, durabletest.ErrInjected) {
 		t.Fatal(err)
 	}
 	receive(t, s, "prod", list(1, 2))
@@ -103,7 +103,7 @@ func TestSpoolForgetsWhatItRefused(t *testing.T) {
 	dir, m := t.TempDir(), collecttest.New()
 	s := openSpools(t, Config{Dir: dir, FS: &durabletest.FS{Kind: durabletest.FailSync, At: 1}})
 	receive(t, s, "prod", list(0, 1))
-	if err := s.Receive(t.Context(), "prod", list(1, 2)); !errors.Is(err, durabletest.ErrInjected) {
+	if err := s.Receive(t.Context(), Origin{Cluster: "prod"}, list(1, 2)); !errors.Is(err, durabletest.ErrInjected) {
 		t.Fatal(err)
 	}
 	s.Close()
@@ -121,7 +121,7 @@ func TestSpoolSyncsWhatItFinds(t *testing.T) {
 		fsys := &noCut{durabletest.FS{Kind: durabletest.FailSync, At: 1, Rand: rand.New(rand.NewPCG(seed, 0))}}
 		s := openSpools(t, Config{Dir: dir, FS: fsys})
 		receive(t, s, "prod", list(0, 1))
-		if err := s.Receive(t.Context(), "prod", list(1, 2)); err == nil {
+		if err := s.Receive(t.Context(), Origin{Cluster: "prod"}, list(1, 2)); err == nil {
 			t.Fatal("a failed fsync was acknowledged")
 		}
 		s.Close()
@@ -149,7 +149,7 @@ func TestSpoolKeepsItsEnd(t *testing.T) {
 	fsys.hold <- nil
 	receive(t, s, "prod", list(0, 1))
 	done := make(chan error)
-	go func() { done <- s.Receive(context.Background(), "prod", list(1, 2)) }()
+	go func() { done <- s.Receive(context.Background(), Origin{Cluster: "prod"}, list(1, 2)) }()
 	for len(segments(t, dir, "prod")) < 2 {
 	}
 	pull(t, s, m, 1<<20)
@@ -188,7 +188,7 @@ func TestSpoolRemovesFilesAfterAFault(t *testing.T) {
 	dir, m := t.TempDir(), collecttest.New()
 	s := openSpools(t, Config{Dir: dir, SegmentBytes: 600, FS: &durabletest.FS{Kind: durabletest.FailWrite, At: 2}})
 	for i := range 10 {
-		if err := s.Receive(t.Context(), "prod", list(i, i+1)); (err != nil) != (i == 2) {
+		if err := s.Receive(t.Context(), Origin{Cluster: "prod"}, list(i, i+1)); (err != nil) != (i == 2) {
 			t.Fatal(i, err)
 		}
 	}
@@ -206,7 +206,7 @@ func TestSpoolMakesRoom(t *testing.T) {
 	receive(t, s, "prod", list(0, 1))
 	pull(t, s, m, 1<<20)
 	for range 3 {
-		if err := s.Receive(t.Context(), "prod", list(1, 2)); !errors.Is(err, ErrFull) || !errors.Is(err, syscall.ENOSPC) {
+		if err := s.Receive(t.Context(), Origin{Cluster: "prod"}, list(1, 2)); !errors.Is(err, ErrFull) || !errors.Is(err, syscall.ENOSPC) {
 			t.Fatal(err)
 		}
 	}
@@ -240,7 +240,7 @@ func TestSpoolVictim(t *testing.T) {
 	for sender := range 8 {
 		all.Go(func() {
 			for i := first + sender; ; i += 8 {
-				if err := s.Receive(context.Background(), "prod", list(i, i+1)); err != nil {
+				if err := s.Receive(context.Background(), Origin{Cluster: "prod"}, list(i, i+1)); err != nil {
 					t.Error(err)
 					return
 				}
@@ -329,7 +329,7 @@ func TestSpoolSurvives(t *testing.T) {
 			switch rapid.IntRange(0, 6).Draw(rt, "step") {
 			case 0, 1, 2:
 				n := rapid.IntRange(1, 4).Draw(rt, "events")
-				err := s.Receive(context.Background(), "prod", list(next, next+n))
+				err := s.Receive(context.Background(), Origin{Cluster: "prod"}, list(next, next+n))
 				for i := next; i < next+n; i++ {
 					if err == nil {
 						acked[i] = true

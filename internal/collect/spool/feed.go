@@ -14,7 +14,7 @@ import (
 	"kubetrail/internal/trail"
 )
 
-// Feed reads the spool of one cluster, only what is durable, so that the trail is
+// Feed reads one spool, only what is durable, so that the trail is
 // never ahead of it. Bodies are written whole: a reader need not wait for the rest of
 // one, and what is no event is set aside at once.
 type Feed struct {
@@ -47,16 +47,16 @@ type Feed struct {
 const maxBarren = 1 << 20
 
 // newSpoolFeed returns a feed that goes on where the trail is.
-func newSpoolFeed(s *spool, cluster string) *Feed {
-	f := &Feed{spool: s, source: trail.Source{Name: "webhook/" + cluster, Cluster: cluster}}
+func newSpoolFeed(s *spool, from Origin) *Feed {
+	f := &Feed{spool: s, source: trail.Source{Name: "webhook/" + from.String(), Cluster: from.Cluster, Server: from.Server}}
 	for _, known := range s.cfg.Sources {
-		if known.Name == f.source.Name && known.Cluster == cluster {
+		if known.Name == f.source.Name && known.Cluster == from.Cluster && known.Server == from.Server {
 			f.source = known
 		}
 	}
 	at := f.source.Position
 	f.solid, f.stored, f.barren, f.passed = at, at, at, at
-	f.status = collect.Status{Name: f.source.Name, Cluster: cluster}
+	f.status = collect.Status{Name: f.source.Name, Cluster: from.Cluster, Server: from.Server}
 	return f
 }
 
@@ -113,7 +113,7 @@ func (f *Feed) open(w collect.Appender) (bool, error) {
 	}
 	f.file, f.until = file, next.end
 	f.reader = audit.NewReader(io.NewSectionReader(file, at-next.start, next.end-at), audit.ReaderConfig{
-		StartOffset: at, StartLine: f.source.Line, Source: f.source.Name, Cluster: f.source.Cluster,
+		StartOffset: at, StartLine: f.source.Line, Source: f.source.Name, Cluster: f.source.Cluster, Server: f.source.Server,
 	})
 	return true, nil
 }
@@ -139,7 +139,7 @@ func (f *Feed) read(ctx context.Context, w collect.Appender, stop int64) error {
 			f.advance(w)
 			f.shut()
 			if err != io.EOF {
-				return fmt.Errorf("read the spool of cluster %s: %w", f.source.Cluster, err)
+				return fmt.Errorf("read the spool %s: %w", f.source.Name, err)
 			}
 			if f.source.Position < f.until {
 				f.lose(w, f.until)
@@ -176,7 +176,7 @@ func (f *Feed) lose(w collect.Appender, to int64) {
 }
 
 func (f *Feed) fault(w collect.Appender, fault trail.Fault) {
-	fault.Source, fault.Cluster = f.source.Name, f.source.Cluster
+	fault.Source, fault.Cluster, fault.Server = f.source.Name, f.source.Cluster, f.source.Server
 	if f.spool.cfg.OnFault != nil {
 		f.spool.cfg.OnFault(fault)
 	}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -31,8 +32,8 @@ var ErrClosed = errors.New("the spools are closed")
 
 // Config says where what arrives over the network is kept until it is in the trail.
 type Config struct {
-	Dir      string // one directory below it for each cluster
-	MaxBytes int64  // of each cluster's spool that may wait; 0: DefaultBytes
+	Dir      string // one directory below it for each origin
+	MaxBytes int64  // of each spool that may wait; 0: DefaultBytes
 	Sources  []trail.Source
 	OnFault  func(trail.Fault) // may be nil
 	Now      func() time.Time  // nil: time.Now
@@ -44,7 +45,7 @@ type Config struct {
 const (
 	DefaultBytes        = 1 << 30  // bounds a spool
 	DefaultSegmentBytes = 64 << 20 // of a file of a spool
-	MaxClusters         = 256      // that have a spool
+	MaxClusters         = 256      // that have a spool, each server of one counted
 	maxClusterName      = 63       // bytes, as in a DNS label
 )
 
@@ -64,9 +65,38 @@ func CheckCluster(name string) error {
 	return nil
 }
 
+// Origin is where what is received comes from: a cluster, and one of its API servers
+// where that is known.
+type Origin struct{ Cluster, Server string }
+
+// Check says why nothing can be received from o, with an error that wraps ErrCluster.
+// The name of a server is like that of a cluster.
+func (o Origin) Check() error {
+	if err := CheckCluster(o.Cluster); err != nil || o.Server == "" {
+		return err
+	}
+	return CheckCluster(o.Server)
+}
+
+// String is the name that o has in messages and, after webhook/, in the trail.
+func (o Origin) String() string {
+	if o.Server == "" {
+		return o.Cluster
+	}
+	return o.Cluster + "/" + o.Server
+}
+
+// dir is the name of the directory of o's spool, and originOf the way back.
+func (o Origin) dir() string { return strings.Replace(o.String(), "/", "+", 1) }
+
+func originOf(dir string) Origin {
+	cluster, server, _ := strings.Cut(dir, "+")
+	return Origin{cluster, server}
+}
+
 // Spools are the spools of all clusters: what is received waits there, durable, until
 // it is in the trail. To the trail a spool is one source for all its life, with the
-// name webhook/CLUSTER. Its files are written by one process at a time, the one that
+// name webhook/CLUSTER, or webhook/CLUSTER/SERVER. Its files are written by one process at a time, the one that
 // writes the trail.
 //
 // Receive may be called from any goroutine, the feeds are for the one of Collect.
@@ -75,7 +105,7 @@ type Spools struct {
 	arrived chan struct{} // room for one value
 
 	mu     sync.Mutex // guards what follows
-	spools map[string]*spool
+	spools map[Origin]*spool
 	closed bool
 }
 
@@ -102,13 +132,14 @@ func Open(cfg Config) (*Spools, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Spools{cfg: cfg, arrived: make(chan struct{}, 1), spools: map[string]*spool{}}
+	s := &Spools{cfg: cfg, arrived: make(chan struct{}, 1), spools: map[Origin]*spool{}}
 	for _, e := range entries {
-		if !e.IsDir() || CheckCluster(e.Name()) != nil {
+		from := originOf(e.Name())
+		if !e.IsDir() || from.dir() != e.Name() || from.Check() != nil {
 			continue
 		}
-		if s.spools[e.Name()], err = openSpool(s, e.Name()); err != nil {
-			return nil, fmt.Errorf("open the spool of cluster %s: %w", e.Name(), err)
+		if s.spools[from], err = openSpool(s, from); err != nil {
+			return nil, fmt.Errorf("open the spool of %s: %w", from, err)
 		}
 	}
 	return s, nil
@@ -118,16 +149,16 @@ func Open(cfg Config) (*Spools, error) {
 // durable: fsynced, together with what other calls brought in the meantime. Its error
 // wraps ErrFull where there is no room; nothing is kept then. ctx is looked at
 // before, not while, body is written. body is the caller's again afterwards.
-func (s *Spools) Receive(ctx context.Context, cluster string, body []byte) error {
+func (s *Spools) Receive(ctx context.Context, from Origin, body []byte) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	to, err := s.of(cluster)
+	to, err := s.of(from)
 	if err != nil {
 		return err
 	}
 	if err := to.receive(body); err != nil {
-		return fmt.Errorf("the spool of cluster %s: %w", cluster, err)
+		return fmt.Errorf("the spool of %s: %w", from, err)
 	}
 	select {
 	case s.arrived <- struct{}{}:
@@ -136,41 +167,42 @@ func (s *Spools) Receive(ctx context.Context, cluster string, body []byte) error
 	return nil
 }
 
-// of returns the spool of a cluster, which it makes where there is none.
-func (s *Spools) of(cluster string) (*spool, error) {
+// of returns the spool for what comes from an origin, which it makes where there is none.
+func (s *Spools) of(from Origin) (*spool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return nil, ErrClosed
 	}
-	if sp := s.spools[cluster]; sp != nil {
+	if sp := s.spools[from]; sp != nil {
 		return sp, nil
 	}
-	if err := CheckCluster(cluster); err != nil {
+	if err := from.Check(); err != nil {
 		return nil, err
 	}
 	if len(s.spools) >= MaxClusters {
-		return nil, fmt.Errorf("%w: %s would be one more than the %d that are received", ErrCluster, cluster, len(s.spools))
+		return nil, fmt.Errorf("%w: %s would be one more than the %d that are received", ErrCluster, from, len(s.spools))
 	}
-	if err := durable.MkdirAll(filepath.Join(s.cfg.Dir, cluster)); err != nil {
+	if err := durable.MkdirAll(filepath.Join(s.cfg.Dir, from.dir())); err != nil {
 		return nil, noRoom(err)
 	}
-	sp, err := openSpool(s, cluster)
+	sp, err := openSpool(s, from)
 	if err != nil {
 		return nil, noRoom(err)
 	}
-	s.spools[cluster] = sp
+	s.spools[from] = sp
 	return sp, nil
 }
 
-// Feeds returns a feed for each cluster, new ones included, ordered by name. A cluster
-// has the same feed each time.
+// Feeds returns a feed for each spool, new ones included, ordered by name. A spool has
+// the same feed each time.
 func (s *Spools) Feeds() []collect.Feed {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	feeds := make([]collect.Feed, 0, len(s.spools))
-	for _, cluster := range slices.Sorted(maps.Keys(s.spools)) {
-		feeds = append(feeds, s.spools[cluster].feed)
+	byName := func(a, b Origin) int { return strings.Compare(a.String(), b.String()) }
+	for _, from := range slices.SortedFunc(maps.Keys(s.spools), byName) {
+		feeds = append(feeds, s.spools[from].feed)
 	}
 	return feeds
 }

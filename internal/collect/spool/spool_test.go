@@ -47,7 +47,7 @@ func openSpools(t testing.TB, cfg Config) *Spools {
 func receive(t testing.TB, s *Spools, cluster string, bodies ...[]byte) {
 	t.Helper()
 	for _, b := range bodies {
-		if err := s.Receive(t.Context(), cluster, b); err != nil {
+		if err := s.Receive(t.Context(), Origin{Cluster: cluster}, b); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -189,7 +189,7 @@ func TestSpoolBound(t *testing.T) {
 	m := collecttest.New()
 	for range 4 {
 		receive(t, s, "prod", body, body, body)
-		if err := s.Receive(t.Context(), "prod", []byte("x")); !errors.Is(err, ErrFull) {
+		if err := s.Receive(t.Context(), Origin{Cluster: "prod"}, []byte("x")); !errors.Is(err, ErrFull) {
 			t.Fatalf("one byte more than there is room for: %v", err)
 		}
 		receive(t, s, "other", body) // has its own bound
@@ -205,7 +205,7 @@ func TestSpoolClusters(t *testing.T) {
 	s := openSpools(t, Config{Dir: filepath.Join(dir, "spool")})
 	for _, name := range []string{"", ".", "..", "../x", "a/b", `a\b`, "/etc", "A", "ä", "a_b", "-a", "a-", ".a", "a.", "a\x00", "a b", "a%2fb", "a\n",
 		strings.Repeat("a", 64), "%00", "a:b"} {
-		if err := s.Receive(t.Context(), name, list(0, 1)); !errors.Is(err, ErrCluster) {
+		if err := s.Receive(t.Context(), Origin{Cluster: name}, list(0, 1)); !errors.Is(err, ErrCluster) {
 			t.Errorf("%q: %v", name, err)
 		}
 	}
@@ -221,7 +221,7 @@ func TestSpoolClusters(t *testing.T) {
 	for i := len(s.Feeds()); i < MaxClusters; i++ {
 		receive(t, s, fmt.Sprintf("c%d", i), list(0, 1))
 	}
-	if err := s.Receive(t.Context(), "onemore", list(0, 1)); !errors.Is(err, ErrCluster) {
+	if err := s.Receive(t.Context(), Origin{Cluster: "onemore"}, list(0, 1)); !errors.Is(err, ErrCluster) {
 		t.Errorf("cluster %d: %v", MaxClusters+1, err)
 	}
 	receive(t, s, "a", list(1, 2))
@@ -392,7 +392,7 @@ func TestSpoolSharesFsyncs(t *testing.T) {
 	var all sync.WaitGroup
 	post := func(i int) {
 		all.Go(func() {
-			if err := s.Receive(context.Background(), "prod", list(i, i+1)); err != nil {
+			if err := s.Receive(context.Background(), Origin{Cluster: "prod"}, list(i, i+1)); err != nil {
 				t.Error(err)
 			}
 		})
@@ -401,7 +401,7 @@ func TestSpoolSharesFsyncs(t *testing.T) {
 	sp := func() *spool {
 		for {
 			s.mu.Lock()
-			sp := s.spools["prod"]
+			sp := s.spools[Origin{Cluster: "prod"}]
 			s.mu.Unlock()
 			if sp != nil {
 				return sp
@@ -449,8 +449,8 @@ func TestSpoolsClose(t *testing.T) {
 	fsys := &counting{hold: make(chan error, 1)}
 	s, m := openSpools(t, Config{Dir: t.TempDir(), FS: fsys}), collecttest.New()
 	done := make(chan error, 1)
-	go func() { done <- s.Receive(context.Background(), "prod", list(0, 1)) }()
-	for len(s.Feeds()) == 0 || !s.spools["prod"].writing() {
+	go func() { done <- s.Receive(context.Background(), Origin{Cluster: "prod"}, list(0, 1)) }()
+	for len(s.Feeds()) == 0 || !s.spools[Origin{Cluster: "prod"}].writing() {
 	}
 	go func() { fsys.hold <- nil }()
 	if err := s.Close(); err != nil {
@@ -468,7 +468,7 @@ func TestSpoolsClose(t *testing.T) {
 		}
 	}
 	for _, cluster := range []string{"prod", "new"} {
-		if err := s.Receive(t.Context(), cluster, list(1, 2)); !errors.Is(err, ErrClosed) {
+		if err := s.Receive(t.Context(), Origin{Cluster: cluster}, list(1, 2)); !errors.Is(err, ErrClosed) {
 			t.Errorf("%s after Close: %v", cluster, err)
 		}
 	}
@@ -478,7 +478,7 @@ func TestSpoolsClose(t *testing.T) {
 	}
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := s.Receive(gone, "prod", nil); !errors.Is(err, context.Canceled) {
+	if err := s.Receive(gone, Origin{Cluster: "prod"}, nil); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 }
@@ -553,7 +553,7 @@ func BenchmarkReceive(b *testing.B) {
 			for range callers {
 				all.Go(func() {
 					for left.Add(-1) >= 0 {
-						if err := s.Receive(context.Background(), "prod", body); err != nil {
+						if err := s.Receive(context.Background(), Origin{Cluster: "prod"}, body); err != nil {
 							b.Error(err)
 							return
 						}
@@ -564,5 +564,34 @@ func BenchmarkReceive(b *testing.B) {
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "posts/s")
 			b.ReportMetric(float64(b.N)/float64(fsys.syncs.Load()), "posts/fsync")
 		})
+	}
+}
+
+// What comes from one server of a cluster is a source of its own, also after a restart.
+func TestSpoolOfAServer(t *testing.T) {
+	dir := t.TempDir()
+	m := collecttest.New()
+	for round := range 3 {
+		s := openSpools(t, Config{Dir: dir, Sources: m.Sources()})
+		for i, from := range []Origin{{"prod", ""}, {"prod", "cp-1"}, {"prod", "cp-2"}} {
+			if err := s.Receive(t.Context(), from, list(10*round+i, 10*round+i+1)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		pull(t, s, m, 1<<20)
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := ids(t, m); len(got) != 9 {
+		t.Errorf("%v", got)
+	}
+	var names []string
+	for _, s := range m.Read {
+		names = append(names, s.Name+" "+s.Cluster+" "+s.Server)
+	}
+	slices.Sort(names)
+	if want := []string{"webhook/prod prod ", "webhook/prod/cp-1 prod cp-1", "webhook/prod/cp-2 prod cp-2"}; !slices.Equal(names, want) {
+		t.Errorf("%q", names)
 	}
 }

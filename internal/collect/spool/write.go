@@ -56,13 +56,13 @@ type group struct {
 	err    error
 }
 
-// openSpool opens the spool of a cluster, whose directory is there, at the position
-// that the trail has read it to.
-func openSpool(s *Spools, cluster string) (*spool, error) {
-	sp := &spool{cfg: s.cfg, dir: filepath.Join(s.cfg.Dir, cluster)}
+// openSpool opens the spool for what comes from an origin, whose directory is there, at
+// the position that the trail has read it to.
+func openSpool(s *Spools, from Origin) (*spool, error) {
+	sp := &spool{cfg: s.cfg, dir: filepath.Join(s.cfg.Dir, from.dir())}
 	sp.idle.L = &sp.mu
 	sp.out = bufio.NewWriterSize(nil, 64<<10)
-	sp.feed = newSpoolFeed(sp, cluster)
+	sp.feed = newSpoolFeed(sp, from)
 	at := sp.feed.source.Position
 	var err error
 	if sp.segments, err = sp.find(); err != nil {
