@@ -58,6 +58,7 @@ func rooms() []room {
 		{"policy/lint", 3, plain, "what is legal in a policy, but wrong"},
 		{"policy/profile", 2, plain, "policies to start from"},
 		{"policy/simulate", 3, plain, "recorded events replayed under a policy"},
+		{"internal/config", 3, plain, "what serve can be told, by a file or by flags, and what is wrong with that"},
 		{"internal/trail", 2, plain, "the contract of a trail and the types that pass through it"},
 		{"internal/trail/disk", 3, impure, "the embedded trail: Parquet parts in a directory"},
 		{"internal/trail/file", 3, impure, "audit files asked on the spot, without a trail"},

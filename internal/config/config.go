@@ -1,0 +1,185 @@
+// Package config is what kubetrail serve can be told: a Config, the file of YAML that
+// one is read from, and what is wrong with either. It reads no files itself.
+package config
+
+import (
+	"path/filepath"
+	"slices"
+)
+
+// APIVersion and Kind begin every configuration file.
+const (
+	APIVersion = "kubetrail.io/v1alpha1"
+	Kind       = "Config"
+)
+
+// Config is everything that serve does. Flags fill one as a file does, and nothing else
+// is asked while serve is put together. The zero value of a field is "not given"; what
+// that means is in [Fields].
+type Config struct {
+	APIVersion string `yaml:"apiVersion" json:"apiVersion"`
+	Kind       string `yaml:"kind" json:"kind"`
+
+	Data     string `yaml:"data" json:"data"`
+	ReadOnly bool   `yaml:"readOnly" json:"readOnly"`
+	Listen   string `yaml:"listen" json:"listen"`
+
+	TLS          TLS           `yaml:"tls" json:"tls"`
+	Tokens       []Token       `yaml:"tokens" json:"tokens"`
+	Certificates []Certificate `yaml:"certificates" json:"certificates"`
+	Clusters     []Cluster     `yaml:"clusters" json:"clusters"`
+	Retention    Retention     `yaml:"retention" json:"retention"`
+	Limits       Limits        `yaml:"limits" json:"limits"`
+	Log          Log           `yaml:"log" json:"log"`
+}
+
+// TLS names the files that TLS takes, PEM all of them.
+type TLS struct {
+	Cert     string `yaml:"cert" json:"cert"`
+	Key      string `yaml:"key" json:"key"`
+	ClientCA string `yaml:"clientCA" json:"clientCA"`
+}
+
+// Token is a bearer token, and what who shows it may do.
+type Token struct {
+	Name     string   `yaml:"name" json:"name"`
+	File     string   `yaml:"file" json:"file"`
+	Roles    []Role   `yaml:"roles" json:"roles"`
+	Clusters []string `yaml:"clusters" json:"clusters"` // empty: all
+}
+
+// Certificate are the client certificates with a subject, and what who shows one may
+// do. An empty part of the subject is not looked at.
+type Certificate struct {
+	Name         string   `yaml:"name" json:"name"`
+	CommonName   string   `yaml:"commonName" json:"commonName"`
+	Organization string   `yaml:"organization" json:"organization"`
+	Roles        []Role   `yaml:"roles" json:"roles"`
+	Clusters     []string `yaml:"clusters" json:"clusters"` // empty: all
+}
+
+// Role is one kind of access.
+type Role string
+
+// The roles. Nobody has one that was not given.
+const (
+	Read    Role = "read"    // questions, the page and metrics
+	Webhook Role = "webhook" // posts to /webhook/CLUSTER
+	Agent   Role = "agent"   // appends of kubetrail agent
+	Metrics Role = "metrics" // /metrics alone
+)
+
+// Roles are all of them.
+func Roles() []Role { return []Role{Read, Webhook, Agent, Metrics} }
+
+// Cluster is where events come from. An empty name is that of a cluster that has none.
+type Cluster struct {
+	Name    string   `yaml:"name" json:"name"`
+	Sources []Source `yaml:"sources" json:"sources"`
+	Scrape  []Scrape `yaml:"scrape" json:"scrape"`
+}
+
+// Source is a log that is followed.
+type Source struct {
+	Path   string     `yaml:"path" json:"path"`
+	Server string     `yaml:"server" json:"server"` // name of the API server that writes it
+	Kind   SourceKind `yaml:"kind" json:"kind"`
+}
+
+// SourceKind tells what a log holds.
+type SourceKind string
+
+// The kinds of logs.
+const (
+	AuditLog     SourceKind = "audit"         // audit events, as --audit-log-path receives them
+	APIServerLog SourceKind = "apiserver-log" // standard error of kube-apiserver, as it is or in CRI format
+)
+
+// SourceKinds are all of them.
+func SourceKinds() []SourceKind { return []SourceKind{AuditLog, APIServerLog} }
+
+// Scrape is the /metrics of an API server.
+type Scrape struct {
+	Server    string `yaml:"server" json:"server"`
+	URL       string `yaml:"url" json:"url"`
+	TokenFile string `yaml:"tokenFile" json:"tokenFile"`
+	CAFile    string `yaml:"caFile" json:"caFile"`
+}
+
+// Retention says what is removed from the trail.
+type Retention struct {
+	Keep      Duration `yaml:"keep" json:"keep"`
+	KeepBytes Size     `yaml:"keepBytes" json:"keepBytes"`
+}
+
+// Limits bound what serve takes.
+type Limits struct {
+	SpoolBytes Size `yaml:"spoolBytes" json:"spoolBytes"`
+	PartBytes  Size `yaml:"partBytes" json:"partBytes"`
+	Memory     Size `yaml:"memory" json:"memory"`
+	BodyBytes  Size `yaml:"bodyBytes" json:"bodyBytes"`
+}
+
+// Log says how serve logs.
+type Log struct {
+	Format string `yaml:"format" json:"format"` // text or json
+	Level  string `yaml:"level" json:"level"`   // debug, info, warn or error
+}
+
+// Defaults is what serve does when it is told nothing but where the trail lies.
+func Defaults(data string) Config {
+	return Config{
+		APIVersion: APIVersion, Kind: Kind, Data: data, Listen: "127.0.0.1:8417",
+		Limits: Limits{SpoolBytes: 1 << 30, PartBytes: 64 << 20, Memory: 208 << 20, BodyBytes: 64 << 20},
+		Log:    Log{Format: "text", Level: "info"},
+	}
+}
+
+// complete gives what a list holds the defaults that are not those of the whole.
+func (c *Config) complete() {
+	for i := range c.Clusters {
+		for j := range c.Clusters[i].Sources {
+			if s := &c.Clusters[i].Sources[j]; s.Kind == "" {
+				s.Kind = AuditLog
+			}
+		}
+	}
+}
+
+// Resolve makes every path of a file one that begins in dir, the directory of the
+// configuration file, unless it is absolute.
+func (c *Config) Resolve(dir string) {
+	for _, p := range c.paths() {
+		if *p != "" && !filepath.IsAbs(*p) {
+			*p = filepath.Join(dir, *p)
+		}
+	}
+}
+
+// paths are the fields that name files.
+func (c *Config) paths() []*string {
+	all := []*string{&c.Data, &c.TLS.Cert, &c.TLS.Key, &c.TLS.ClientCA}
+	for i := range c.Tokens {
+		all = append(all, &c.Tokens[i].File)
+	}
+	for i := range c.Clusters {
+		cluster := &c.Clusters[i]
+		for j := range cluster.Sources {
+			all = append(all, &cluster.Sources[j].Path)
+		}
+		for j := range cluster.Scrape {
+			all = append(all, &cluster.Scrape[j].TokenFile, &cluster.Scrape[j].CAFile)
+		}
+	}
+	return all
+}
+
+// Add adds a log of a cluster.
+func (c *Config) Add(cluster string, s Source) {
+	i := slices.IndexFunc(c.Clusters, func(x Cluster) bool { return x.Name == cluster })
+	if i < 0 {
+		i = len(c.Clusters)
+		c.Clusters = append(c.Clusters, Cluster{Name: cluster})
+	}
+	c.Clusters[i].Sources = append(c.Clusters[i].Sources, s)
+}

@@ -1,0 +1,342 @@
+package config
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"reflect"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"kubetrail/internal/place"
+)
+
+// MaxBytes is the size of a configuration file that is read.
+const MaxBytes = 1 << 20
+
+// Text is a sentence in both languages.
+type Text struct{ En, Zh string }
+
+// In returns the text in a language, "en" or "zh".
+func (t Text) In(lang string) string {
+	if lang == "zh" {
+		return t.Zh
+	}
+	return t.En
+}
+
+func say(en, zh string, args ...any) Text {
+	return Text{fmt.Sprintf(en, args...), fmt.Sprintf(zh, args...)}
+}
+
+// Finding is something wrong with a configuration.
+type Finding struct {
+	place.Position        // zero where there is no file
+	Path           string // of the field, such as "clusters[0].name"; "" for the whole
+	Text           Text
+	Hint           Text // what to do next; may be empty
+	Warning        bool // it can be used all the same
+}
+
+// Bad tells whether findings hold one that is no warning.
+func Bad(findings []Finding) bool {
+	return slices.ContainsFunc(findings, func(f Finding) bool { return !f.Warning })
+}
+
+// File is a configuration file that was read.
+type File struct {
+	// Config is what it says, with the defaults of what it leaves out.
+	Config Config
+
+	places *place.File
+	origin map[string]string // of the fields that are given: "line 3", or a flag
+}
+
+// Flag is a flag that was given: its name, such as "--listen", and the field it is for.
+type Flag struct{ Name, Path string }
+
+// Load reads a file. Relative paths in it begin in dir; what it leaves out is taken from
+// defaults. It is strict: unknown fields and those given twice are findings, as is
+// everything that Validate finds. Findings are in the order of the file. There is a
+// File whatever they are.
+func Load(data []byte, dir string, defaults Config) (*File, []Finding) {
+	return LoadWith(data, dir, defaults, nil)
+}
+
+// LoadWith is Load with flags given beside the file, whose values are in defaults. Each
+// sets what the file leaves out; it is a finding where the file sets the same.
+func LoadWith(data []byte, dir string, defaults Config, flags []Flag) (*File, []Finding) {
+	f := &File{places: place.New(data), origin: map[string]string{}}
+	findings := f.decode(data)
+	f.Config.Resolve(dir)
+	for _, flag := range flags {
+		if f.has(flag.Path) {
+			findings = append(findings, Finding{Path: flag.Path,
+				Text: say("%s was given as well: there would be two values", "同时给出了 %s：会有两个值", flag.Name),
+				Hint: say("leave one of them away", "去掉其中一个")})
+			continue
+		}
+		f.origin[flag.Path] = flag.Name
+	}
+	defaults.APIVersion, defaults.Kind = "", ""
+	fill(reflect.ValueOf(&f.Config).Elem(), reflect.ValueOf(defaults))
+	f.Config.complete()
+	if !Bad(findings) {
+		findings = append(findings, f.Config.Validate()...)
+	}
+	for i := range findings {
+		if findings[i].Position == (place.Position{}) {
+			findings[i].Position = f.At(findings[i].Path)
+		}
+	}
+	slices.SortStableFunc(findings, func(a, b Finding) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
+	return f, findings
+}
+
+// At tells where a field stands; where the file leaves it out, where what holds it does.
+func (f *File) At(path string) place.Position {
+	if p := f.places.Key(path); p != (place.Position{}) && !strings.HasSuffix(path, "]") {
+		return p
+	}
+	if p := f.places.At(path); p != (place.Position{}) {
+		return p
+	}
+	return place.Position{Line: 1, Column: 1}
+}
+
+// has tells whether the file sets a field or anything in it.
+func (f *File) has(path string) bool {
+	for given := range f.origin {
+		if rest, ok := strings.CutPrefix(given, path); ok && (rest == "" || rest[0] == '.' || rest[0] == '[') {
+			return true
+		}
+	}
+	return false
+}
+
+// fill copies what to has not from what from has, field by field; a list is one value.
+func fill(to, from reflect.Value) {
+	if to.Kind() == reflect.Struct {
+		for i := range to.NumField() {
+			fill(to.Field(i), from.Field(i))
+		}
+		return
+	}
+	if to.IsZero() {
+		to.Set(from)
+	}
+}
+
+// decode reads data into f.Config.
+func (f *File) decode(data []byte) []Finding {
+	if len(data) > MaxBytes {
+		return []Finding{{Text: say("the file is larger than %d bytes", "文件大于 %d 字节", MaxBytes)}}
+	}
+	d := yaml.NewDecoder(bytes.NewReader(data))
+	var doc yaml.Node
+	err := d.Decode(&doc)
+	if err == nil && doc.Content[0].Tag == "!!null" || errors.Is(err, io.EOF) {
+		return []Finding{{Text: say("the file is empty", "文件是空的"), Hint: wantHead()}}
+	}
+	if err != nil {
+		return []Finding{f.syntax(err)}
+	}
+	r := reader{file: f}
+	r.value(doc.Content[0], reflect.ValueOf(&f.Config).Elem(), "")
+	var second yaml.Node
+	switch err := d.Decode(&second); {
+	case errors.Is(err, io.EOF):
+	case err != nil:
+		r.findings = append(r.findings, f.syntax(err))
+	default:
+		r.add(&second, "", say("there is a second document", "有第二个文档"), say("one file holds one configuration", "一个文件只写一份配置"))
+	}
+	return r.findings
+}
+
+func (f *File) syntax(err error) Finding {
+	text := strings.TrimPrefix(err.Error(), "yaml: ")
+	return Finding{Position: f.places.SyntaxError(err.Error()), Text: say("no YAML: %s", "不是 YAML：%s", text)}
+}
+
+func wantHead() Text {
+	return say("begin with apiVersion: %s and kind: %s", "以 apiVersion: %s 和 kind: %s 开头", APIVersion, Kind)
+}
+
+// reader makes a Config of the nodes of a document.
+type reader struct {
+	file     *File
+	findings []Finding
+}
+
+// maxFindings is how many are told: a file that is no configuration at all would have
+// thousands.
+const maxFindings = 100
+
+func (r *reader) add(n *yaml.Node, path string, text, hint Text) {
+	if len(r.findings) < maxFindings {
+		r.findings = append(r.findings, Finding{Position: place.Position{Line: n.Line, Column: n.Column}, Path: path, Text: text, Hint: hint})
+	}
+}
+
+// settable is a value that is written as text.
+type settable interface{ Set(string) error }
+
+// value reads n into v.
+func (r *reader) value(n *yaml.Node, v reflect.Value, path string) {
+	if n.Kind == yaml.AliasNode || n.Anchor != "" {
+		r.add(n, path, say("anchors and aliases are not understood here", "这里不支持锚点和别名"), say("write it out", "请直接写出"))
+		return
+	}
+	if n.Kind == yaml.ScalarNode && n.Tag == "!!null" {
+		return // as if it were not there
+	}
+	switch v.Kind() {
+	case reflect.Struct:
+		r.mapping(n, v, path)
+	case reflect.Slice:
+		r.list(n, v, path)
+	default:
+		if r.scalar(n, v, path) {
+			r.file.origin[path] = fmt.Sprintf("line %d", n.Line)
+		}
+	}
+}
+
+func (r *reader) mapping(n *yaml.Node, v reflect.Value, path string) {
+	if n.Kind != yaml.MappingNode {
+		r.add(n, path, say("%s is %s, not a mapping", "%s 是 %s，而不是映射", whole(path), kindOf(n)), Text{})
+		return
+	}
+	seen := map[string]bool{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, below := n.Content[i], strings.TrimPrefix(path+"."+n.Content[i].Value, ".")
+		field := fieldOf(v, key.Value)
+		switch {
+		case key.Kind != yaml.ScalarNode:
+			r.add(key, path, say("a key that is no text", "键不是文本"), Text{})
+		case !field.IsValid():
+			r.add(key, below, say("unknown field %q", "未知字段 %q", key.Value), r.meant(key.Value, v, path))
+		case seen[key.Value]:
+			r.add(key, below, say("field %q stands here twice", "字段 %q 出现了两次", key.Value), say("keep one of them", "保留其中一个"))
+		default:
+			r.value(n.Content[i+1], field, below)
+		}
+		seen[key.Value] = true
+	}
+}
+
+func (r *reader) list(n *yaml.Node, v reflect.Value, path string) {
+	if n.Kind != yaml.SequenceNode {
+		r.add(n, path, say("%s is %s, not a list", "%s 是 %s，而不是列表", path, kindOf(n)), say("begin each element with a dash", "每个元素以短横线开头"))
+		return
+	}
+	if len(n.Content) > 0 {
+		r.file.origin[path] = fmt.Sprintf("line %d", n.Line)
+	}
+	for i, item := range n.Content {
+		below := fmt.Sprintf("%s[%d]", path, i)
+		element := reflect.New(v.Type().Elem()).Elem()
+		if item.Tag == "!!null" {
+			r.add(item, below, say("an element that is empty", "元素是空的"), say("remove it", "删除它"))
+		}
+		r.value(item, element, below)
+		v.Set(reflect.Append(v, element))
+	}
+}
+
+// scalar reads a value that is no list and no mapping, and reports whether it could.
+func (r *reader) scalar(n *yaml.Node, v reflect.Value, path string) bool {
+	wrong := func(en, zh string, hint Text) bool {
+		r.add(n, path, say("%s is %s, not "+en, "%s 是 %s，而不是"+zh, path, kindOf(n)), hint)
+		return false
+	}
+	if s, ok := v.Addr().Interface().(settable); ok {
+		if n.Kind != yaml.ScalarNode || n.Tag != "!!str" && n.Tag != "!!int" {
+			return wrong("text such as 30d or 10GiB", "例如 30d 或 10GiB 的文本", Text{})
+		}
+		if err := s.Set(n.Value); err != nil {
+			r.add(n, path, say("%s: %q: %v", "%s：%q：%v", path, n.Value, err), Text{})
+			return false
+		}
+		return true
+	}
+	if v.Kind() == reflect.Bool {
+		if n.Kind != yaml.ScalarNode || n.Tag != "!!bool" {
+			return wrong("true or false", "true 或 false", Text{})
+		}
+		v.SetBool(strings.EqualFold(n.Value, "true"))
+		return true
+	}
+	if n.Kind != yaml.ScalarNode || n.Tag != "!!str" {
+		hint := Text{}
+		if n.Kind == yaml.ScalarNode {
+			hint = say("put it into quotes", "加上引号")
+		}
+		return wrong("text", "文本", hint)
+	}
+	if strings.ContainsRune(n.Value, 0) {
+		return wrong("text without a NUL", "不含 NUL 的文本", Text{})
+	}
+	v.SetString(n.Value)
+	return n.Value != ""
+}
+
+func whole(path string) string {
+	if path == "" {
+		return "the file"
+	}
+	return path
+}
+
+func kindOf(n *yaml.Node) string {
+	switch {
+	case n.Kind == yaml.MappingNode:
+		return "a mapping"
+	case n.Kind == yaml.SequenceNode:
+		return "a list"
+	case n.Tag == "!!int", n.Tag == "!!float":
+		return "a number"
+	case n.Tag == "!!bool":
+		return "a truth value"
+	case n.Tag == "!!timestamp":
+		return "a time"
+	}
+	return "text"
+}
+
+// fieldOf returns the field of a struct with that name in a file; the zero Value where
+// there is none.
+func fieldOf(v reflect.Value, name string) reflect.Value {
+	for i := range v.NumField() {
+		if v.Type().Field(i).Tag.Get("yaml") == name {
+			return v.Field(i)
+		}
+	}
+	return reflect.Value{}
+}
+
+// meant suggests what an unknown field in the struct v, which stands at path, may have
+// been meant to be: a name that is near, or the place where a field of that name
+// belongs.
+func (r *reader) meant(name string, v reflect.Value, path string) Text {
+	var names []string
+	for i := range v.NumField() {
+		names = append(names, v.Type().Field(i).Tag.Get("yaml"))
+	}
+	if near := nearest(name, names); near != "" {
+		return say("did you mean %q?", "是否想写 %q？", near)
+	}
+	for _, f := range Fields() {
+		if strings.HasSuffix(f.Path, "."+name) {
+			return say("did you mean %s?", "是否想写 %s？", f.Path)
+		}
+	}
+	return say("%s has %s", "%s 有 %s", whole(path), strings.Join(names, ", "))
+}
