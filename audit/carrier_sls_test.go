@@ -76,6 +76,13 @@ func TestSLSForms(t *testing.T) {
 			if len(got.faults) > 0 {
 				t.Errorf("faults %v", got.faults)
 			}
+			r := NewReader(strings.NewReader(data), ReaderConfig{})
+			var e Event
+			for n := range 3 {
+				if err := r.Next(&e); err != nil || string(e.Text[Username]) != "alice" || string(e.Text[Resource]) != "configmaps" {
+					t.Errorf("event %d: %q %q (%v)", n+1, e.Text[Username], e.Text[Resource], err)
+				}
+			}
 		})
 	}
 }

@@ -148,7 +148,7 @@ func (r *Reader) nextEvent(e *Event) bool {
 		}
 		n, f := e.scanFirst(w)
 		switch {
-		case f == none && n > r.max:
+		case f == none && (n > r.max || slsFlattens(e)):
 			return false
 		case f == none && (n < len(w) || !r.growing):
 			r.found(e, w[:n])

@@ -17,7 +17,7 @@ func readerSeeds(f *testing.F) {
 		sample(1)[:half] + sample(2) + "\n\x00\x00" + sample(3) + "rubbish\n",
 		"host-1 " + sample(1) + "\r\n" + bom + sample(2) + "\n",
 		prettyLines(1, 2) + "{\n  \"level\": \"Metadata\",\n  \"user\": [\n" + prettyLines(3, 3),
-		cloudWatch(sample(1)) + "\n" + azure(sample(2)) + "\n" + gke + "\n",
+		cloudWatch(sample(1)) + "\n" + azure(sample(2)) + "\n" + gke + "\n" + sls(f, sample(3)) + "\n" + sls(f, sample(4)),
 		`{"records":[` + azure(sample(1)) + `,` + azure(sample(2)) + `],"nextToken":"x"}`,
 		"]}\n,}\n{\"a\":[\n{\"a\":[\n[[{\"kind\":\"EventList\",\"items\":null}",
 	} {
