@@ -88,13 +88,14 @@ func (r *Reader) Offset() int64 { return r.base + int64(r.pos+r.newline()) }
 func (r *Reader) Line() int64 { return r.line + int64(r.newline()) }
 
 // newline is 1 where a newline that comes next may be counted as read: unless a
-// bracket or comma follows, which means another thing at the beginning of a line.
+// bracket or comma follows, which means another thing at the beginning of a line, or
+// a byte order mark, behind which one may stand.
 func (r *Reader) newline() int {
 	w := r.window()
 	if len(w) == 0 || w[0] != '\n' {
 		return 0
 	}
-	if next := 1 + blanks(w[1:]); next < len(w) && isSyntax(w[next]) {
+	if next := 1 + blanks(w[1:]); next < len(w) && (isSyntax(w[next]) || w[next] == bom[0]) {
 		return 0
 	}
 	return 1

@@ -19,6 +19,7 @@ func readerSeeds(f *testing.F) {
 		prettyLines(1, 2) + "{\n  \"level\": \"Metadata\",\n  \"user\": [\n" + prettyLines(3, 3),
 		cloudWatch(sample(1)) + "\n" + azure(sample(2)) + "\n" + gke + "\n" + sls(f, sample(3)) + "\n" + sls(f, sample(4)),
 		`{"records":[` + azure(sample(1)) + `,` + azure(sample(2)) + `],"nextToken":"x"}`,
+		"0\n" + bom + ",0",
 		"]}\n,}\n{\"a\":[\n{\"a\":[\n[[{\"kind\":\"EventList\",\"items\":null}",
 	} {
 		f.Add([]byte(s))
