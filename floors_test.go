@@ -60,6 +60,7 @@ func rooms() []room {
 		{"policy/simulate", 3, plain, "recorded events replayed under a policy"},
 		{"internal/config", 3, plain, "what serve can be told, by a file or by flags, and what is wrong with that"},
 		{"internal/trail", 2, plain, "the contract of a trail and the types that pass through it"},
+		{"internal/gap", 3, plain, "when an API server was not observed: its pulse, and where it stops"},
 		{"internal/trail/disk", 3, impure, "the embedded trail: Parquet parts in a directory"},
 		{"internal/trail/file", 3, impure, "audit files asked on the spot, without a trail"},
 		{"internal/trail/remote", 3, impure, "the trail behind another KubeTrail's HTTP API"},

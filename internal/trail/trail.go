@@ -38,6 +38,10 @@ type Reader interface {
 
 	// Summary tells what the trail holds.
 	Summary(ctx context.Context) (Summary, error)
+
+	// Faults calls yield for every stretch that was set aside, in the order of Seq. An
+	// error of yield ends it and is returned as it is.
+	Faults(ctx context.Context, yield func(Fault) error) error
 }
 
 // Scanner is a Reader that can give all answers in the order in which they are cheapest
@@ -152,6 +156,10 @@ type Fault struct {
 	Reason  string `json:"reason"`
 	Head    []byte `json:"head,omitempty"` // its first bytes, at most 256
 	Lost    *Loss  `json:"lost,omitempty"` // where it means that events are missing
+
+	// Seq is its place among the events: those before it have smaller numbers, those
+	// after it the same one or larger. A trail says it; who sets a fault aside need not.
+	Seq uint64 `json:"seq,omitempty"`
 }
 
 // Loss is what is known of events that were not observed.

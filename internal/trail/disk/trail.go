@@ -209,7 +209,7 @@ func (t *Trail) Summary(ctx context.Context) (trail.Summary, error) {
 	return s, nil
 }
 
-// Faults calls yield for every stretch that was set aside, oldest first.
+// Faults implements [trail.Reader]. It holds those of one part at a time.
 func (t *Trail) Faults(ctx context.Context, yield func(trail.Fault) error) error {
 	parts, err := t.snapshot()
 	if err != nil {
@@ -222,6 +222,10 @@ func (t *Trail) Faults(ctx context.Context, yield func(trail.Fault) error) error
 			return fmt.Errorf("part %s: %w", p.name, err)
 		}
 		for _, f := range list {
+			f.Seq = max(f.Seq, p.meta.First) // parts of earlier versions do not tell
+			if err := ctx.Err(); err != nil {
+				return err
+			}
 			if err := yield(f); err != nil {
 				return err
 			}

@@ -152,6 +152,7 @@ func (w *Writer) Append(e *audit.Event) {
 // SetAside adds a fault to the next part. It takes a sequence number too.
 func (w *Writer) SetAside(f trail.Fault) {
 	b := w.filling
+	f.Seq = w.next
 	b.meta.Faults++
 	if w.faultSize < maxFaultBytes {
 		b.faults = append(b.faults, f)

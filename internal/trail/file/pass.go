@@ -1,6 +1,7 @@
 package file
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -18,14 +19,24 @@ func (t *Trail) pass(ctx context.Context, visit func(*audit.Event) error) error 
 
 // read is pass, and returns the number of faults.
 func (t *Trail) read(ctx context.Context, visit func(*audit.Event) error) (faults int, err error) {
-	p := &passing{trail: t, visit: visit}
+	return t.readWith(ctx, &passing{trail: t, visit: visit})
+}
+
+// Faults implements [trail.Reader]: one pass.
+func (t *Trail) Faults(ctx context.Context, yield func(trail.Fault) error) error {
+	p := &passing{trail: t, tell: yield, visit: func(*audit.Event) error { return nil }}
+	_, err := t.readWith(ctx, p)
+	return cmp.Or(p.ended, err, ctx.Err())
+}
+
+func (t *Trail) readWith(ctx context.Context, p *passing) (faults int, err error) {
 	for _, in := range t.cfg.Inputs {
 		err := in.Each(func(name string, plain io.Reader) error {
 			return p.content(ctx, name, plain)
 		}, func(d *audit.Damage) {
 			p.fault(trail.Fault{Source: in.Name, Cluster: t.cfg.Cluster, Reason: d.Error()})
 		})
-		if err != nil {
+		if err = cmp.Or(p.ended, err); err != nil {
 			return p.faults, err
 		}
 	}
@@ -36,6 +47,8 @@ func (t *Trail) read(ctx context.Context, visit func(*audit.Event) error) (fault
 type passing struct {
 	trail  *Trail
 	visit  func(*audit.Event) error
+	tell   func(trail.Fault) error // of every fault; may be nil
+	ended  error                   // of tell
 	event  audit.Event
 	seq    uint64
 	faults int
@@ -48,6 +61,9 @@ func (p *passing) content(ctx context.Context, name string, plain io.Reader) err
 	r := audit.NewReader(plain, audit.ReaderConfig{Source: name, Cluster: p.trail.cfg.Cluster})
 	e := &p.event
 	for n := 0; ; n++ {
+		if p.ended != nil {
+			return p.ended
+		}
 		if n%looks == 0 && ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -76,6 +92,10 @@ func (p *passing) content(ctx context.Context, name string, plain io.Reader) err
 func (p *passing) fault(f trail.Fault) {
 	p.faults++
 	t := p.trail
+	f.Seq = p.seq
+	if p.tell != nil && p.ended == nil {
+		p.ended = p.tell(f)
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if p.faults > t.reported {

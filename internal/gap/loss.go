@@ -1,0 +1,139 @@
+package gap
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+
+	"kubetrail/audit"
+	"kubetrail/internal/trail"
+)
+
+// loss is a fault that means that events are missing, and what was observed of the same
+// source just before and after it.
+type loss struct {
+	fault         trail.Fault
+	line          int64 // bytes of a line before, 0 where none is known
+	before, after int64 // times
+	seqs          span  // numbers of the events with these times
+}
+
+// sourceName tells sources of faults apart.
+type sourceName struct{ cluster, server, source string }
+
+// maxLosses bounds the faults that are taken for losses; the oldest ones count.
+const maxLosses = 10_000
+
+// lost reports whether a fault means that events are missing. A hole of NULs at the
+// beginning of a log is only what truncating it leaves: what it held was read before.
+func lost(f *trail.Fault) bool {
+	return f.Lost != nil || f.Offset > 0 && strings.HasPrefix(f.Reason, "NUL bytes")
+}
+
+// readFaults takes what the trail says it lost.
+func (d *Detector) readFaults(ctx context.Context, r trail.Reader, q Question) error {
+	n := 0
+	return r.Faults(ctx, func(f trail.Fault) error {
+		if !lost(&f) || q.Server != "" && f.Server != q.Server {
+			return nil
+		}
+		if n++; n > maxLosses {
+			d.unread++
+			return nil
+		}
+		f.Head = nil
+		d.Lose(f)
+		return nil
+	})
+}
+
+// Lose takes a fault of the trail, if it means that events are missing. Where the fault
+// itself does not know when that was, the events around it in its source tell: Observe
+// has been given those before, and is given those after.
+func (d *Detector) Lose(f trail.Fault) {
+	if !lost(&f) {
+		return
+	}
+	if d.losses == nil {
+		d.losses = map[sourceName][]*loss{}
+	}
+	key := sourceName{f.Cluster, f.Server, f.Source}
+	x := &loss{fault: f, before: audit.NoTime, after: audit.NoTime, seqs: span{-1, -1}}
+	list := d.losses[key]
+	i, _ := slices.BinarySearchFunc(list, f.Seq, func(x *loss, seq uint64) int { return cmp.Compare(x.fault.Seq, seq) })
+	d.losses[key] = slices.Insert(list, i, x)
+}
+
+// place looks whether an event is the neighbour of a loss in its source.
+func (d *Detector) place(e *audit.Event) {
+	list := d.losses[sourceName{string(e.Text[audit.Cluster]), string(e.Text[audit.Server]), string(e.Text[audit.Source])}]
+	if len(list) == 0 || e.Time() == audit.NoTime {
+		return
+	}
+	// The first loss that comes after the event, and the one before that.
+	i, _ := slices.BinarySearchFunc(list, e.Seq, func(x *loss, seq uint64) int {
+		if x.fault.Seq <= seq {
+			return -1
+		}
+		return 1
+	})
+	seq := int64(e.Seq)
+	for j := i; j < len(list) && list[j].seqs.from < seq && (j == i || list[j].fault.Seq == list[i].fault.Seq); j++ {
+		list[j].before, list[j].seqs.from = e.Time(), seq
+	}
+	for j := i - 1; j >= 0 && (list[j].seqs.to < 0 || list[j].seqs.to > seq) && (j == i-1 || list[j].fault.Seq == list[i-1].fault.Seq); j-- {
+		list[j].after, list[j].seqs.to = e.Time(), seq
+	}
+}
+
+// gap is what a loss amounts to.
+func (x *loss) gap() Gap {
+	g := Gap{Cluster: x.fault.Cluster, Server: x.fault.Server, From: Time(x.before), To: Time(x.after), Cause: Hole}
+	if g.Server == "" {
+		g.Source = logName(x.fault.Source)
+	}
+	if l := x.fault.Lost; l != nil {
+		g.Cause, g.Events = l.Cause, l.Events
+		if l.From != audit.NoTime {
+			g.From = Time(l.From)
+		}
+		if l.To != audit.NoTime {
+			g.To = Time(l.To)
+		}
+	}
+	return g
+}
+
+// withLosses adds what the trail said it lost to the gaps that were found. A silence in
+// which something was lost is that loss.
+func (d *Detector) withLosses(r Report) Report {
+	for _, list := range d.losses {
+		for _, x := range list {
+			r.addLoss(d, x)
+		}
+	}
+	r.More += d.unread
+	return r
+}
+
+func (r *Report) addLoss(d *Detector, x *loss) {
+	g := x.gap()
+	if g.From != audit.NoTime && g.To != audit.NoTime && g.From > g.To {
+		g.From, g.To = g.To, g.From // sources are in about the order of time only
+	}
+	for i := range r.Gaps {
+		o := &r.Gaps[i]
+		if o.Cluster != g.Cluster || o.Server != g.Server || o.Source != g.Source || o.From > g.To || g.From > o.To && g.To != audit.NoTime {
+			continue
+		}
+		if o.Cause == Silence || o.Cause == g.Cause {
+			o.Cause, o.Events = g.Cause, cmp.Or(g.Events, o.Events)
+			return
+		}
+	}
+	if s := d.servers[serverKey{g.Cluster, g.Server, g.Source}]; s != nil && g.Events == 0 && g.Length() > 0 {
+		g.Events = s.rate.estimate(g.Length().Microseconds())
+	}
+	r.Gaps = append(r.Gaps, g)
+}

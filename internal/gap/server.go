@@ -1,0 +1,286 @@
+package gap
+
+import (
+	"cmp"
+	"math"
+	"slices"
+
+	"kubetrail/audit"
+)
+
+// server is one API server, or one log of an unknown one.
+type server struct {
+	key     serverKey
+	events  uint64
+	first   int64
+	newest  int64
+	streams map[uint64]*stream
+	pulses  []*stream // those of streams that beat, in no order
+	changed bool      // pulses is to be looked up again
+	idle    *stream   // stands for every event that is no pulse
+	booting *stream   // for those of a start
+	rate    rate
+
+	gaps    []Gap // by time
+	dropped int
+
+	// Of restarts.
+	silences  [8]span // the latest that were longer than a second
+	nextSpan  int
+	bootFirst int64 // of the requests of a start
+	bootCount int
+	swept     int64 // when candidates were last forgotten
+}
+
+// span is a silence, microseconds since the epoch.
+type span struct{ from, to int64 }
+
+func newServer(key serverKey) *server {
+	s := &server{key: key, first: audit.NoTime, newest: audit.NoTime, streams: map[uint64]*stream{}}
+	s.idle = &stream{of: s, kind: quiet}
+	s.booting = &stream{of: s, kind: boots}
+	return s
+}
+
+// sweep forgets candidates that were not seen since a time, so that there is room for
+// others, and pulses that ended long before another.
+func (s *server) sweep(candidates, pulses int64) {
+	for hash, x := range s.streams {
+		if x.recent == nil && x.seen < candidates || x.recent != nil && max(x.seen, x.last) < pulses {
+			delete(s.streams, hash)
+			s.changed = true
+		}
+	}
+}
+
+// beating returns the streams that are a pulse.
+func (s *server) beating() []*stream {
+	if !s.changed {
+		return s.pulses
+	}
+	s.changed = false
+	s.pulses = s.pulses[:0]
+	for _, x := range s.streams {
+		if x.recent != nil {
+			s.pulses = append(s.pulses, x)
+		}
+	}
+	return s.pulses
+}
+
+// watch looks at the silence before an event.
+func (d *Detector) watch(b Beat) {
+	x := b.of
+	s := x.of
+	s.events++
+	if s.newest == audit.NoTime {
+		s.first, s.newest = b.at, b.at
+		s.rate.begin(b.at)
+	}
+	if b.at < s.newest {
+		s.first = min(s.first, b.at)
+		s.fill(b.at, d.cfg)
+	} else {
+		if silent := b.at - s.newest; silent >= second {
+			s.silences[s.nextSpan] = span{s.newest, b.at}
+			s.nextSpan = (s.nextSpan + 1) % len(s.silences)
+			if silent >= d.cfg.Least.Microseconds() && d.missed(s, b.at) {
+				s.put(Gap{From: Time(s.newest), To: Time(b.at), Cause: Silence, Events: s.rate.estimate(silent)}, d.cfg)
+				s.rate.skip(b.at)
+			}
+		}
+		s.newest = b.at
+	}
+	s.rate.count(b.at)
+	if x.kind == boots {
+		s.boot(b.at, d.cfg)
+	} else if x.kind != quiet && b.at > x.last {
+		x.last = b.at
+	}
+}
+
+// missed reports whether it is next to impossible that the pulse of s goes on, although
+// nothing came between s.newest and until.
+func (d *Detector) missed(s *server, until int64) bool {
+	if until-s.newest < d.cfg.Least.Microseconds() {
+		return false
+	}
+	var e evidence
+	for _, x := range s.beating() {
+		if x.last == 0 || s.newest-x.last > x.late {
+			continue // it had ended before
+		}
+		n := x.missed(until - x.last)
+		if n > 0 && x.kind == client && d.moved(x, s.newest) {
+			continue
+		}
+		e.add(x, x.decades(n))
+	}
+	return e.gap()
+}
+
+// moved reports whether a stream has come to another API server of the cluster since.
+func (d *Detector) moved(x *stream, since int64) bool {
+	for _, o := range d.sorted {
+		if o != x.of && o.key.cluster == x.of.key.cluster {
+			if there := o.streams[x.hash]; there != nil && there.last > since {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// put keeps a gap.
+func (s *server) put(g Gap, cfg Config) {
+	if len(s.gaps) >= cfg.Max {
+		s.gaps = slices.Delete(s.gaps, 0, 1)
+		s.dropped++
+	}
+	i := len(s.gaps)
+	for i > 0 && s.gaps[i-1].From > g.From {
+		i--
+	}
+	s.gaps = slices.Insert(s.gaps, i, g)
+}
+
+// fill takes an event that came late: where it was observed there is no gap.
+func (s *server) fill(at int64, cfg Config) {
+	i, _ := slices.BinarySearchFunc(s.gaps, at, func(g Gap, at int64) int { return cmp.Compare(int64(g.To), at) })
+	if i == len(s.gaps) || at <= int64(s.gaps[i].From) || at >= int64(s.gaps[i].To) {
+		return
+	}
+	g := s.gaps[i]
+	var parts []Gap
+	for _, p := range []span{{int64(g.From), at}, {at, int64(g.To)}} {
+		if p.to-p.from < cfg.Least.Microseconds() {
+			continue
+		}
+		part := g
+		part.From, part.To = Time(p.from), Time(p.to)
+		part.Events = int64(float64(g.Events) * float64(p.to-p.from) / float64(g.To-g.From))
+		parts = append(parts, part)
+	}
+	s.gaps = slices.Replace(s.gaps, i, i+1, parts...)
+}
+
+// What tells a start: so many requests for the roles of bootstrapping within such a time.
+const (
+	bootRequests = 20
+	bootTime     = 15 * second
+)
+
+// boot takes one request that an API server sends to itself when it starts.
+func (s *server) boot(at int64, cfg Config) {
+	if at-s.bootFirst > bootTime {
+		s.bootFirst, s.bootCount = at, 0
+	}
+	if s.bootCount++; s.bootCount != bootRequests {
+		return
+	}
+	var longest span
+	for _, x := range s.silences {
+		if x.to <= s.bootFirst && x.to > s.bootFirst-bootTime && x.to-x.from > longest.to-longest.from {
+			longest = x
+		}
+	}
+	if longest.to == 0 {
+		return // the first start that was observed, or others were heard all the time
+	}
+	for i := range s.gaps {
+		if g := &s.gaps[i]; int64(g.From) == longest.from {
+			g.Cause = Restart
+			return
+		}
+	}
+	s.put(Gap{From: Time(longest.from), To: Time(longest.to), Cause: Restart,
+		Events: s.rate.estimate(longest.to - longest.from)}, cfg)
+}
+
+// describe tells of a server and its pulse.
+func (d *Detector) describe(s *server) Server {
+	out := Server{Cluster: s.key.cluster, Server: s.key.server, Source: s.key.source, Events: s.events,
+		First: Time(s.first), Last: Time(s.newest), Pulse: []Stream{}}
+	var live []*stream
+	for _, x := range s.beating() {
+		if x.last != 0 && s.newest-x.last <= 3*x.late {
+			live = append(live, x)
+			out.Own = out.Own || x.kind == own
+			if x.identity() {
+				out.Sharing++
+			}
+		}
+	}
+	if out.Sharing < 2 {
+		out.Sharing = 0
+	}
+	slices.SortFunc(live, func(a, b *stream) int {
+		return cmp.Or(-cmp.Compare(btoi(a.kind == own), btoi(b.kind == own)), cmp.Compare(a.median/second, b.median/second),
+			-cmp.Compare(a.beats, b.beats), cmp.Compare(a.user+a.what, b.user+b.what))
+	})
+	out.Streams = len(live)
+	for _, x := range live[:min(len(live), 12)] {
+		out.Pulse = append(out.Pulse, x.describe())
+	}
+	out.Smallest = smallest(live, d.cfg.Least.Microseconds())
+	return out
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// smallest is the shortest silence, in seconds, that is a gap wherever it begins: every
+// stream was silent at least as long. 0 where ten minutes are not enough.
+func smallest(live []*stream, least int64) float64 {
+	for length := least; length <= 600*second; length += second / 2 {
+		var e evidence
+		for _, x := range live {
+			e.add(x, x.decades(x.missed(length)))
+		}
+		if e.gap() {
+			return float64(length) / float64(second)
+		}
+	}
+	return 0
+}
+
+// rate is how many events come, as of about the last ten minutes in which any came.
+type rate struct {
+	bucket int64   // the one that fills, bucketTime long
+	filled float64 // events in it
+	sum    float64 // of those before, each counting less the older it is
+	weight float64
+}
+
+const (
+	bucketTime = 10 * second
+	fade       = 1.0 / 60 // of a bucket's weight, with each that follows
+)
+
+func (r *rate) begin(at int64) { *r = rate{bucket: at / bucketTime} }
+
+func (r *rate) count(at int64) {
+	if now := at / bucketTime; now > r.bucket {
+		f := math.Pow(1-fade, float64(now-r.bucket))
+		r.sum = (r.sum + r.filled) * f
+		r.weight = r.weight*f + (1-f)/fade
+		r.bucket, r.filled = now, 0
+	}
+	r.filled++
+}
+
+// skip passes over a gap.
+func (r *rate) skip(to int64) { r.bucket = max(r.bucket, to/bucketTime) }
+
+// estimate is how many events come in so many microseconds.
+func (r *rate) estimate(length int64) int64 {
+	sum, weight := r.sum, r.weight
+	if weight == 0 {
+		sum, weight = r.filled, 1
+	}
+	return int64(sum/weight*float64(length)/float64(bucketTime) + 0.5)
+}
