@@ -1,6 +1,8 @@
 package disk
 
 import (
+	"bytes"
+	"errors"
 	"testing"
 
 	"kubetrail/audit"
@@ -36,6 +38,42 @@ func TestLaw(t *testing.T) {
 				}
 				commit(t, w)
 				if cfg.compact {
+					if _, err := w.Compact(t.Context()); err != nil {
+						t.Fatal(err)
+					}
+				}
+				return openTrail(t, dir)
+			})
+		})
+	}
+}
+
+// The law of faults holds before and after parts are merged.
+func TestFaultsLaw(t *testing.T) {
+	for name, compact := range map[string]bool{"Parts": false, "Merged": true} {
+		t.Run(name, func(t *testing.T) {
+			trailtest.RunFaults(t, func(t *testing.T, log []byte) trail.Reader {
+				dir := t.TempDir()
+				w := openWriter(t, Config{Dir: dir, PartBytes: 1 << 20})
+				defer w.Close()
+				r := audit.NewReader(bytes.NewReader(log), audit.ReaderConfig{Source: trailtest.Source, Cluster: trailtest.Cluster})
+				var e audit.Event
+				for n := 0; ; n++ {
+					err := r.Next(&e)
+					if f, ok := errors.AsType[*audit.Fault](err); ok {
+						w.SetAside(trail.Fault{Source: trailtest.Source, Cluster: trailtest.Cluster,
+							Offset: f.Offset, Length: f.Length, Reason: f.Reason, Head: f.Head})
+					} else if err != nil {
+						break
+					} else {
+						w.Append(&e)
+					}
+					if n%5 == 4 {
+						commit(t, w)
+					}
+				}
+				commit(t, w)
+				if compact {
 					if _, err := w.Compact(t.Context()); err != nil {
 						t.Fatal(err)
 					}

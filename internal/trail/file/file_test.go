@@ -40,6 +40,12 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestLaw(t *testing.T) { trailtest.RunReader(t, open(0)) }
 
+func TestFaultsLaw(t *testing.T) {
+	trailtest.RunFaults(t, func(t *testing.T, log []byte) trail.Reader {
+		return Open(Config{Inputs: []Input{inMemory(trailtest.Source, log)}, Cluster: trailtest.Cluster})
+	})
+}
+
 // bigEvents are lines in the order of time but for a few, 2 MiB in all.
 func bigEvents() []byte {
 	var b []byte
