@@ -4,6 +4,7 @@
 //	go run ./bench table                               one table of figures, targets beside them
 //	go run ./bench table --events 10000000 --markdown  the same, as docs/benchmarks.md
 //	go run ./bench policy --markdown                   its section on policies alone
+//	go run ./bench collect --markdown                  its section on collecting alone
 //
 // What is compared runs in the same minutes on the same machine, and what is quoted
 // is CPU time (getrusage) or, for questions, the time one waits: absolute figures
@@ -46,10 +47,12 @@ func run(ctx context.Context, args []string) error {
 		return table(ctx, args)
 	case "policy":
 		return policies(ctx, args)
+	case "collect":
+		return collects(ctx, args)
 	case "measure":
 		return measure(ctx, os.Stdin, os.Stdout)
 	}
-	return errors.New("usage: bench gen --events N [--seed S] [--metadata] | bench table [--events N] [--markdown] | bench policy [--markdown]")
+	return errors.New("usage: bench gen --events N [--seed S] [--metadata] | bench table [--events N] [--markdown] | bench policy [--markdown] | bench collect [--markdown]")
 }
 
 // gen writes events to standard output.
@@ -112,5 +115,8 @@ func table(ctx context.Context, args []string) error {
 	if err := os.WriteFile(benchmarksPage, r.markdown(), 0o644); err != nil {
 		return err
 	}
-	return policies(ctx, []string{"--markdown"})
+	if err := policies(ctx, []string{"--markdown"}); err != nil {
+		return err
+	}
+	return collects(ctx, []string{"--markdown"})
 }

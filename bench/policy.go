@@ -41,12 +41,12 @@ func policies(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(benchmarksPage, withSection(page, section), 0o644)
+	return os.WriteFile(benchmarksPage, withSection(page, section, policyHeading), 0o644)
 }
 
-// withSection replaces the policy section of the page, or adds it at the end.
-func withSection(page, section []byte) []byte {
-	start := bytes.Index(page, []byte(policyHeading))
+// withSection replaces the section of the page with a heading, or adds it at the end.
+func withSection(page, section []byte, heading string) []byte {
+	start := bytes.Index(page, []byte(heading))
 	if start < 0 {
 		return slices.Concat(bytes.TrimRight(page, "\n"), []byte("\n\n"), section)
 	}
