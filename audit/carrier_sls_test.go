@@ -68,6 +68,7 @@ func TestSLSForms(t *testing.T) {
 		"get_log_all":         "[" + record(1) + ", " + record(2) + ", " + record(3) + "]\n",
 		"get_log_all, json":   pretty(t, "["+record(1)+","+record(2)+","+record(3)+"]"),
 		"among others":        record(1) + "\n" + sample(2) + "\n" + record(3) + "\n",
+		"in an EventList":     `{"kind":"EventList","apiVersion":"audit.k8s.io/v1","items":[` + record(1) + "," + azure(sample(2)) + "," + cloudWatch(sample(3)) + "]}",
 		"in another's record": streamOf(1, 3, func(n int) string { return cloudWatch(record(n)) }, "", "\n"),
 	} {
 		t.Run(name, func(t *testing.T) {
