@@ -1,7 +1,7 @@
 # Everything here needs Go alone, but race, which needs a C compiler too.
 # FLAGS goes to go test: make test FLAGS=-count=1
 
-.PHONY: run build test race oracle fuzz crash bench lint docs
+.PHONY: run build test race oracle fuzz crash e2e bench lint docs
 
 # Build and serve the bundled sample log.
 run: build
@@ -39,6 +39,12 @@ fuzz:
 KILLS = 200
 crash:
 	go test ./cmd/kubetrail -run Crash -count=1 -timeout 30m $(FLAGS) -kills $(KILLS)
+
+# Collect a real control plane, which is built first (minutes, once), while kubetrail is
+# killed KILLS times and all around it fails.
+e2e:
+	go -C test/e2e vet ./...
+	go -C test/e2e test -count=1 -timeout 60m $(FLAGS) . -kills $(KILLS)
 
 # Measure beside others; write docs/benchmarks.md with: make bench FLAGS=--markdown
 bench:

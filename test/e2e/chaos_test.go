@@ -1,0 +1,192 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// chaos kills kubetrail until it was killed often enough, and meanwhile lets happen, one
+// after the other, what else happens to a cluster.
+type chaos struct {
+	*rig
+	rnd   *rand.Rand
+	kills int
+	disk  string // mount point of the trail's file system, "" where it is not our own
+	wg    sync.WaitGroup
+	mu    sync.Mutex
+	err   error
+	did   []string // what happened, for the report
+}
+
+// act is something that happens when so many of a hundred kills are done.
+type act struct {
+	at   int
+	what string
+	do   func(c *chaos, ctx context.Context) error
+}
+
+func acts() []act {
+	return []act{
+		{5, "one audit ID, 1,000 times", func(c *chaos, ctx context.Context) error { return c.replay(ctx, 1000) }},
+		{15, "the agent cut off for 20 s", func(c *chaos, ctx context.Context) error { return c.cutAgent(ctx, 20*time.Second) }},
+		{35, "the disk of the trail full for 10 s", func(c *chaos, ctx context.Context) error { return c.fillDisk(ctx, 10*time.Second) }},
+		{50, "cp-2 killed with -9", func(c *chaos, ctx context.Context) error { return c.killServer(ctx, 1) }},
+		{65, "cp-1 killed with -9", func(c *chaos, ctx context.Context) error { return c.killServer(ctx, 0) }},
+		{80, "webhook of cp-2 cut off for 40 s", func(c *chaos, ctx context.Context) error { return c.cutWebhook(ctx, "cp-2", 40*time.Second) }},
+	}
+}
+
+// run returns when all is over, with everything running.
+func (c *chaos) run(ctx context.Context) error {
+	left := acts()
+	for n := 0; n < c.kills; n++ {
+		for len(left) > 0 && n*100 >= left[0].at*c.kills {
+			a := left[0]
+			left = left[1:]
+			c.wg.Go(func() {
+				begun := time.Now()
+				if err := a.do(c, ctx); err != nil && ctx.Err() == nil {
+					c.fail(fmt.Errorf("%s: %w", a.what, err))
+				}
+				c.mu.Lock()
+				defer c.mu.Unlock()
+				c.did = append(c.did, fmt.Sprintf("%s (%s to %s)", a.what, begun.UTC().Format(time.TimeOnly), time.Now().UTC().Format(time.TimeOnly)))
+			})
+		}
+		if err := c.killOne(ctx); err != nil {
+			c.fail(err)
+			break
+		}
+		if c.failed() != nil || ctx.Err() != nil {
+			break
+		}
+	}
+	c.wg.Wait()
+	return errors.Join(c.failed(), ctx.Err())
+}
+
+func (c *chaos) fail(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err == nil {
+		c.err = err
+	}
+}
+
+func (c *chaos) failed() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
+}
+
+// killOne kills serve or the agent after some time and starts it again: most often in
+// the middle of its work, now and then while it starts.
+func (c *chaos) killOne(ctx context.Context) error {
+	x := c.serve
+	if c.agent != nil && c.rnd.IntN(3) == 0 {
+		x = c.agent
+	}
+	after := time.Duration(c.rnd.IntN(3000)) * time.Millisecond
+	if c.rnd.IntN(4) == 0 {
+		after = time.Duration(c.rnd.IntN(150)) * time.Millisecond
+	}
+	wait(ctx, after)
+	if err := x.kill(); err != nil {
+		return err
+	}
+	wait(ctx, time.Duration(c.rnd.IntN(300))*time.Millisecond)
+	return x.start()
+}
+
+func (c *chaos) cutAgent(ctx context.Context, d time.Duration) error {
+	to := c.links["agent"]
+	if to == nil {
+		return nil
+	}
+	to.cut()
+	defer to.heal()
+	wait(ctx, d)
+	return nil
+}
+
+// cutWebhook lets no post through for longer than kube-apiserver tries: what it gives
+// up is a real loss of the webhook.
+func (c *chaos) cutWebhook(ctx context.Context, name string, d time.Duration) error {
+	c.links[name].cut()
+	defer c.links[name].heal()
+	wait(ctx, d)
+	return nil
+}
+
+// killServer kills an API server and starts it again.
+func (c *chaos) killServer(ctx context.Context, n int) error {
+	s := c.plane.Servers[n]
+	if !s.Kill() {
+		return errors.New("it ended by itself")
+	}
+	wait(ctx, 3*time.Second)
+	return s.Restart(ctx)
+}
+
+// fillDisk leaves no byte free where the trail is, for a while.
+func (c *chaos) fillDisk(ctx context.Context, d time.Duration) error {
+	if c.disk == "" {
+		return nil
+	}
+	name := filepath.Join(c.disk, "something-else")
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	defer os.Remove(name)
+	defer f.Close()
+	block := make([]byte, 1<<20)
+	full := 0
+	for end := time.Now().Add(d); time.Now().Before(end) && ctx.Err() == nil; {
+		// What is removed elsewhere makes room again.
+		if _, err := f.Write(block); errors.Is(err, syscall.ENOSPC) {
+			full++
+			wait(ctx, 10*time.Millisecond)
+		} else if err != nil {
+			return err
+		}
+	}
+	if full < 10 {
+		return errors.New("the disk never was full")
+	}
+	return nil
+}
+
+// mount gives the trail a small file system of its own, which goes when this process
+// does, however it ends. It returns "" where that is not allowed.
+func mount(dir string, size string) (at string, unmount func() error, err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", nil, err
+	}
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "mode=700,size="+size); err != nil {
+		return "", func() error { return nil }, nil
+	}
+	// It waits for the end of its standard input: ours.
+	keeper := exec.Command("sh", "-c", `read _; umount -l "$1"`, "sh", dir)
+	keeper.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	in, err := keeper.StdinPipe()
+	if err == nil {
+		err = keeper.Start()
+	}
+	if err != nil {
+		return "", nil, errors.Join(err, syscall.Unmount(dir, syscall.MNT_DETACH))
+	}
+	return dir, func() error {
+		_, err := io.WriteString(in, "\n")
+		return errors.Join(err, keeper.Wait())
+	}, nil
+}
