@@ -1,0 +1,183 @@
+package disk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"kubetrail/audit"
+	"kubetrail/internal/trail"
+)
+
+// ErrAhead means that a trail ends before the number that was asked for: it is another
+// trail than the one the number came from.
+var ErrAhead = errors.New("the trail has not come that far")
+
+// Arrived tells how far a call of Arrivals came.
+type Arrived struct {
+	Next uint64 // the number to go on with
+	Gone uint64 // numbers from the one asked for on that are not in the trail any more
+}
+
+// Arrivals calls yield for the answers to q that are numbered from or higher, in the
+// order of their numbers, which is that of their commits: at most limit of them, and
+// at most 20,000. Whoever asks again from Next on as long as the trail lives is given
+// every answer once. It does not wait for anything. The event and its bytes belong to
+// the trail again when yield returns. An error of yield ends it and is returned as it
+// is, with a Next of no use; other errors are those of reading, and ErrAhead.
+func (t *Trail) Arrivals(ctx context.Context, q trail.Query, from uint64, limit int, columns audit.Columns, yield func(*audit.Event) error) (Arrived, error) {
+	parts, err := t.from(from)
+	if err != nil {
+		return Arrived{Next: from}, err
+	}
+	defer t.release(parts)
+	if limit <= 0 || limit > pageHits {
+		limit = pageHits
+	}
+	hits, arrived, err := t.arrivals(ctx, parts, q, from, limit)
+	if err == nil {
+		err = t.materialize(ctx, hits, columns, yield)
+	}
+	return arrived, err
+}
+
+// Back returns the number from which on there are n answers to q, or as many as there
+// are: what to give to Arrivals to be shown the last n of them and all that follow.
+func (t *Trail) Back(ctx context.Context, q trail.Query, n int) (from uint64, err error) {
+	parts, err := t.snapshot()
+	if err != nil || len(parts) == 0 {
+		return 0, err
+	}
+	defer t.release(parts)
+	v, err := t.takeView()
+	if err != nil {
+		return 0, err
+	}
+	defer t.giveView(v)
+	from = parts[len(parts)-1].meta.Last + 1
+	for _, p := range slices.Backward(parts) {
+		if n <= 0 {
+			return from, nil
+		}
+		if err := ctx.Err(); err != nil {
+			return 0, err
+		}
+		if from = p.meta.First; p.rows == 0 || !p.overlaps(q) {
+			continue
+		}
+		v.open(p)
+		rows, err := v.inOrder(q, 0)
+		if err != nil {
+			return 0, err
+		}
+		if n <= len(rows) {
+			seq, err := v.number(colSeq)
+			if err != nil {
+				return 0, err
+			}
+			return p.meta.First + uint64(seq[rows[len(rows)-n]]), nil
+		}
+		n -= len(rows)
+	}
+	return from, nil
+}
+
+// looksAgain is how often the directory is listed again before a number that it lacks
+// is believed to be gone. Merging may go on while it is listed, and then neither the
+// merged part nor those that it is made of need be in the list.
+const looksAgain = 3
+
+// from is a snapshot of the parts with numbers from or higher.
+func (t *Trail) from(from uint64) ([]*part, error) {
+	for try := 0; ; try++ {
+		parts, err := t.snapshot()
+		if err != nil {
+			return nil, err
+		}
+		whole, at := true, from
+		for _, p := range parts {
+			if p.meta.Last < from {
+				continue
+			}
+			whole = whole && p.meta.First <= at
+			at = p.meta.Last + 1
+		}
+		behind := from > 0 && (len(parts) == 0 || parts[len(parts)-1].meta.Last+1 < from)
+		if whole && !behind || try == looksAgain {
+			if behind {
+				t.release(parts)
+				return nil, fmt.Errorf("%w: no number %d", ErrAhead, from)
+			}
+			old := 0
+			for old < len(parts) && parts[old].meta.Last < from {
+				old++
+			}
+			t.release(parts[:old])
+			return parts[old:], nil
+		}
+		t.release(parts)
+	}
+}
+
+// arrivals returns at most limit answers by ascending number.
+func (t *Trail) arrivals(ctx context.Context, parts []*part, q trail.Query, from uint64, limit int) (hits []hit, a Arrived, err error) {
+	a.Next = from
+	if len(parts) == 0 {
+		return nil, a, ctx.Err()
+	}
+	v, err := t.takeView()
+	if err != nil {
+		return nil, a, err
+	}
+	defer t.giveView(v)
+	for _, p := range parts {
+		if err := ctx.Err(); err != nil {
+			return nil, a, err
+		}
+		if p.meta.First > a.Next {
+			a.Gone += p.meta.First - a.Next
+			a.Next = p.meta.First
+		}
+		if p.rows > 0 && p.overlaps(q) {
+			v.open(p)
+			rows, err := v.inOrder(q, a.Next-p.meta.First)
+			if err != nil {
+				return nil, a, err
+			}
+			seq, err := v.number(colSeq)
+			if err != nil {
+				return nil, a, err
+			}
+			for _, row := range rows {
+				if len(hits) == limit {
+					a.Next = hits[limit-1].seq + 1
+					return hits, a, nil
+				}
+				hits = append(hits, hit{seq: p.meta.First + uint64(seq[row]), part: p, row: row})
+			}
+		}
+		a.Next = p.meta.Last + 1
+	}
+	return hits, a, nil
+}
+
+// inOrder returns the rows of the open part that answer q, by ascending number, from
+// the number least of the part on.
+func (v *view) inOrder(q trail.Query, least uint64) ([]int32, error) {
+	sel, err := v.answers(q)
+	if err != nil || sel.empty() {
+		return nil, err
+	}
+	rows, err := v.arrival()
+	if err != nil {
+		return nil, err
+	}
+	seq, err := v.number(colSeq)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(rows, func(row int32) bool {
+		return uint64(seq[row]) < least || sel[row>>6]&(1<<(row&63)) == 0
+	}), nil
+}
