@@ -3,6 +3,7 @@ package gap
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"kubetrail/audit"
@@ -42,7 +43,11 @@ const (
 // on how large the trail is, but for a count of events for every minute.
 func Find(ctx context.Context, r trail.Reader, q Question) (Report, error) {
 	d := New(q.Config)
-	if err := d.Read(ctx, r, q); err != nil {
+	wider := q
+	if q.Since != audit.NoTime {
+		wider.Since -= warmTime
+	}
+	if err := d.read(ctx, r, wider); err != nil {
 		return Report{}, err
 	}
 	end := q.Until
@@ -52,8 +57,38 @@ func Find(ctx context.Context, r trail.Reader, q Question) (Report, error) {
 	return d.Report(end).within(q), nil
 }
 
-// Read takes what a trail holds, its faults included.
-func (d *Detector) Read(ctx context.Context, r trail.Reader, q Question) error {
+// Warm returns a Detector that knows the last hour of a trail, or as much of it as can be
+// read at once, for Observe to go on with. The trail is one whose order is not that of
+// time.
+func Warm(ctx context.Context, r trail.Scanner, cfg Config) (*Detector, error) {
+	s, err := r.Summary(ctx)
+	if err != nil || s.Last == audit.NoTime {
+		return New(cfg), err
+	}
+	q := trail.Query{Since: s.Last - warmTime, Until: audit.NoTime}
+	bars, err := r.Histogram(ctx, q, countEvery)
+	if err != nil {
+		return New(cfg), err
+	}
+	events := uint64(0)
+	for _, b := range slices.Backward(bars) {
+		if events += b.Count; events > batchEvents {
+			break
+		}
+		q.Since = b.Start
+	}
+	d := New(cfg)
+	d.holding = true
+	g := &gathering{d: d, whole: true}
+	if err := g.finish(r.Scan(ctx, q, Columns(), g.take)); err != nil {
+		return New(cfg), err // half of it would look like a gap
+	}
+	d.holding = false
+	return d, nil
+}
+
+// read takes what a trail holds, its faults included.
+func (d *Detector) read(ctx context.Context, r trail.Reader, q Question) error {
 	if err := d.readFaults(ctx, r, q); err != nil {
 		return err
 	}
@@ -62,9 +97,6 @@ func (d *Detector) Read(ctx context.Context, r trail.Reader, q Question) error {
 		columns |= audit.Set(audit.Seq)
 	}
 	all := trail.Query{Where: q.Where, Since: q.Since, Until: q.Until}
-	if q.Since != audit.NoTime {
-		all.Since -= warmTime
-	}
 	g := &gathering{d: d, beats: make([]Beat, 0, 1<<16)}
 	d.holding = true
 	defer func() { d.holding = false }()

@@ -121,6 +121,8 @@ type Detector struct {
 	key     []byte                 // scratch
 	losses  map[sourceName][]*loss // by number
 	unread  int                    // losses that there was no room for
+	recent  int                    // losses that came while events did
+	waiting []*loss                // those of them that no event came after yet
 	holding bool                   // beats of a batch wait, so that no stream may be forgotten
 }
 
@@ -144,6 +146,9 @@ func New(cfg Config) *Detector {
 // one server should come in about the order of time; those that come later than that
 // fill the gaps that they lie in.
 func (d *Detector) Observe(e *audit.Event) {
+	if len(d.waiting) > 0 {
+		d.follow(e)
+	}
 	if b := d.note(e); b.of != nil {
 		d.learn(b)
 		d.watch(b)

@@ -42,27 +42,59 @@ func (d *Detector) readFaults(ctx context.Context, r trail.Reader, q Question) e
 			d.unread++
 			return nil
 		}
-		f.Head = nil
-		d.Lose(f)
+		d.expect(&loss{fault: f, before: audit.NoTime, after: audit.NoTime, seqs: span{-1, -1}})
 		return nil
 	})
 }
 
-// Lose takes a fault of the trail, if it means that events are missing. Where the fault
-// itself does not know when that was, the events around it in its source tell: Observe
-// has been given those before, and is given those after.
+// expect keeps a loss, in the order of the numbers of faults.
+func (d *Detector) expect(x *loss) {
+	x.fault.Head = nil
+	if d.losses == nil {
+		d.losses = map[sourceName][]*loss{}
+	}
+	key := sourceName{x.fault.Cluster, x.fault.Server, x.fault.Source}
+	list := d.losses[key]
+	i, _ := slices.BinarySearchFunc(list, x.fault.Seq, func(x *loss, seq uint64) int { return cmp.Compare(x.fault.Seq, seq) })
+	d.losses[key] = slices.Insert(list, i, x)
+}
+
+// Lose takes a fault as it comes. If it means that events are missing, and it does not
+// know itself when that was, the events that Observe is given before and after it tell.
 func (d *Detector) Lose(f trail.Fault) {
 	if !lost(&f) {
 		return
 	}
-	if d.losses == nil {
-		d.losses = map[sourceName][]*loss{}
+	x := &loss{fault: f, before: audit.NoTime, after: audit.NoTime}
+	key := serverKey{f.Cluster, f.Server, ""}
+	if key.server == "" {
+		key.source = logName(f.Source)
 	}
-	key := sourceName{f.Cluster, f.Server, f.Source}
-	x := &loss{fault: f, before: audit.NoTime, after: audit.NoTime, seqs: span{-1, -1}}
-	list := d.losses[key]
-	i, _ := slices.BinarySearchFunc(list, f.Seq, func(x *loss, seq uint64) int { return cmp.Compare(x.fault.Seq, seq) })
-	d.losses[key] = slices.Insert(list, i, x)
+	if s := d.servers[key]; s != nil {
+		x.before = s.newest
+	}
+	d.recent++
+	x.fault.Seq = uint64(d.recent)
+	d.expect(x)
+	d.waiting = append(d.waiting, x)
+	if list := d.losses[sourceName{f.Cluster, f.Server, f.Source}]; len(list) > d.cfg.Max {
+		d.losses[sourceName{f.Cluster, f.Server, f.Source}] = slices.Delete(list, 0, 1)
+		d.unread++
+	}
+}
+
+// follow looks whether an event is the first after a loss.
+func (d *Detector) follow(e *audit.Event) {
+	d.waiting = slices.DeleteFunc(d.waiting, func(x *loss) bool {
+		if x.fault.Source != string(e.Text[audit.Source]) || x.fault.Cluster != string(e.Text[audit.Cluster]) || x.fault.Server != string(e.Text[audit.Server]) {
+			return false
+		}
+		x.after = e.Time()
+		return true
+	})
+	if len(d.waiting) > d.cfg.Max { // of sources that ended
+		d.waiting = slices.Delete(d.waiting, 0, 1)
+	}
 }
 
 // place looks whether an event is the neighbour of a loss in its source.

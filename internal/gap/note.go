@@ -147,7 +147,8 @@ func likely(resource, path []byte) bool {
 }
 
 // logName is the name that a log has before it is rotated: without compression, without
-// the time that lumberjack puts before the suffix, without the number of logrotate.
+// the time that lumberjack puts before the suffix, without the number of logrotate. Of
+// files that are named by a number alone it is their directory.
 func logName(source string) string {
 	name := source
 	for {
@@ -170,6 +171,11 @@ func logName(source string) string {
 		if from > 0 && to <= len(name) && name[from] == '-' && digits(name[from+1:from+5]) && digits(name[to-3:to]) {
 			name = name[:from] + name[to:]
 		}
+	}
+	// 0001.json: one post of a webhook, a file each
+	dir := strings.LastIndexByte(name, '/') + 1
+	if base, _, _ := strings.Cut(name[dir:], "."); dir > 1 && digits(base) {
+		return name[:dir-1]
 	}
 	return name
 }

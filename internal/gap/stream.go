@@ -205,5 +205,5 @@ func (s *stream) describe() Stream {
 
 // identity reports whether the stream renews the lease that an API server has for itself.
 func (s *stream) identity() bool {
-	return s.kind == own && strings.HasPrefix(s.what, "leases/kube-system/apiserver-")
+	return s.kind == own && s.verb == "update" && strings.HasPrefix(s.what, "leases/kube-system/apiserver-")
 }
