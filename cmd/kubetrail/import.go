@@ -80,7 +80,8 @@ func (a *app) importPaths(ctx context.Context, f *importFlags, paths []string) e
 	if err := f.kept.check(); err != nil {
 		return err
 	}
-	defer limitMemory(int64(f.kept.part), softLimit, disk.DefaultPartBytes)()
+	_, undo := limitMemory(max(softLimit, softLimit/disk.DefaultPartBytes*int64(f.kept.part)))
+	defer undo()
 	set, err := collect.Find(ctx, collect.FindConfig{Paths: paths, Stdin: a.in})
 	if err != nil {
 		return err

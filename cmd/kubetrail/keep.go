@@ -2,18 +2,14 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"math"
 	"runtime/debug"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
 
 	"kubetrail/audit"
-	"kubetrail/internal/trail"
+	"kubetrail/internal/config"
 	"kubetrail/internal/trail/disk"
 )
 
@@ -35,17 +31,11 @@ func (k *kept) flags(fs *pflag.FlagSet, part sizeValue) {
 
 // check rejects sizes that make no trail.
 func (k *kept) check() error {
-	if k.part < minPart || k.part > maxPart {
+	if k.part < config.MinPart || k.part > config.MaxPart {
 		return usage("leave it away unless memory is short", "--part-bytes %s: want 4KiB to 1GiB", k.part.String())
 	}
 	return nil
 }
-
-// A part has room for many lines, and its places fit into the 32 bits that they have.
-const (
-	minPart = 4 << 10
-	maxPart = 1 << 30
-)
 
 // tidy merges small parts, and then removes what is not to be kept any longer at the
 // time now. It returns how many events went.
@@ -73,89 +63,20 @@ func (k *kept) expire(ctx context.Context, w *disk.Writer, now time.Time) (gone 
 // works harder; with what Go does not count it stays below 512 MiB.
 const softLimit = 448 << 20
 
-// limitMemory sets the soft limit for parts of this size, unless GOMEMLIMIT did, and
-// returns what sets it back. soft is the limit for parts of up to usual bytes.
-func limitMemory(part, soft, usual int64) (undo func()) {
+// limitMemory sets the soft limit, unless GOMEMLIMIT did, and returns what sets another
+// one and what sets it back.
+func limitMemory(limit int64) (change func(int64), undo func()) {
 	before := debug.SetMemoryLimit(-1)
 	if before != math.MaxInt64 {
-		return func() {}
+		return func(int64) {}, func() {}
 	}
-	debug.SetMemoryLimit(max(soft, soft/usual*part))
-	return func() { debug.SetMemoryLimit(before) }
+	change = func(limit int64) { debug.SetMemoryLimit(limit) }
+	change(limit)
+	return change, func() { debug.SetMemoryLimit(before) }
 }
 
-// durationValue is a flag that takes what [trail.ParseDuration] reads. 0 is unset.
-type durationValue time.Duration
-
-func (d *durationValue) Set(s string) error {
-	v, err := trail.ParseDuration(s)
-	if err != nil {
-		return err
-	}
-	if v == 0 {
-		return errors.New("want more than nothing")
-	}
-	*d = durationValue(v)
-	return nil
-}
-
-func (d *durationValue) String() string {
-	if *d == 0 {
-		return ""
-	}
-	return time.Duration(*d).String()
-}
-
-func (d *durationValue) Type() string { return "duration" }
-
-// sizeValue is a flag that takes a number of bytes, with a unit or without. 0 is
-// unset.
-type sizeValue int64
-
-// sizeUnits are the units of sizes, largest first. The empty one is bytes.
-var sizeUnits = [...]struct {
-	name string
-	size int64
-}{
-	{"TiB", 1 << 40}, {"TB", 1e12},
-	{"GiB", 1 << 30}, {"GB", 1e9},
-	{"MiB", 1 << 20}, {"MB", 1e6},
-	{"KiB", 1 << 10}, {"KB", 1e3},
-	{"B", 1}, {"", 1},
-}
-
-func (v *sizeValue) Set(s string) error {
-	digits := len(s) - len(strings.TrimLeft(s, "0123456789"))
-	n, err := strconv.ParseInt(s[:digits], 10, 64)
-	if digits > 0 {
-		for _, u := range sizeUnits {
-			if !strings.EqualFold(s[digits:], u.name) {
-				continue
-			}
-			if err != nil || n > math.MaxInt64/u.size {
-				return errors.New("too large")
-			}
-			if n == 0 {
-				return errors.New("want more than nothing")
-			}
-			*v = sizeValue(n * u.size)
-			return nil
-		}
-	}
-	return errors.New("want a whole number of bytes, or of KiB, MiB, GiB or TiB")
-}
-
-// String writes the size in the largest binary unit that it is a multiple of.
-func (v *sizeValue) String() string {
-	if *v == 0 {
-		return ""
-	}
-	for _, u := range sizeUnits {
-		if size := sizeValue(u.size); size&(size-1) == 0 && *v%size == 0 {
-			return fmt.Sprintf("%d%s", *v/size, u.name)
-		}
-	}
-	return ""
-}
-
-func (v *sizeValue) Type() string { return "size" }
+// Values of flags.
+type (
+	durationValue = config.Duration
+	sizeValue     = config.Size
+)

@@ -92,8 +92,8 @@ func (a *app) root(name string) *cobra.Command {
 		return usage(cmd.CommandPath()+" --help lists the flags", "%w", err)
 	})
 	for _, verb := range []func() *cobra.Command{
-		a.importVerb, a.searchVerb, a.topVerb, a.histogramVerb, a.showVerb,
-		a.serveVerb, a.policyVerb, a.fieldsVerb, a.versionVerb,
+		a.importVerb, a.searchVerb, a.topVerb, a.histogramVerb, a.showVerb, a.gapsVerb,
+		a.serveVerb, a.configVerb, a.policyVerb, a.fieldsVerb, a.versionVerb,
 	} {
 		cmd := verb()
 		cmd.Example = inHelp(name, cmd.Example)

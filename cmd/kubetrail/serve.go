@@ -7,13 +7,16 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"kubetrail/internal/collect"
-	"kubetrail/internal/collect/spool"
+	"kubetrail/internal/config"
 	"kubetrail/internal/sample"
 	"kubetrail/internal/server"
+	"kubetrail/internal/service"
 	"kubetrail/internal/trail"
 	"kubetrail/internal/trail/disk"
 )
@@ -34,7 +37,10 @@ another serve or an import.
 
 It listens on this machine only. Another address needs a way to tell who asks, a
 file with a bearer token or a CA for client certificates, or serve refuses to start:
-audit events hold secrets.`
+audit events hold secrets.
+
+All of this and more can stand in a file, which is read again when it changes or on
+SIGHUP: see kubetrail config.`
 
 const serveExample = `  # try it with a sample log, nothing is kept
   kubetrail serve --sample
@@ -46,55 +52,161 @@ const serveExample = `  # try it with a sample log, nothing is kept
   kubetrail serve --source prod=/logs/prod/audit.log --source test=/logs/test/audit.log \
     --keep 30d --keep-bytes 10GiB
 
+  # as a service, told everything by a file
+  kubetrail serve --config /etc/kubetrail/config.yaml
+
   # receive webhooks from other machines, at https://HOST:8417/webhook/CLUSTER
   kubetrail serve --listen :8417 --tls-cert tls.crt --tls-key tls.key --token-file token`
 
-// serveFlags are the flags of serve.
+// serveFlags are the flags of serve, and what follows from them.
 type serveFlags struct {
-	data     string
-	sample   bool
-	readOnly bool
-	sources  []string
-	spool    sizeValue
-	kept     kept
-	server   server.Config
-	json     bool
+	config.Config // what they say, once settle has put it together
+
+	file      string // --config
+	sample    bool
+	sources   []string
+	kept      kept
+	tokenFile string
+	json      bool
+	given     []config.Flag
+	dir       string // that paths in the file begin in
 }
 
-// servePart is the size of a part that serve writes: three of them are in memory, one
-// that fills, one that is written, one that is merged.
-const servePart = 64 << 20
-
 func (a *app) serveVerb() *cobra.Command {
-	f := &serveFlags{spool: spool.DefaultBytes}
+	f := &serveFlags{Config: config.Defaults(a.dataDir())}
 	cmd := &cobra.Command{
 		Use:     "serve",
 		Short:   "Collect events and answer questions over HTTP",
 		Long:    serveLong,
 		Example: serveExample,
 		Args:    noArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return a.serve(cmd.Context(), f) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := f.settle(cmd.Flags()); err != nil {
+				return err
+			}
+			return a.serve(cmd.Context(), f)
+		},
 	}
 	fs := cmd.Flags()
-	fs.StringVar(&f.data, "data", a.dataDir(), "Directory of the trail (default $KUBETRAIL_DATA)")
-	fs.StringArrayVar(&f.sources, "source", nil, "Follow a log, `[CLUSTER=]PATH`; may be given several times")
-	fs.Var(&f.spool, "spool-bytes", "`SIZE` that what webhooks brought may take, for each cluster, before it is in the trail")
-	f.kept.flags(fs, servePart)
-	fs.BoolVar(&f.readOnly, "read-only", false, "Only answer questions, write nothing")
+	fs.StringVar(&f.file, "config", "", "Do what this YAML `FILE` says, and again when it changes; a flag says what it leaves out")
+	fs.StringVar(&f.Data, "data", f.Data, "Directory of the trail (default $KUBETRAIL_DATA)")
+	fs.StringArrayVar(&f.sources, "source", nil, "Follow a log, `[CLUSTER[/SERVER]=]PATH`; may be given several times")
+	fs.Var(&f.Limits.SpoolBytes, "spool-bytes", "`SIZE` that what webhooks brought may take, for each cluster, before it is in the trail")
+	f.kept.flags(fs, f.Limits.PartBytes)
+	fs.BoolVar(&f.ReadOnly, "read-only", false, "Only answer questions, write nothing")
 	fs.BoolVar(&f.sample, "sample", false, "Serve a bundled sample log from a temporary trail")
-	fs.StringVar(&f.server.Listen, "listen", server.DefaultListen, "Listen on this `ADDRESS`; port 0 takes a free one")
-	fs.StringVar(&f.server.CertFile, "tls-cert", "", "Certificate `FILE`, PEM")
-	fs.StringVar(&f.server.KeyFile, "tls-key", "", "Key `FILE` of the certificate, PEM")
-	fs.StringVar(&f.server.ClientCAFile, "client-ca", "", "CA `FILE`: who shows a certificate signed by it may ask")
-	fs.StringVar(&f.server.TokenFile, "token-file", "", "`FILE` whose only line is the bearer token that clients must show")
+	fs.StringVar(&f.Listen, "listen", f.Listen, "Listen on this `ADDRESS`; port 0 takes a free one")
+	fs.StringVar(&f.TLS.Cert, "tls-cert", "", "Certificate `FILE`, PEM")
+	fs.StringVar(&f.TLS.Key, "tls-key", "", "Key `FILE` of the certificate, PEM")
+	fs.StringVar(&f.TLS.ClientCA, "client-ca", "", "CA `FILE`: who shows a certificate signed by it may do everything")
+	fs.StringVar(&f.tokenFile, "token-file", "", "`FILE` whose only line is the bearer token: who shows it may do everything")
 	fs.BoolVar(&f.json, "log-json", false, "Log in JSON")
 	return cmd
 }
 
-func (a *app) serve(ctx context.Context, f *serveFlags) (err error) {
-	if err := f.check(); err != nil {
+// serveFields are the fields that flags of serve are for.
+func serveFields() map[string]string {
+	return map[string]string{
+		"data": "data", "source": "clusters", "spool-bytes": "limits.spoolBytes", "keep": "retention.keep",
+		"keep-bytes": "retention.keepBytes", "part-bytes": "limits.partBytes", "read-only": "readOnly", "listen": "listen",
+		"tls-cert": "tls.cert", "tls-key": "tls.key", "client-ca": "tls.clientCA", "token-file": "tokens", "log-json": "log.format",
+	}
+}
+
+// settle makes a configuration of the flags, and rejects those that do not go together.
+func (f *serveFlags) settle(fs *pflag.FlagSet) error {
+	fs.Visit(func(flag *pflag.Flag) {
+		if path := serveFields()[flag.Name]; path != "" {
+			f.given = append(f.given, config.Flag{Name: "--" + flag.Name, Path: path})
+		}
+	})
+	if len(f.sources) > 0 && (f.sample || f.ReadOnly) {
+		return usage("leave one of them away", "--source writes to the trail, --sample and --read-only do not")
+	}
+	if f.sample && f.file != "" {
+		return usage("leave one of them away", "--sample takes nothing from a --config")
+	}
+	if err := f.kept.check(); err != nil {
 		return err
 	}
+	var err error
+	if f.dir, err = filepath.Abs(filepath.Dir(f.file)); err != nil {
+		return err
+	}
+	seen := map[string]bool{}
+	for _, s := range f.sources {
+		cluster, server, path := cutSource(s)
+		if path == "" {
+			return usage("for example --source /var/log/kubernetes/audit/audit.log", "--source %q names no file", s)
+		}
+		if path = filepath.Clean(path); seen[path] {
+			return usage("give it once", "--source %s is there twice, and every event would be", path)
+		}
+		seen[path] = true
+		f.Add(cluster, config.Source{Path: path, Server: server})
+	}
+	f.Retention = config.Retention{Keep: f.kept.age, KeepBytes: f.kept.bytes}
+	f.Limits.PartBytes = f.kept.part
+	access := server.Everybody(f.tokenFile, f.TLS)
+	f.Tokens, f.Certificates = access.Tokens, access.Certificates
+	if f.json {
+		f.Log.Format = "json"
+	}
+	return nil
+}
+
+// cutSource cuts what --source takes into the names of a cluster and a server, as far
+// as there are any, and a path. What begins like a path is one, whatever is in it.
+func cutSource(source string) (cluster, server, path string) {
+	before, after, ok := strings.Cut(source, "=")
+	if !ok || strings.ContainsRune(before, '\\') || strings.HasPrefix(before, "/") || strings.HasPrefix(before, ".") {
+		return "", "", source
+	}
+	cluster, server, _ = strings.Cut(before, "/")
+	if strings.Contains(server, "/") {
+		return "", "", source
+	}
+	return cluster, server, after
+}
+
+// load puts together what serve shall do: what the file says if there is one, else the
+// flags alone. What is wrong with it is printed, or logged where log is not nil.
+func (a *app) load(f *serveFlags, log *slog.Logger) (*config.File, error) {
+	var file *config.File
+	var findings []config.Finding
+	if f.file == "" {
+		file, findings = config.OfFlags(f.Config, f.given)
+	} else {
+		data, err := a.readConfig(f.file)
+		if err != nil {
+			return nil, err
+		}
+		file, findings = config.LoadWith(data, f.dir, f.Config, f.given)
+	}
+	for _, x := range findings {
+		switch {
+		case f.file == "" && x.Warning: // whoever is concerned says it later
+		case f.file == "":
+			return nil, failed(errors.New(x.Text.En), x.Hint.En)
+		case log != nil:
+			log.Warn("configuration", "file", f.file, "line", x.Line, "column", x.Column, "finding", x.Text.En, "hint", x.Hint.En)
+		default:
+			printFinding(a.err, f.file, x, a.language())
+		}
+	}
+	if config.Bad(findings) {
+		return nil, failed(fmt.Errorf("%s cannot be used", f.file), "kubetrail config check "+f.file+" tells why")
+	}
+	return file, nil
+}
+
+func (a *app) serve(ctx context.Context, f *serveFlags) (err error) {
+	watch := service.NewWatch(service.WatchConfig{Path: f.file})
+	file, err := a.load(f, nil)
+	if err != nil {
+		return err
+	}
+	cfg := file.Config
 	if f.sample {
 		dir, err := os.MkdirTemp("", "kubetrail-sample-*")
 		if err != nil {
@@ -104,65 +216,29 @@ func (a *app) serve(ctx context.Context, f *serveFlags) (err error) {
 		if err := a.importSample(ctx, dir); err != nil {
 			return err
 		}
-		f.data = dir
+		cfg.Data, cfg.ReadOnly = dir, true
 	}
-	f.server.Version = buildVersion().Version
-	f.server.Logger = a.logger(f.json)
-	intake := &intake{}
-	if !f.sample && !f.readOnly {
-		defer limitMemory(int64(f.kept.part), serveLimit, servePart)()
-		if intake, err = a.openIntake(f); err != nil {
+	d := newDaemon(a, f, cfg)
+	if !cfg.ReadOnly {
+		var undo func()
+		d.limitMemory, undo = limitMemory(int64(cfg.Limits.Memory))
+		defer undo()
+		if d.intake, err = a.openIntake(d); err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, intake.close()) }()
+		defer func() { err = errors.Join(err, d.intake.close()) }()
 	}
-	r, err := a.openDisk(&asked{data: f.data})
+	r, err := a.openDisk(&asked{data: cfg.Data})
 	if err != nil {
 		return err
 	}
 	defer r.close()
-	f.server.Trail = r
-	s, err := server.New(f.server)
-	if err != nil {
+	d.web.Trail = r
+	if d.server, err = server.New(d.web); err != nil {
 		return err
 	}
-	a.tellServing(ctx, f, intake, r, s.URL())
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	collected := make(chan error, 1)
-	go func() {
-		defer stop() // one does not live without the other
-		collected <- intake.run(ctx)
-	}()
-	err = s.Run(ctx)
-	stop()
-	return errors.Join(err, <-collected)
-}
-
-// check rejects flags that do not go together.
-func (f *serveFlags) check() error {
-	if len(f.sources) > 0 && (f.sample || f.readOnly) {
-		return usage("leave one of them away", "--source writes to the trail, --sample and --read-only do not")
-	}
-	seen := map[string]bool{}
-	for _, s := range f.sources {
-		_, path := cutCluster(s)
-		if path == "" {
-			return usage("for example --source /var/log/kubernetes/audit/audit.log", "--source %q names no file", s)
-		}
-		if path = filepath.Clean(path); seen[path] {
-			return usage("give it once", "--source %s is there twice, and every event would be", path)
-		}
-		seen[path] = true
-	}
-	return f.kept.check()
-}
-
-func (a *app) logger(json bool) *slog.Logger {
-	if json {
-		return slog.New(slog.NewJSONHandler(a.err, nil))
-	}
-	return slog.New(slog.NewTextHandler(a.err, nil))
+	a.tellServing(ctx, f, d, r)
+	return d.run(ctx, watch)
 }
 
 // importSample fills a trail with the bundled log.
@@ -179,12 +255,14 @@ func (a *app) importSample(ctx context.Context, dir string) error {
 }
 
 // tellServing prints the pipeline as one line and, for the sample, what to try.
-func (a *app) tellServing(ctx context.Context, f *serveFlags, in *intake, r trail.Reader, url string) {
+func (a *app) tellServing(ctx context.Context, f *serveFlags, d *daemon, r trail.Reader) {
 	events := "trail"
 	if s, err := r.Summary(ctx); err == nil {
 		events = fmt.Sprintf("trail<%s, %s>", count(s.Events, "event"), count(s.Parts, "part"))
 	}
-	fmt.Fprintf(a.err, "%s%s -> query -> %s\n", in.pipeline(), events, url)
+	url := d.server.URL()
+	d.trail = events + " -> query -> " + url
+	fmt.Fprintln(a.err, d.pipeline())
 	if !f.sample {
 		return
 	}

@@ -6,16 +6,15 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 
 	"kubetrail/internal/collect"
 	"kubetrail/internal/collect/spool"
+	"kubetrail/internal/config"
 	"kubetrail/internal/server"
 	"kubetrail/internal/trail"
 	"kubetrail/internal/trail/disk"
 )
-
-// serveLimit is the soft limit of serve's memory with parts of the usual size.
-const serveLimit = 208 << 20
 
 // bodiesLimit is the memory that posts to the webhook may take together.
 const bodiesLimit = 64 << 20
@@ -23,69 +22,50 @@ const bodiesLimit = 64 << 20
 // intake is the half of serve that writes to the trail. The zero intake does nothing.
 type intake struct {
 	w         *disk.Writer
+	logs      *collect.Logs
 	spools    *spool.Spools
-	followers []collect.Feed
 	collector *collect.Collector
-	names     []string // of what is followed
-}
-
-// cutCluster cuts what --source takes into the name of a cluster, if there is one, and
-// a path. A path may hold a = of its own behind a slash.
-func cutCluster(source string) (cluster, path string) {
-	if before, after, ok := strings.Cut(source, "="); ok && !strings.ContainsAny(before, `/\`) {
-		return before, after
-	}
-	return "", source
+	kept      atomic.Pointer[kept]
 }
 
 // openIntake opens the trail for writing, and everything that events come from. It
-// fills in of f.server what the server has to do with that.
-func (a *app) openIntake(f *serveFlags) (_ *intake, err error) {
-	in := &intake{}
+// fills in of d.web what the server has to do with that.
+func (a *app) openIntake(d *daemon) (_ *intake, err error) {
+	in, cfg, log := &intake{}, d.cfg.Load(), d.log
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, in.close())
 		}
 	}()
-	in.w, err = disk.OpenWriter(disk.Config{Dir: f.data, PartBytes: int64(f.kept.part)})
+	in.w, err = disk.OpenWriter(disk.Config{Dir: cfg.Data, PartBytes: int64(cfg.Limits.PartBytes), Merged: true})
 	if errors.Is(err, disk.ErrLocked) {
-		return in, failed(fmt.Errorf("%s: another process writes to this trail", f.data),
+		return in, failed(fmt.Errorf("%s: another process writes to this trail", cfg.Data),
 			"add --read-only to answer questions beside it, or choose another trail with --data")
 	}
 	if err != nil {
 		return in, err
 	}
-	log := f.server.Logger
 	onFault := func(x trail.Fault) {
 		log.Warn("set aside what is no event", "source", x.Source, "offset", x.Offset, "bytes", x.Length, "reason", x.Reason)
 	}
-	for _, source := range f.sources {
-		cluster, path := cutCluster(source)
-		if path, err = filepath.Abs(path); err != nil {
-			return in, err
-		}
-		feed, err := collect.Follow(collect.FollowConfig{Path: path, Cluster: cluster, Sources: in.w.Sources(), OnFault: onFault})
-		if err != nil {
-			return in, err
-		}
-		in.followers = append(in.followers, feed)
-		in.names = append(in.names, path)
-	}
-	in.spools, err = spool.Open(spool.Config{Dir: filepath.Join(f.data, "spool"),
-		MaxBytes: int64(f.spool), Sources: in.w.Sources(), OnFault: onFault})
+	in.logs = collect.NewLogs(collect.LogsConfig{Sources: in.w.Sources, OnFault: onFault, Logger: log})
+	in.spools, err = spool.Open(spool.Config{Dir: filepath.Join(cfg.Data, "spool"),
+		MaxBytes: int64(cfg.Limits.SpoolBytes), Sources: in.w.Sources(), OnFault: onFault})
 	if err != nil {
 		return in, err
 	}
+	in.apply(*cfg)
+	in.logs.Turn() // what cannot be followed, or is there twice, is told before anything runs
 	merger, err := in.w.Merger()
 	if err != nil {
 		return in, err
 	}
 	m := newCollectMetrics()
 	in.collector = collect.New(collect.Config{
-		Writer: in.w, Feeds: in.followers, More: in.spools.Feeds, Arrived: in.spools.Arrived(), Logger: log, OnCommit: m.committed,
+		Writer: in.w, More: in.feeds, Turn: in.logs.Turn, Arrived: in.spools.Arrived(), Logger: log, OnCommit: m.committed,
 		Merge: merger.Step,
 		Expire: func(ctx context.Context) error {
-			gone, err := f.kept.expire(ctx, in.w, a.now())
+			gone, err := in.kept.Load().expire(ctx, in.w, a.now())
 			if gone > 0 {
 				log.Info("removed the oldest events", "events", gone)
 			}
@@ -93,23 +73,81 @@ func (a *app) openIntake(f *serveFlags) (_ *intake, err error) {
 		},
 	})
 	m.state = in.collector.State
-	f.server.Registry = m.registry()
-	f.server.Receive, f.server.BodiesBytes = in.spools.Receive, bodiesLimit
-	f.server.Checks = append(f.server.Checks,
+	d.web.Registry.MustRegister(m, m.commits)
+	d.web.Receive, d.web.BodiesBytes = in.spools.Receive, bodiesLimit
+	d.web.Checks = append(d.web.Checks,
 		server.Check{Name: "collector", Run: in.alive}, server.Check{Name: "writable", Run: in.writable})
 	return in, nil
 }
 
-// pipeline is the part of the pipeline that events come in by.
-func (in *intake) pipeline() string {
+// feeds are everything that events come from.
+func (in *intake) feeds() []collect.Feed {
+	return append(in.logs.Feeds(), in.spools.Feeds()...)
+}
+
+// apply takes over what of a configuration may change while the intake runs.
+func (in *intake) apply(cfg config.Config) {
+	if in.w == nil {
+		return
+	}
+	in.kept.Store(&kept{age: cfg.Retention.Keep, bytes: cfg.Retention.KeepBytes})
+	in.logs.Set(logsOf(cfg))
+}
+
+// logsOf are the logs that a configuration says to follow.
+func logsOf(cfg config.Config) []collect.Log {
+	var logs []collect.Log
+	for _, c := range cfg.Clusters {
+		for _, s := range c.Sources {
+			path, err := filepath.Abs(s.Path)
+			if err != nil {
+				path = s.Path // the working directory is gone
+			}
+			logs = append(logs, collect.Log{Path: path, Cluster: c.Name, Server: s.Server, Kind: string(s.Kind)})
+		}
+	}
+	return logs
+}
+
+// pipeline is the part of the pipeline that events come in by: cluster by cluster, what
+// is followed.
+func (in *intake) pipeline(cfg config.Config) string {
 	if in.collector == nil {
 		return ""
 	}
-	var b strings.Builder
-	for _, name := range in.names {
-		fmt.Fprintf(&b, "follow<%s> + ", plain(name, false))
+	var parts []string
+	logs := logsOf(cfg)
+	for _, c := range cfg.Clusters {
+		var ways []string
+		for _, log := range logs {
+			if log.Cluster == c.Name {
+				ways = append(ways, "follow<"+plain(strings.TrimPrefix(log.Server+" "+log.Path, " "), false)+">")
+			}
+		}
+		switch way := strings.Join(ways, " + "); {
+		case way == "":
+		case c.Name == "":
+			parts = append(parts, way)
+		default:
+			parts = append(parts, plain(c.Name, false)+"["+way+"]")
+		}
 	}
-	return b.String() + "webhook -> spool -> "
+	return strings.Join(append(parts, "webhook -> spool -> "), " + ")
+}
+
+// beats returns what tells, each time it is called, whether the collector did anything
+// since the last time, or has nothing to do.
+func (in *intake) beats() func() bool {
+	var last uint64
+	return func() bool {
+		if in.collector == nil {
+			return true
+		}
+		s := in.collector.State()
+		alive := s.Rounds != last
+		last = s.Rounds
+		return alive
+	}
 }
 
 func (in *intake) alive(context.Context) error {
@@ -133,8 +171,8 @@ func (in *intake) run(ctx context.Context) error {
 // close closes everything, after run.
 func (in *intake) close() error {
 	var errs []error
-	for _, f := range in.followers {
-		errs = append(errs, f.Close())
+	if in.logs != nil {
+		errs = append(errs, in.logs.Close())
 	}
 	if in.spools != nil {
 		errs = append(errs, in.spools.Close())

@@ -44,10 +44,10 @@ func newCollectMetrics() *collectMetrics {
 	return m
 }
 
-// registry returns what /metrics shows besides what the server knows.
-func (m *collectMetrics) registry() *prometheus.Registry {
+// newRegistry returns what /metrics shows besides what the server knows.
+func newRegistry() *prometheus.Registry {
 	r := prometheus.NewRegistry()
-	r.MustRegister(m, m.commits, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return r
 }
 

@@ -21,6 +21,9 @@ type Config struct {
 	// have something. Both may be nil.
 	More    func() []Feed
 	Arrived <-chan struct{}
+	// Turn is called at the beginning of every round, on the goroutine that owns the
+	// Writer and pulls the feeds: what it changes of More is asked for next. May be nil.
+	Turn func()
 
 	Every time.Duration // an event waits at most so long for a commit; 0: one second
 	Poll  time.Duration // feeds are looked at that often if nothing wakes the collector; 0: 250 ms
@@ -72,6 +75,7 @@ type Collector struct {
 // State is how a Collector is.
 type State struct {
 	Running bool
+	Rounds  uint64 // begun so far: a collector that is alive begins one every second
 	Err     error  // why the trail cannot be written, nil if it can
 	Stored  uint64 // events committed since the start
 	Feeds   []Status
@@ -122,7 +126,7 @@ func New(cfg Config) *Collector {
 // still where it was, and a later run goes on there. While the trail cannot be
 // written it takes nothing and tries again, for ever: feeds are stores themselves.
 func (c *Collector) Run(ctx context.Context) error {
-	c.watched = newNotifier(c.cfg.Feeds, c.log)
+	c.watched = newNotifier(c.feeds, c.log)
 	defer c.watched.close()
 	c.note(func(s *State) { s.Running = true })
 	for ctx.Err() == nil {
@@ -168,6 +172,10 @@ func (c *Collector) feeds() []Feed {
 // round takes from every feed once and commits where that is due. It reports whether
 // there is more already.
 func (c *Collector) round(ctx context.Context) (more bool) {
+	c.note(func(s *State) { s.Rounds++ })
+	if c.cfg.Turn != nil {
+		c.cfg.Turn()
+	}
 	if c.wait > 0 {
 		if c.cfg.Now().Before(c.retry) || !c.commit(ctx) {
 			return false

@@ -18,43 +18,33 @@ type watcher interface{ Watched() []string }
 // overlay file systems tell of nothing.
 type notifier struct {
 	changed chan struct{} // at most one value waits
-	feeds   []Feed
+	feeds   func() []Feed
 	dirs    []string // being watched
 	log     *slog.Logger
-	fs      *fsnotify.Watcher // nil: none to be had
+	fs      *fsnotify.Watcher // nil: not made yet
+	none    bool              // there is none to be had
 	armed   bool
 	told    map[string]bool // directories that cannot be watched, and that was told
 	done    sync.WaitGroup
 }
 
-// newNotifier prepares to watch the directories of feeds.
-func newNotifier(feeds []Feed, log *slog.Logger) *notifier {
-	n := &notifier{changed: make(chan struct{}, 1), log: log, told: map[string]bool{}}
-	for _, f := range feeds {
-		if _, ok := f.(watcher); ok {
-			n.feeds = append(n.feeds, f)
-		}
-	}
-	if len(n.feeds) == 0 {
-		return n
-	}
-	var err error
-	if n.fs, err = fsnotify.NewWatcher(); err != nil {
-		log.Info("changes of files are not told here; they are looked for", "err", err)
-		return n
-	}
-	n.done.Go(n.listen)
-	return n
+// newNotifier prepares to watch the directories of those feeds that feeds returns
+// whenever it is armed.
+func newNotifier(feeds func() []Feed, log *slog.Logger) *notifier {
+	return &notifier{changed: make(chan struct{}, 1), feeds: feeds, log: log, told: map[string]bool{}}
 }
 
 // arm begins to tell of changes. What changed before may be told too.
 func (n *notifier) arm() {
 	n.armed = true
-	if n.fs == nil {
-		return
+	for _, f := range n.feeds() {
+		if w, ok := f.(watcher); ok {
+			n.dirs = append(n.dirs, w.Watched()...) // not the same every time
+		}
 	}
-	for _, f := range n.feeds {
-		n.dirs = append(n.dirs, f.(watcher).Watched()...) // not the same every time
+	if n.fs == nil && !n.open() {
+		n.dirs = n.dirs[:0]
+		return
 	}
 	slices.Sort(n.dirs)
 	n.dirs = slices.Compact(n.dirs)
@@ -64,6 +54,22 @@ func (n *notifier) arm() {
 			n.log.Info("changes in a directory are not told; they are looked for", "dir", dir, "err", err)
 		}
 	}
+}
+
+// open makes the watcher, once there is something to watch.
+func (n *notifier) open() bool {
+	if len(n.dirs) == 0 || n.none {
+		return false
+	}
+	fs, err := fsnotify.NewWatcher()
+	if err != nil {
+		n.none = true
+		n.log.Info("changes of files are not told here; they are looked for", "err", err)
+		return false
+	}
+	n.fs = fs
+	n.done.Go(n.listen)
+	return true
 }
 
 // disarm ends that.

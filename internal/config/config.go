@@ -130,13 +130,24 @@ type Log struct {
 func Defaults(data string) Config {
 	return Config{
 		APIVersion: APIVersion, Kind: Kind, Data: data, Listen: "127.0.0.1:8417",
-		Limits: Limits{SpoolBytes: 1 << 30, PartBytes: 64 << 20, Memory: 208 << 20, BodyBytes: 64 << 20},
+		Limits: Limits{SpoolBytes: 1 << 30, PartBytes: usualPart, BodyBytes: 64 << 20},
 		Log:    Log{Format: "text", Level: "info"},
 	}
 }
 
-// complete gives what a list holds the defaults that are not those of the whole.
+// Of a part as serve writes it three are in memory: one that fills, one that is written,
+// one that is merged. Memory is the soft limit for that.
+const (
+	usualPart   Size = 64 << 20
+	usualMemory Size = 208 << 20
+)
+
+// complete gives the defaults that follow from something else, and those of what lists
+// hold.
 func (c *Config) complete() {
+	if c.Limits.Memory == 0 && c.Limits.PartBytes <= MaxPart {
+		c.Limits.Memory = max(usualMemory, usualMemory/usualPart*c.Limits.PartBytes)
+	}
 	for i := range c.Clusters {
 		for j := range c.Clusters[i].Sources {
 			if s := &c.Clusters[i].Sources[j]; s.Kind == "" {

@@ -68,6 +68,7 @@ func TestLoad(t *testing.T) {
 	want.Retention = Retention{Duration(30 * 24 * 3600e9), 10 << 30}
 	want.Limits.SpoolBytes = 2 << 30
 	want.Log.Level = "debug"
+	want.Limits.Memory = 208 << 20
 	if d := cmp.Diff(want, f.Config); d != "" {
 		t.Error(d)
 	}
@@ -196,7 +197,7 @@ func TestEffective(t *testing.T) {
 	if Bad(findings) {
 		t.Fatal(findings)
 	}
-	text := f.Effective("en")
+	text := f.Text("en", true)
 	again, findings := Load(text, "/elsewhere", Config{})
 	if Bad(findings) {
 		t.Fatalf("%+v\n%s", findings, text)
@@ -214,8 +215,12 @@ func TestEffective(t *testing.T) {
 			t.Errorf("%q is not in\n%s", want, text)
 		}
 	}
-	if zh := string(f.Effective("zh")); !strings.Contains(zh, "# 第 3 行\n") || !strings.Contains(zh, "# 默认：全部\n") {
+	if zh := string(f.Text("zh", true)); !strings.Contains(zh, "# 第 3 行\n") || !strings.Contains(zh, "# 默认：全部\n") {
 		t.Errorf("%s", zh)
+	}
+	short := string(f.Text("en", false))
+	if strings.Contains(short, "default") || strings.Contains(short, "null") || !strings.Contains(short, "keep: 30d # line 34\n") {
+		t.Errorf("%s", short)
 	}
 	var c map[string]any
 	if err := json.Unmarshal(f.JSON(), &c); err != nil || c["retention"].(map[string]any)["keep"] != "30d" {
@@ -332,7 +337,7 @@ func FuzzLoad(f *testing.F) {
 		if Bad(findings) {
 			return
 		}
-		text := file.Effective("en")
+		text := file.Text("en", true)
 		again, findings := Load(text, "/d", Config{})
 		if d := cmp.Diff(file.Config, again.Config); Bad(findings) || d != "" {
 			t.Fatalf("%q loads, its print does not: %v\n%s\n%s", data, findings, d, text)

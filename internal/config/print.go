@@ -22,11 +22,12 @@ func OfFlags(cfg Config, flags []Flag) (*File, []Finding) {
 	return f, f.Config.Validate()
 }
 
-// Effective writes everything that holds as a file that can be loaded again. The comment
-// behind a value says where it comes from: a line of the file, a flag, or nowhere, so
-// that it is the default. Secrets stand in files of their own, so that none is in it.
-func (f *File) Effective(lang string) []byte {
-	p := printer{file: f, lang: lang, fields: map[string]Field{}}
+// Text writes what was given or, effective, everything that holds as a file that can be
+// loaded again. The comment behind a value says where it comes from: a line of the file,
+// a flag, or nowhere, so that it is the default. Secrets stand in files of their own, so
+// that none is in it.
+func (f *File) Text(lang string, effective bool) []byte {
+	p := printer{file: f, lang: lang, all: effective, fields: map[string]Field{}}
 	for _, x := range Fields() {
 		p.fields[x.Path] = x
 	}
@@ -39,7 +40,7 @@ func (f *File) Effective(lang string) []byte {
 	return b.Bytes()
 }
 
-// JSON is Effective without comments.
+// JSON is everything that holds, as Text, without comments.
 func (f *File) JSON() []byte {
 	b, err := json.MarshalIndent(f.Config, "", "  ")
 	if err != nil {
@@ -51,6 +52,7 @@ func (f *File) JSON() []byte {
 type printer struct {
 	file   *File
 	lang   string
+	all    bool
 	fields map[string]Field
 }
 
@@ -69,6 +71,9 @@ func (p *printer) node(v reflect.Value, path string) *yaml.Node {
 		for i := range v.NumField() {
 			name := v.Type().Field(i).Tag.Get("yaml")
 			below := strings.TrimPrefix(path+"."+name, ".")
+			if !p.all && !p.file.has(below) {
+				continue
+			}
 			key := &yaml.Node{Kind: yaml.ScalarNode, Value: name}
 			n.Content = append(n.Content, key, p.node(v.Field(i), below))
 		}

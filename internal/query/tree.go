@@ -72,6 +72,17 @@ func (n *Node) Fragments() [][]byte {
 // and joins kids that all must match, or kids of which one must.
 func and(kids []*Node) *Node { return group(And, kids) }
 
+// Both is the question for what answers a and b; nil is the question for everything.
+func Both(a, b *Node) *Node {
+	switch {
+	case a == nil || a.Op == All:
+		return b
+	case b == nil || b.Op == All:
+		return a
+	}
+	return and([]*Node{a, b})
+}
+
 func or(kids []*Node) *Node { return group(Or, kids) }
 
 func not(kid *Node) *Node {

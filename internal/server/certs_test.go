@@ -11,6 +11,7 @@ import (
 	"math/big"
 	"net"
 	"os"
+	"strings"
 	"testing"
 	"time"
 )
@@ -42,7 +43,7 @@ func newCA(t testing.TB, dir, name string) *authority {
 }
 
 // newCert writes a certificate and its key to dir/name.crt and dir/name.key. Without
-// an authority it is its own.
+// an authority it is its own. A name CN/O gives the subject an organization as well.
 func newCert(t testing.TB, dir, name string, by *authority) (certFile, keyFile string) {
 	t.Helper()
 	der, key := sign(t, name, by)
@@ -50,6 +51,7 @@ func newCert(t testing.TB, dir, name string, by *authority) (certFile, keyFile s
 	if err != nil {
 		t.Fatal(err)
 	}
+	name = strings.ReplaceAll(name, "/", "-")
 	certFile, keyFile = dir+"/"+name+".crt", dir+"/"+name+".key"
 	writePEM(t, certFile, "CERTIFICATE", der)
 	writePEM(t, keyFile, "PRIVATE KEY", b)
@@ -81,8 +83,12 @@ func sign(t testing.TB, name string, by *authority) ([]byte, *ecdsa.PrivateKey) 
 	if err != nil {
 		t.Fatal(err)
 	}
+	subject := pkix.Name{CommonName: name}
+	if cn, org, ok := strings.Cut(name, "/"); ok {
+		subject = pkix.Name{CommonName: cn, Organization: []string{"others", org}}
+	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name},
+		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: subject,
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"kubetrail/internal/config"
 )
 
 //go:embed openapi.yaml page.html style.css icon.svg
@@ -13,13 +15,14 @@ var files embed.FS
 
 // route is one path of the server.
 type route struct {
-	pattern string   // of http.ServeMux
-	name    string   // in metrics and logs
-	params  []string // the query parameters that serve reads
-	open    bool     // answered without credentials, and while the server drains
-	asks    bool     // reads the trail: takes a slot and has a deadline
-	page    bool     // HTML: so are its errors
-	body    bool     // reads a body
+	pattern string      // of http.ServeMux
+	name    string      // in metrics and logs
+	params  []string    // the query parameters that serve reads
+	role    config.Role // that it takes; "": read
+	open    bool        // answered without credentials, and while the server drains
+	asks    bool        // reads the trail: takes a slot and has a deadline
+	page    bool        // HTML: so are its errors
+	body    bool        // reads a body
 	serve   func(w http.ResponseWriter, r *http.Request, p params) error
 }
 
@@ -34,13 +37,15 @@ func (s *Server) allRoutes() []route {
 			params: []string{"query", "since", "until", "every"}},
 		{pattern: "GET /api/v1/fields", name: "fields", serve: s.fields},
 		{pattern: "GET /api/v1/summary", name: "summary", asks: true, serve: s.summary},
+		{pattern: "GET /api/v1/faults", name: "faults", asks: true, serve: s.faults},
+		{pattern: "GET /api/v1/gaps", name: "gaps", asks: true, serve: s.gaps, params: []string{"since", "until", "cluster", "server"}},
 		{pattern: "GET /api/v1/openapi.yaml", name: "openapi", serve: embedded("openapi.yaml", "application/yaml")},
-		{pattern: "POST /webhook/{cluster}", name: "webhook", body: true, serve: s.webhook, params: []string{"timeout"}},
-		{pattern: "POST /webhook/{cluster}/{server}", name: "webhook", body: true, serve: s.webhook, params: []string{"timeout"}},
+		{pattern: "POST /webhook/{cluster}", name: "webhook", role: config.Webhook, body: true, serve: s.webhook, params: []string{"timeout"}},
+		{pattern: "POST /webhook/{cluster}/{server}", name: "webhook", role: config.Webhook, body: true, serve: s.webhook, params: []string{"timeout"}},
 		{pattern: "GET /livez", name: "livez", open: true, serve: s.livez, params: []string{"verbose"}},
 		{pattern: "GET /healthz", name: "healthz", open: true, serve: s.livez, params: []string{"verbose"}},
 		{pattern: "GET /readyz", name: "readyz", open: true, serve: s.readyz, params: []string{"verbose"}},
-		{pattern: "GET /metrics", name: "metrics", serve: s.serveMetrics},
+		{pattern: "GET /metrics", name: "metrics", role: config.Metrics, serve: s.serveMetrics},
 		{pattern: "GET /{$}", name: "list page", asks: true, page: true, serve: s.listPage,
 			params: []string{"query", "since", "until", "cursor", "lang"}},
 		{pattern: "GET /events/{seq}", name: "event page", asks: true, page: true, serve: s.eventPage, params: []string{"lang"}},
@@ -82,7 +87,8 @@ func (s *Server) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		limit = s.cfg.BodyBytes
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, limit)
-	err := s.guard.check(w, r, rt.open)
+	var err error
+	w.may, err = s.guard.check(w, r, rt.open)
 	if err == nil && !rt.body && r.ContentLength > limit {
 		err = newError(http.StatusRequestEntityTooLarge, "BodyTooLarge", "no request needs a body here", "ask in the URL")
 	}
@@ -108,6 +114,11 @@ func unknownPath(r *http.Request, refusal *discard) error {
 
 // answer serves a route whose request the guard has let through.
 func (s *Server) answer(w http.ResponseWriter, r *http.Request, rt route) error {
+	ctx, err := authorize(r, rt, w.(*response).may)
+	if err != nil {
+		return err
+	}
+	r = r.WithContext(ctx)
 	p, err := parseParams(r.URL.RawQuery, rt.params, s.cfg.Now())
 	if err != nil {
 		return err
@@ -115,7 +126,7 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, rt route) error 
 	if !rt.asks {
 		return rt.serve(w, r, p)
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), s.cfg.QueryTimeout)
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.QueryTimeout)
 	defer cancel()
 	if err := s.takeSlot(ctx); err != nil {
 		return err
@@ -163,7 +174,8 @@ func embedded(name, contentType string) func(http.ResponseWriter, *http.Request,
 // response remembers whether the answer has begun. One request's goroutine uses it.
 type response struct {
 	http.ResponseWriter
-	status int // 0: not begun
+	status int    // 0: not begun
+	may    grants // what the request may do
 }
 
 func (w *response) WriteHeader(status int) {

@@ -3,11 +3,10 @@
 // of a server (/livez, /readyz, /metrics). It receives what kube-apiserver posts to a
 // webhook. openapi.yaml describes every route.
 //
-// Who may connect may read everything, bodies of Secrets included, and send events:
-// there is one kind of access and no authorization below it yet. Therefore the server
-// listens on loopback unless it is given a way to tell who asks, a bearer token or a
-// CA of client certificates, and refuses to start otherwise. Every route but the
-// webhook only reads and is a GET.
+// Who may read may read everything, bodies of Secrets included. Tokens and client
+// certificates have roles, for all clusters or for some, and a route asks for one of
+// them. Without any, everybody who can connect has all roles: therefore the server
+// listens on loopback then, and refuses to start otherwise. What only reads is a GET.
 package server
 
 import (
@@ -19,13 +18,13 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"kubetrail/internal/collect/spool"
+	"kubetrail/internal/config"
 	"kubetrail/internal/trail"
 )
 
@@ -43,9 +42,7 @@ type Config struct {
 	Trail  trail.Reader
 	Listen string // host:port; port 0 takes a free one; empty: DefaultListen
 
-	CertFile, KeyFile string // PEM; both empty: plain HTTP
-	ClientCAFile      string // PEM; who shows a certificate signed by one of these may connect; needs CertFile
-	TokenFile         string // a file whose only line is the bearer token
+	Access Access // who may do what; see Server.SetAccess
 
 	// Receive keeps what was posted to the webhook for a cluster, see spool.Spools;
 	// what it returns nil for is acknowledged. nil: nothing is received.
@@ -89,6 +86,7 @@ type Server struct {
 	http     *http.Server
 	tls      bool
 	slots    chan struct{} // one element per question being answered
+	gapSlot  chan struct{} // one element while a question about gaps is
 	ready    atomic.Bool   // between the start of Run and its shutdown
 }
 
@@ -105,21 +103,16 @@ func (e *startError) Hint() string { return e.hint }
 // gives the address back.
 func New(cfg Config) (*Server, error) {
 	setDefaults(&cfg)
-	loopback, host, err := loopbackOnly(cfg.Listen)
+	loopback, host, err := config.Loopback(cfg.Listen)
 	if err != nil {
-		return nil, err
+		return nil, &startError{fmt.Sprintf("address %q %v", cfg.Listen, err), "write it as host:port, as in " + DefaultListen}
 	}
-	if err := checkAccess(cfg, loopback); err != nil {
-		return nil, err
-	}
-	s := &Server{cfg: cfg, log: cfg.Logger, slots: make(chan struct{}, cfg.Queries)}
+	cfg.Trail = scoped{cfg.Trail}
+	s := &Server{cfg: cfg, log: cfg.Logger, slots: make(chan struct{}, cfg.Queries), gapSlot: make(chan struct{}, 1)}
 	if s.guard, err = newGuard(cfg, loopback, host); err != nil {
 		return nil, err
 	}
-	tlsConfig, err := newTLS(cfg)
-	if err != nil {
-		return nil, err
-	}
+	tlsConfig := s.guard.newTLS()
 	var received []prometheus.Collector
 	s.hook, received = newWebhook(cfg)
 	if s.metrics, err = newMetrics(cfg, received...); err != nil {
@@ -138,7 +131,7 @@ func New(cfg Config) (*Server, error) {
 	if !loopback && tlsConfig == nil {
 		s.log.Warn("the bearer token and all answers cross the network in clear text; give a certificate and key", "address", cfg.Listen)
 	}
-	if cfg.Receive != nil && cfg.TokenFile != "" && tlsConfig == nil {
+	if cfg.Receive != nil && len(cfg.Access.Tokens) > 0 && tlsConfig == nil {
 		s.log.Warn("kube-apiserver sends its token over TLS only, so that all its posts will be refused; give a certificate and key", "address", cfg.Listen)
 	}
 	return s, nil
@@ -175,34 +168,31 @@ func setDefaults(cfg *Config) {
 	}
 }
 
-// loopbackOnly reports whether only this machine can reach the address listen. A
-// host name counts as reachable unless it is localhost: what it resolves to can
-// change while the server runs.
-func loopbackOnly(listen string) (loopback bool, host string, err error) {
-	host, _, err = net.SplitHostPort(listen)
-	if err != nil {
-		return false, "", &startError{fmt.Sprintf("address %q: %v", listen, err), "write it as host:port, as in " + DefaultListen}
-	}
-	if strings.EqualFold(host, "localhost") {
-		return true, host, nil
-	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.Unmap().IsLoopback(), host, nil
-}
-
-func checkAccess(cfg Config, loopback bool) error {
-	switch {
-	case (cfg.CertFile == "") != (cfg.KeyFile == ""):
+// checkAccess looks at what goes together, before any file is read.
+func checkAccess(a Access, listen string, loopback bool) error {
+	switch t := a.TLS; {
+	case (t.Cert == "") != (t.Key == ""):
 		return &startError{"a TLS certificate and its key go together, one of them is missing", "give both files or none"}
-	case cfg.ClientCAFile != "" && cfg.CertFile == "":
+	case t.ClientCA != "" && t.Cert == "":
 		return &startError{"client certificates need TLS, and there is no server certificate", "give a certificate and key file as well"}
-	case !loopback && cfg.TokenFile == "" && cfg.ClientCAFile == "":
+	case (t.ClientCA == "") != (len(a.Certificates) == 0):
+		return &startError{"a client CA and what its certificates are good for go together, one of them is missing", "give both or none"}
+	case !loopback && len(a.Tokens) == 0 && len(a.Certificates) == 0:
 		return &startError{
-			fmt.Sprintf("%s can be reached from other machines, and nothing would tell who asks: audit events hold secrets", cfg.Listen),
+			fmt.Sprintf("%s can be reached from other machines, and nothing would tell who asks: audit events hold secrets", listen),
 			"give a bearer token file or a client CA file, or listen on " + DefaultListen,
 		}
 	}
 	return nil
+}
+
+// SetAccess changes who may do what, for every request from now on. With an error all
+// stays as it was. Whether TLS is spoken at all cannot change.
+func (s *Server) SetAccess(a Access) error {
+	if (a.TLS.Cert != "") != s.tls {
+		return &startError{"whether TLS is spoken is decided at the start", "start again"}
+	}
+	return s.guard.change(a, s.cfg.Listen)
 }
 
 func newHTTP(s *Server, t *tls.Config) *http.Server {

@@ -23,6 +23,7 @@ import (
 
 	"kubetrail/audit"
 	"kubetrail/internal/collect/spool"
+	"kubetrail/internal/config"
 	"kubetrail/internal/corpustest"
 	"kubetrail/internal/trail"
 )
@@ -317,7 +318,7 @@ func TestWebhookAccess(t *testing.T) {
 		t.Fatal(err)
 	}
 	var log bytes.Buffer
-	s, in := newReceiver(t, Config{TokenFile: dir + "/token", Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	s, in := newReceiver(t, Config{Access: Everybody(dir+"/token", config.TLS{}), Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	if !strings.Contains(log.String(), "over TLS only") {
 		t.Errorf("nothing warns that kube-apiserver sends no token without TLS: %s", &log)
 	}
@@ -330,7 +331,7 @@ func TestWebhookAccess(t *testing.T) {
 
 	ca := newCA(t, dir, "ca")
 	cert, key := newCert(t, dir, "server", ca)
-	s, in = newReceiver(t, Config{CertFile: cert, KeyFile: key, ClientCAFile: dir + "/ca.pem"})
+	s, in = newReceiver(t, Config{Access: Everybody("", config.TLS{Cert: cert, Key: key, ClientCA: dir + "/ca.pem"})})
 	start(t, s)
 	for _, tt := range []struct {
 		certs []tls.Certificate

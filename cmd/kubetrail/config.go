@@ -1,0 +1,212 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"kubetrail/internal/config"
+)
+
+const configLong = `What kubetrail serve can be told stands in one file of YAML:
+
+  apiVersion: kubetrail.io/v1alpha1
+  kind: Config
+  data: /var/lib/kubetrail
+  clusters:
+  - name: prod
+    sources:
+    - path: /var/log/kubernetes/audit/audit.log
+
+It is read strictly, and again when it changes. Tokens and keys stand in files of
+their own, which it names.`
+
+const configExample = `  # is it right?
+  kubetrail config check /etc/kubetrail/config.yaml
+
+  # everything that holds, and where each value comes from
+  kubetrail config print --effective /etc/kubetrail/config.yaml
+
+  # what serve does when it is told nothing
+  kubetrail config print --effective`
+
+// configFlags are the flags of config's verbs.
+type configFlags struct {
+	asked
+	files     bool
+	effective bool
+}
+
+func (a *app) configVerb() *cobra.Command {
+	f := &configFlags{}
+	cmd := &cobra.Command{
+		Use:     "config",
+		Short:   "Check and print the configuration of serve",
+		Long:    configLong,
+		Example: configExample,
+		Args:    noArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	oneFile := func(cmd *cobra.Command, args []string) error {
+		if len(args) != 1 {
+			return usage(cmd.CommandPath()+" --help", "want one file")
+		}
+		return nil
+	}
+	check := &cobra.Command{
+		Use:     "check FILE",
+		Short:   "Tell what is wrong with a configuration; exit 3 if it cannot be used",
+		Example: "  kubetrail config check config.yaml\n  kubetrail config check --files config.yaml   # on the machine where it is used",
+		Args:    oneFile,
+		RunE:    func(_ *cobra.Command, args []string) error { return a.checkConfig(f, args[0]) },
+	}
+	check.Flags().BoolVar(&f.files, "files", false, "Read the tokens, keys and certificates that it names, too")
+	check.Flags().StringVarP(&f.output, "output", "o", "table", "Output `FORMAT`: table, json, jsonl, yaml")
+	show := &cobra.Command{
+		Use:     "print [FILE]",
+		Short:   "Print what a configuration says, and where it says so",
+		Example: "  kubetrail config print --effective config.yaml\n  kubetrail config print --effective -o json",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return oneFile(cmd, args)
+			}
+			return nil
+		},
+		RunE: func(_ *cobra.Command, args []string) error { return a.printConfig(f, args) },
+	}
+	show.Flags().BoolVar(&f.effective, "effective", false, "With the defaults of what the file leaves out")
+	show.Flags().StringVarP(&f.output, "output", "o", "yaml", "Output `FORMAT`: yaml, json")
+	for _, c := range []*cobra.Command{check, show} {
+		c.Flags().StringVar(&f.lang, "lang", a.language(), "Language of prose: en or zh")
+	}
+	cmd.AddCommand(check, show)
+	return cmd
+}
+
+// readConfig reads a configuration file, - for standard input.
+func (a *app) readConfig(name string) ([]byte, error) {
+	in := a.in
+	if name != "-" {
+		file, err := os.Open(name)
+		if err != nil {
+			return nil, err
+		}
+		defer file.Close()
+		in = file
+	}
+	return io.ReadAll(io.LimitReader(in, config.MaxBytes+1)) // one more is a finding
+}
+
+// loadConfig reads a file as serve would, with no flags beside it; none is nothing but
+// the defaults.
+func (a *app) loadConfig(name string) (*config.File, []config.Finding, error) {
+	defaults := config.Defaults(a.dataDir())
+	if name == "" {
+		file, findings := config.OfFlags(defaults, nil)
+		return file, findings, nil
+	}
+	data, err := a.readConfig(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	dir, err := filepath.Abs(filepath.Dir(name))
+	if err != nil {
+		return nil, nil, err
+	}
+	file, findings := config.Load(data, dir, defaults)
+	return file, findings, nil
+}
+
+func (a *app) checkConfig(f *configFlags, name string) error {
+	f.color = "auto"
+	if err := f.check("table, json, jsonl, yaml"); err != nil {
+		return err
+	}
+	file, findings, err := a.loadConfig(name)
+	if err != nil {
+		return err
+	}
+	if f.files && !config.Bad(findings) {
+		findings = append(findings, a.checkFiles(file)...)
+	}
+	if err := a.printConfigFindings(f, name, findings); err != nil {
+		return err
+	}
+	if config.Bad(findings) {
+		return errFindings
+	}
+	return nil
+}
+
+// checkFiles tells which of the files that a configuration names cannot be used.
+func (a *app) checkFiles(file *config.File) (all []config.Finding) {
+	for path, err := range accessOf(file.Config).CheckFiles() {
+		all = append(all, config.Finding{Position: file.At(path), Path: path, Text: config.Text{En: err.Error(), Zh: err.Error()}})
+	}
+	return all
+}
+
+func (a *app) printConfigFindings(f *configFlags, name string, findings []config.Finding) error {
+	if f.output != "table" {
+		return a.printRows(&f.asked, "ConfigCheck", map[string]any{"file": name, "usable": !config.Bad(findings)}, len(findings), func(b []byte, i int) []byte {
+			x := findings[i]
+			b = fmt.Appendf(b, `{"line":%d,"column":%d,"severity":%q`, x.Line, x.Column, severity(x))
+			b = appendString(append(b, `,"path":`...), x.Path)
+			b = appendString(append(b, `,"text":`...), x.Text.In(f.lang))
+			return append(appendString(append(b, `,"hint":`...), x.Hint.In(f.lang)), '}')
+		})
+	}
+	w := a.stdout()
+	for _, x := range findings {
+		printFinding(w, name, x, f.lang)
+	}
+	if len(findings) == 0 {
+		fmt.Fprintln(w, map[string]string{"en": "nothing wrong was found", "zh": "没有发现问题"}[f.lang])
+	}
+	return w.Flush()
+}
+
+func severity(x config.Finding) string {
+	if x.Warning {
+		return "warning"
+	}
+	return "error"
+}
+
+// printFinding prints a finding as compilers do, and below it what to do about it.
+func printFinding(w io.Writer, name string, x config.Finding, lang string) {
+	fmt.Fprintf(w, "%s:%d:%d: %s: %s\n", plain(name, false), x.Line, x.Column, severity(x), plain(x.Text.In(lang), false))
+	if hint := x.Hint.In(lang); hint != "" {
+		fmt.Fprintf(w, "    %s\n", plain(hint, false))
+	}
+}
+
+func (a *app) printConfig(f *configFlags, args []string) error {
+	f.color = "auto"
+	if err := f.check("yaml, json"); err != nil {
+		return err
+	}
+	name := ""
+	if len(args) > 0 {
+		name = args[0]
+	}
+	file, findings, err := a.loadConfig(name)
+	if err != nil {
+		return err
+	}
+	for _, x := range findings {
+		printFinding(a.err, name, x, f.lang)
+	}
+	if config.Bad(findings) {
+		return errFindings
+	}
+	if f.output == "json" {
+		_, err = a.out.Write(file.JSON())
+	} else {
+		_, err = a.out.Write(file.Text(f.lang, f.effective))
+	}
+	return err
+}
