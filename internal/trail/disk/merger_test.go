@@ -159,7 +159,7 @@ func TestMergeFaults(t *testing.T) {
 	for kind := durabletest.Kind(1); kind < durabletest.NumKinds; kind++ {
 		for at := 0; ; at++ {
 			dir := t.TempDir()
-			w := openWriter(t, Config{Dir: dir})
+			w := openWriter(t, Config{Dir: dir, Merged: true})
 			for i := 0; i < len(lines); i += 4 {
 				add(t, w, "x", lines[i:i+4])
 				commit(t, w)

@@ -21,6 +21,7 @@ import (
 type Config struct {
 	Dir       string
 	PartBytes int64      // bytes of lines after which a part is full; 0: DefaultPartBytes
+	Merged    bool       // a Merger will write small parts again
 	FS        durable.FS // nil: the operating system's
 }
 
@@ -195,6 +196,7 @@ func (w *Writer) Seal() error {
 		return nil
 	}
 	b.meta.Last = w.next - 1
+	b.quick = w.cfg.Merged && b.meta.LineBytes < w.cfg.PartBytes/4
 	b.sources = make([]trail.Source, 0, len(w.sources))
 	for _, s := range w.sources {
 		b.sources = append(b.sources, s)
