@@ -189,7 +189,7 @@ func hostile() (all []step) {
 		raw("mallory", "GET", at, "", "User-Agent", `<script>alert(1)</script>`),
 		raw("mallory", "GET", at, "", "User-Agent", "bad \xff\xfe utf-8"),
 		raw("mallory", "GET", at, "", "User-Agent", strings.Repeat("long", 900)),
-		raw("mallory", "GET", at, "", "User-Agent", "\x1b[31mred\x1b[0m\t\u202e"),
+		raw("mallory", "GET", at, "", "User-Agent", "tab\tand \u202eright to left \u009b31m"),
 		raw("mallory", "GET", at, "", "X-Forwarded-For", "10.0.0.1, not an address, 2001:db8::1"),
 		raw("mallory", "GET", at+"?"+strings.Repeat("a=%2F%00&", 500), ""),
 		raw("mallory", "GET", shop+"/../payments/secrets", ""),

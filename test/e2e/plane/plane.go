@@ -129,7 +129,7 @@ func (p *Plane) AddServer(ctx context.Context, name string, a Audit) (*Server, e
 	s.args = append([]string{
 		"--etcd-servers", p.url, "--bind-address", "127.0.0.1", "--secure-port", fmt.Sprint(port),
 		// An address of the loopback would be refused; nobody connects to this one.
-		"--advertise-address", fmt.Sprintf("192.0.2.%d", 10+len(p.Servers)), "--endpoint-reconciler-type", "none",
+		"--advertise-address", fmt.Sprintf("192.0.2.%d", 10+len(p.Servers)),
 		"--tls-cert-file", p.PKI.Path("kube-apiserver.crt"), "--tls-private-key-file", p.PKI.Path("kube-apiserver.key"),
 		"--client-ca-file", p.PKI.Path("ca.crt"), "--authorization-mode", "RBAC",
 		"--service-account-key-file", p.PKI.Path("sa.pub"), "--service-account-signing-key-file", p.PKI.Path("sa.key"),
