@@ -51,6 +51,7 @@ func rooms() []room {
 		{"bench/generate", 0, plain, "makes realistic events from a seed, any number of them"},
 		{"internal/durable/durabletest", 1, testOnly, "a file system that fails on purpose"},
 		{"internal/query", 1, plain, "the question language and its tree; matches one event"},
+		{"internal/klog", 2, plain, "finds the events that kube-apiserver lost in what it logs itself"},
 		{"policy/explain", 2, plain, "which rule decides about a request, and why the others do not"},
 		{"policy/policytest", 2, testOnly, "draws policies and requests for property tests"},
 		{"policy/space", 2, plain, "every request that the constants of a policy can tell apart"},
