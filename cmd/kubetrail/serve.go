@@ -218,7 +218,7 @@ func (a *app) serve(ctx context.Context, f *serveFlags) (err error) {
 		}
 		cfg.Data, cfg.ReadOnly = dir, true
 	}
-	d := newDaemon(a, f, cfg)
+	d := newRunning(a, f, cfg)
 	if !cfg.ReadOnly {
 		var undo func()
 		d.limitMemory, undo = limitMemory(int64(cfg.Limits.Memory))
@@ -233,7 +233,7 @@ func (a *app) serve(ctx context.Context, f *serveFlags) (err error) {
 		return err
 	}
 	defer r.close()
-	d.web.Trail = r
+	d.web.Trail = r.Reader // not what is around it: a Scanner shall be known as one
 	if d.server, err = server.New(d.web); err != nil {
 		return err
 	}
@@ -255,7 +255,7 @@ func (a *app) importSample(ctx context.Context, dir string) error {
 }
 
 // tellServing prints the pipeline as one line and, for the sample, what to try.
-func (a *app) tellServing(ctx context.Context, f *serveFlags, d *daemon, r trail.Reader) {
+func (a *app) tellServing(ctx context.Context, f *serveFlags, d *running, r trail.Reader) {
 	events := "trail"
 	if s, err := r.Summary(ctx); err == nil {
 		events = fmt.Sprintf("trail<%s, %s>", count(s.Events, "event"), count(s.Parts, "part"))

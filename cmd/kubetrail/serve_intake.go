@@ -30,7 +30,7 @@ type intake struct {
 
 // openIntake opens the trail for writing, and everything that events come from. It
 // fills in of d.web what the server has to do with that.
-func (a *app) openIntake(d *daemon) (_ *intake, err error) {
+func (a *app) openIntake(d *running) (_ *intake, err error) {
 	in, cfg, log := &intake{}, d.cfg.Load(), d.log
 	defer func() {
 		if err != nil {
@@ -61,8 +61,9 @@ func (a *app) openIntake(d *daemon) (_ *intake, err error) {
 		return in, err
 	}
 	m := newCollectMetrics()
+	tap := a.tapGaps(context.Background(), cfg.Data, in.w, log)
 	in.collector = collect.New(collect.Config{
-		Writer: in.w, More: in.feeds, Turn: in.logs.Turn, Arrived: in.spools.Arrived(), Logger: log, OnCommit: m.committed,
+		Writer: tap, More: in.feeds, Turn: in.logs.Turn, Arrived: in.spools.Arrived(), Logger: log, OnCommit: m.committed,
 		Merge: merger.Step,
 		Expire: func(ctx context.Context) error {
 			gone, err := in.kept.Load().expire(ctx, in.w, a.now())
@@ -73,7 +74,7 @@ func (a *app) openIntake(d *daemon) (_ *intake, err error) {
 		},
 	})
 	m.state = in.collector.State
-	d.web.Registry.MustRegister(m, m.commits)
+	d.web.Registry.MustRegister(m, m.commits, tap)
 	d.web.Receive, d.web.BodiesBytes = in.spools.Receive, bodiesLimit
 	d.web.Checks = append(d.web.Checks,
 		server.Check{Name: "collector", Run: in.alive}, server.Check{Name: "writable", Run: in.writable})

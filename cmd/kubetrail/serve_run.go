@@ -18,9 +18,9 @@ import (
 	"kubetrail/internal/service"
 )
 
-// daemon is a serve that runs: what its configuration was made into, and what changes
+// running is a serve at work: what its configuration was made into, and what changes
 // with it. Everything but cfg is made before run and stays.
-type daemon struct {
+type running struct {
 	app         *app
 	flags       *serveFlags
 	log         *slog.Logger
@@ -35,9 +35,9 @@ type daemon struct {
 	reloaded    *reloadMetrics
 }
 
-// newDaemon prepares a serve as cfg says; nothing is opened yet.
-func newDaemon(a *app, f *serveFlags, cfg config.Config) *daemon {
-	d := &daemon{app: a, flags: f, intake: &intake{}, level: &slog.LevelVar{}, limitMemory: func(int64) {}}
+// newRunning prepares a serve as cfg says; nothing is opened yet.
+func newRunning(a *app, f *serveFlags, cfg config.Config) *running {
+	d := &running{app: a, flags: f, intake: &intake{}, level: &slog.LevelVar{}, limitMemory: func(int64) {}}
 	d.cfg.Store(&cfg)
 	options := &slog.HandlerOptions{Level: d.level}
 	d.log = slog.New(slog.NewTextHandler(a.err, options))
@@ -60,16 +60,16 @@ func accessOf(c config.Config) server.Access {
 	return server.Access{TLS: c.TLS, Tokens: c.Tokens, Certificates: c.Certificates}
 }
 
-func (d *daemon) setLevel(c config.Config) {
+func (d *running) setLevel(c config.Config) {
 	_ = d.level.UnmarshalText([]byte(c.Log.Level)) // Validate has looked at it
 }
 
 // pipeline is everything that was put together, in one line.
-func (d *daemon) pipeline() string { return d.intake.pipeline(*d.cfg.Load()) + d.trail }
+func (d *running) pipeline() string { return d.intake.pipeline(*d.cfg.Load()) + d.trail }
 
 // run serves and collects until ctx ends. It then stops taking, answers what was asked,
 // and stores what is there.
-func (d *daemon) run(ctx context.Context, watch *service.Watch) error {
+func (d *running) run(ctx context.Context, watch *service.Watch) error {
 	d.system = service.NewNotifier(d.app.env, d.log)
 	defer d.system.Close()
 	ctx, stop := context.WithCancel(ctx)
@@ -96,7 +96,7 @@ func (d *daemon) run(ctx context.Context, watch *service.Watch) error {
 }
 
 // reloads reads the configuration whenever it changes, and on SIGHUP.
-func (d *daemon) reloads(ctx context.Context, watch *service.Watch) {
+func (d *running) reloads(ctx context.Context, watch *service.Watch) {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
@@ -114,7 +114,7 @@ func (d *daemon) reloads(ctx context.Context, watch *service.Watch) {
 }
 
 // reload puts what the file says now in force, all of it or, with an error, nothing.
-func (d *daemon) reload() error {
+func (d *running) reload() error {
 	file, err := d.app.load(d.flags, d.log)
 	if err != nil {
 		return err
