@@ -284,6 +284,9 @@ func TestServerKeepsToTheDocument(t *testing.T) {
 		if path == "/api/v1/openapi.yaml" {
 			continue // read above
 		}
+		if path == "/api/v1/tail" {
+			continue // does not end: see TestTail
+		}
 		required, one := url.Values{}, path
 		for _, p := range parameters {
 			p := d.resolve(p)

@@ -83,6 +83,19 @@ func (p params) number(name string, preset, most int) (int, error) {
 	return n, nil
 }
 
+// count is the value of a parameter between 0 and most, 0 if it is absent.
+func (p params) count(name string, most int) (int, error) {
+	v := p.get(name)
+	if v == "" {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(v)
+	if err != nil || n < 0 || n > most {
+		return 0, badParameter(name, fmt.Sprintf("%q is not a number from 0 to %d", v, most), "")
+	}
+	return n, nil
+}
+
 // question reads query, since and until.
 func (p params) question() (trail.Query, error) {
 	q := trail.Always(nil)

@@ -23,6 +23,7 @@ type route struct {
 	asks    bool        // reads the trail: takes a slot and has a deadline
 	page    bool        // HTML: so are its errors
 	body    bool        // reads a body
+	endless bool        // goes on until the client has enough
 	serve   func(w http.ResponseWriter, r *http.Request, p params) error
 }
 
@@ -31,6 +32,7 @@ func (s *Server) allRoutes() []route {
 		{pattern: "GET /api/v1/events", name: "events", asks: true, serve: s.events,
 			params: []string{"query", "since", "until", "limit", "cursor", "order", "fields"}},
 		{pattern: "GET /api/v1/events/{seq}", name: "event", asks: true, serve: s.event, params: []string{"raw"}},
+		{pattern: "GET /api/v1/tail", name: "tail", endless: true, serve: s.tail, params: []string{"query", "last", "after", "fields"}},
 		{pattern: "GET /api/v1/aggregate", name: "aggregate", asks: true, serve: s.aggregate,
 			params: []string{"query", "since", "until", "by", "top"}},
 		{pattern: "GET /api/v1/histogram", name: "histogram", asks: true, serve: s.histogram,
@@ -79,7 +81,9 @@ func (s *Server) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	}
 	defer func() {
 		s.metrics.requests.WithLabelValues(strconv.Itoa(w.code()), rt.name).Inc()
-		s.metrics.duration.WithLabelValues(rt.name).Observe(s.cfg.Now().Sub(start).Seconds())
+		if !rt.endless {
+			s.metrics.duration.WithLabelValues(rt.name).Observe(s.cfg.Now().Sub(start).Seconds())
+		}
 	}()
 	secure(w.Header())
 	limit := int64(maxBodyBytes)

@@ -26,6 +26,7 @@ import (
 	"kubetrail/internal/collect/spool"
 	"kubetrail/internal/config"
 	"kubetrail/internal/trail"
+	"kubetrail/internal/trail/disk"
 )
 
 // DefaultListen is the address a server listens on if it is told nothing else.
@@ -53,6 +54,11 @@ type Config struct {
 
 	Queries      int           // answered at the same time; 0: 4. One more waits for a second, then gets 429
 	QueryTimeout time.Duration // of one question; 0: one minute
+
+	// Tail is the trail whose events are given as they arrive, to so many clients at a
+	// time; nil: none is, 0: 16 clients.
+	Tail  *disk.Trail
+	Tails int
 
 	// On shutdown /readyz fails at once, the server goes on for DrainDelay so that
 	// load balancers notice, and then waits for open requests, DrainTimeout at
@@ -86,6 +92,7 @@ type Server struct {
 	http     *http.Server
 	tls      bool
 	slots    chan struct{} // one element per question being answered
+	tails    *tails
 	gapSlot  chan struct{} // one element while a question about gaps is
 	ready    atomic.Bool   // between the start of Run and its shutdown
 }
@@ -115,6 +122,8 @@ func New(cfg Config) (*Server, error) {
 	tlsConfig := s.guard.newTLS()
 	var received []prometheus.Collector
 	s.hook, received = newWebhook(cfg)
+	s.tails = newTails(cfg)
+	received = append(received, s.tails.metric())
 	if s.metrics, err = newMetrics(cfg, received...); err != nil {
 		return nil, err
 	}
@@ -245,6 +254,7 @@ func (s *Server) Run(ctx context.Context) error {
 	for range cap(s.slots) { // once every slot is ours, no question is being answered
 		s.slots <- struct{}{}
 	}
+	s.tails.wait()
 	s.hook.wait()
 	return err
 }
@@ -265,6 +275,7 @@ func (s *Server) serve() error {
 // drain ends serving in an orderly way, and returns when it has ended.
 func (s *Server) drain(served <-chan error) error {
 	s.ready.Store(false)
+	s.tails.end()
 	s.log.Info("draining", "delay", s.cfg.DrainDelay, "timeout", s.cfg.DrainTimeout)
 	select {
 	case err := <-served:
