@@ -234,6 +234,7 @@ func (a *app) serve(ctx context.Context, f *serveFlags) (err error) {
 	}
 	defer r.close()
 	d.web.Trail = r.Reader // not what is around it: a Scanner shall be known as one
+	d.web.Tail, _ = r.Reader.(*disk.Trail)
 	if d.server, err = server.New(d.web); err != nil {
 		return err
 	}
