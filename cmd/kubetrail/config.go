@@ -41,7 +41,6 @@ type configFlags struct {
 }
 
 func (a *app) configVerb() *cobra.Command {
-	f := &configFlags{}
 	cmd := &cobra.Command{
 		Use:     "config",
 		Short:   "Check and print the configuration of serve",
@@ -50,40 +49,50 @@ func (a *app) configVerb() *cobra.Command {
 		Args:    noArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	oneFile := func(cmd *cobra.Command, args []string) error {
-		if len(args) != 1 {
-			return usage(cmd.CommandPath()+" --help", "want one file")
-		}
-		return nil
+	for _, c := range []*cobra.Command{a.configCheckVerb(), a.configPrintVerb()} {
+		cmd.AddCommand(c)
 	}
-	check := &cobra.Command{
+	return cmd
+}
+
+func (a *app) configCheckVerb() *cobra.Command {
+	f := &configFlags{}
+	cmd := &cobra.Command{
 		Use:     "check FILE",
 		Short:   "Tell what is wrong with a configuration; exit 3 if it cannot be used",
 		Example: "  kubetrail config check config.yaml\n  kubetrail config check --files config.yaml   # on the machine where it is used",
-		Args:    oneFile,
+		Args:    oneConfig(1),
 		RunE:    func(_ *cobra.Command, args []string) error { return a.checkConfig(f, args[0]) },
 	}
-	check.Flags().BoolVar(&f.files, "files", false, "Read the tokens, keys and certificates that it names, too")
-	check.Flags().StringVarP(&f.output, "output", "o", "table", "Output `FORMAT`: table, json, jsonl, yaml")
-	show := &cobra.Command{
+	cmd.Flags().BoolVar(&f.files, "files", false, "Read the tokens, keys and certificates that it names, too")
+	cmd.Flags().StringVarP(&f.output, "output", "o", "table", "Output `FORMAT`: table, json, jsonl, yaml")
+	cmd.Flags().StringVar(&f.lang, "lang", a.language(), "Language of prose: en or zh")
+	return cmd
+}
+
+func (a *app) configPrintVerb() *cobra.Command {
+	f := &configFlags{}
+	cmd := &cobra.Command{
 		Use:     "print [FILE]",
 		Short:   "Print what a configuration says, and where it says so",
 		Example: "  kubetrail config print --effective config.yaml\n  kubetrail config print --effective -o json",
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 1 {
-				return oneFile(cmd, args)
-			}
-			return nil
-		},
-		RunE: func(_ *cobra.Command, args []string) error { return a.printConfig(f, args) },
+		Args:    oneConfig(0),
+		RunE:    func(_ *cobra.Command, args []string) error { return a.printConfig(f, args) },
 	}
-	show.Flags().BoolVar(&f.effective, "effective", false, "With the defaults of what the file leaves out")
-	show.Flags().StringVarP(&f.output, "output", "o", "yaml", "Output `FORMAT`: yaml, json")
-	for _, c := range []*cobra.Command{check, show} {
-		c.Flags().StringVar(&f.lang, "lang", a.language(), "Language of prose: en or zh")
-	}
-	cmd.AddCommand(check, show)
+	cmd.Flags().BoolVar(&f.effective, "effective", false, "With the defaults of what the file leaves out")
+	cmd.Flags().StringVarP(&f.output, "output", "o", "yaml", "Output `FORMAT`: yaml, json")
+	cmd.Flags().StringVar(&f.lang, "lang", a.language(), "Language of prose: en or zh")
 	return cmd
+}
+
+// oneConfig wants one file, or at least so many.
+func oneConfig(least int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) < least || len(args) > 1 {
+			return usage("- is standard input", "want one file, not %d", len(args))
+		}
+		return nil
+	}
 }
 
 // readConfig reads a configuration file, - for standard input.
@@ -204,7 +213,7 @@ func (a *app) printConfig(f *configFlags, args []string) error {
 		return errFindings
 	}
 	if f.output == "json" {
-		_, err = a.out.Write(file.JSON())
+		_, err = a.out.Write(file.JSON(f.effective))
 	} else {
 		_, err = a.out.Write(file.Text(f.lang, f.effective))
 	}

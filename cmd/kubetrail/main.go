@@ -16,7 +16,12 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	context.AfterFunc(ctx, func() {
+		again, _ := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		stop()
+		<-again.Done() // a second signal ends the process at once: nothing that counts can be lost
+		os.Exit(exitInterrupted)
+	})
 	a := &app{in: os.Stdin, out: os.Stdout, err: os.Stderr, env: os.Getenv, now: time.Now}
 	os.Exit(a.run(ctx, os.Args))
 }

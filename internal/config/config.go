@@ -17,45 +17,45 @@ const (
 // is asked while serve is put together. The zero value of a field is "not given"; what
 // that means is in [Fields].
 type Config struct {
-	APIVersion string `yaml:"apiVersion" json:"apiVersion"`
-	Kind       string `yaml:"kind" json:"kind"`
+	APIVersion string `yaml:"apiVersion"`
+	Kind       string `yaml:"kind"`
 
-	Data     string `yaml:"data" json:"data"`
-	ReadOnly bool   `yaml:"readOnly" json:"readOnly"`
-	Listen   string `yaml:"listen" json:"listen"`
+	Data     string `yaml:"data"`
+	ReadOnly bool   `yaml:"readOnly"`
+	Listen   string `yaml:"listen"`
 
-	TLS          TLS           `yaml:"tls" json:"tls"`
-	Tokens       []Token       `yaml:"tokens" json:"tokens"`
-	Certificates []Certificate `yaml:"certificates" json:"certificates"`
-	Clusters     []Cluster     `yaml:"clusters" json:"clusters"`
-	Retention    Retention     `yaml:"retention" json:"retention"`
-	Limits       Limits        `yaml:"limits" json:"limits"`
-	Log          Log           `yaml:"log" json:"log"`
+	TLS          TLS           `yaml:"tls"`
+	Tokens       []Token       `yaml:"tokens"`
+	Certificates []Certificate `yaml:"certificates"`
+	Clusters     []Cluster     `yaml:"clusters"`
+	Retention    Retention     `yaml:"retention"`
+	Limits       Limits        `yaml:"limits"`
+	Log          Log           `yaml:"log"`
 }
 
 // TLS names the files that TLS takes, PEM all of them.
 type TLS struct {
-	Cert     string `yaml:"cert" json:"cert"`
-	Key      string `yaml:"key" json:"key"`
-	ClientCA string `yaml:"clientCA" json:"clientCA"`
+	Cert     string `yaml:"cert"`
+	Key      string `yaml:"key"`
+	ClientCA string `yaml:"clientCA"`
 }
 
 // Token is a bearer token, and what who shows it may do.
 type Token struct {
-	Name     string   `yaml:"name" json:"name"`
-	File     string   `yaml:"file" json:"file"`
-	Roles    []Role   `yaml:"roles" json:"roles"`
-	Clusters []string `yaml:"clusters" json:"clusters"` // empty: all
+	Name     string   `yaml:"name"`
+	File     string   `yaml:"file"`
+	Roles    []Role   `yaml:"roles"`
+	Clusters []string `yaml:"clusters"` // empty: all
 }
 
 // Certificate are the client certificates with a subject, and what who shows one may
 // do. An empty part of the subject is not looked at.
 type Certificate struct {
-	Name         string   `yaml:"name" json:"name"`
-	CommonName   string   `yaml:"commonName" json:"commonName"`
-	Organization string   `yaml:"organization" json:"organization"`
-	Roles        []Role   `yaml:"roles" json:"roles"`
-	Clusters     []string `yaml:"clusters" json:"clusters"` // empty: all
+	Name         string   `yaml:"name"`
+	CommonName   string   `yaml:"commonName"`
+	Organization string   `yaml:"organization"`
+	Roles        []Role   `yaml:"roles"`
+	Clusters     []string `yaml:"clusters"` // empty: all
 }
 
 // Role is one kind of access.
@@ -74,16 +74,16 @@ func Roles() []Role { return []Role{Read, Webhook, Agent, Metrics} }
 
 // Cluster is where events come from. An empty name is that of a cluster that has none.
 type Cluster struct {
-	Name    string   `yaml:"name" json:"name"`
-	Sources []Source `yaml:"sources" json:"sources"`
-	Scrape  []Scrape `yaml:"scrape" json:"scrape"`
+	Name    string   `yaml:"name"`
+	Sources []Source `yaml:"sources"`
+	Scrape  []Scrape `yaml:"scrape"`
 }
 
 // Source is a log that is followed.
 type Source struct {
-	Path   string     `yaml:"path" json:"path"`
-	Server string     `yaml:"server" json:"server"` // name of the API server that writes it
-	Kind   SourceKind `yaml:"kind" json:"kind"`
+	Path   string     `yaml:"path"`
+	Server string     `yaml:"server"` // name of the API server that writes it
+	Kind   SourceKind `yaml:"kind"`
 }
 
 // SourceKind tells what a log holds.
@@ -100,30 +100,30 @@ func SourceKinds() []SourceKind { return []SourceKind{AuditLog, APIServerLog} }
 
 // Scrape is the /metrics of an API server.
 type Scrape struct {
-	Server    string `yaml:"server" json:"server"`
-	URL       string `yaml:"url" json:"url"`
-	TokenFile string `yaml:"tokenFile" json:"tokenFile"`
-	CAFile    string `yaml:"caFile" json:"caFile"`
+	Server    string `yaml:"server"`
+	URL       string `yaml:"url"`
+	TokenFile string `yaml:"tokenFile"`
+	CAFile    string `yaml:"caFile"`
 }
 
 // Retention says what is removed from the trail.
 type Retention struct {
-	Keep      Duration `yaml:"keep" json:"keep"`
-	KeepBytes Size     `yaml:"keepBytes" json:"keepBytes"`
+	Keep      Duration `yaml:"keep"`
+	KeepBytes Size     `yaml:"keepBytes"`
 }
 
 // Limits bound what serve takes.
 type Limits struct {
-	SpoolBytes Size `yaml:"spoolBytes" json:"spoolBytes"`
-	PartBytes  Size `yaml:"partBytes" json:"partBytes"`
-	Memory     Size `yaml:"memory" json:"memory"`
-	BodyBytes  Size `yaml:"bodyBytes" json:"bodyBytes"`
+	SpoolBytes Size `yaml:"spoolBytes"`
+	PartBytes  Size `yaml:"partBytes"`
+	Memory     Size `yaml:"memory"`
+	BodyBytes  Size `yaml:"bodyBytes"`
 }
 
 // Log says how serve logs.
 type Log struct {
-	Format string `yaml:"format" json:"format"` // text or json
-	Level  string `yaml:"level" json:"level"`   // debug, info, warn or error
+	Format string `yaml:"format"` // text or json
+	Level  string `yaml:"level"`  // debug, info, warn or error
 }
 
 // Defaults is what serve does when it is told nothing but where the trail lies.

@@ -211,7 +211,7 @@ func (r *reader) value(n *yaml.Node, v reflect.Value, path string) {
 
 func (r *reader) mapping(n *yaml.Node, v reflect.Value, path string) {
 	if n.Kind != yaml.MappingNode {
-		r.add(n, path, say("%s is %s, not a mapping", "%s 是 %s，而不是映射", whole(path), kindOf(n)), Text{})
+		r.add(n, path, r.isNot(n, path, "a mapping", "映射"), Text{})
 		return
 	}
 	seen := map[string]bool{}
@@ -234,7 +234,7 @@ func (r *reader) mapping(n *yaml.Node, v reflect.Value, path string) {
 
 func (r *reader) list(n *yaml.Node, v reflect.Value, path string) {
 	if n.Kind != yaml.SequenceNode {
-		r.add(n, path, say("%s is %s, not a list", "%s 是 %s，而不是列表", path, kindOf(n)), say("begin each element with a dash", "每个元素以短横线开头"))
+		r.add(n, path, r.isNot(n, path, "a list", "列表"), say("begin each element with a dash", "每个元素以短横线开头"))
 		return
 	}
 	if len(n.Content) > 0 {
@@ -254,7 +254,7 @@ func (r *reader) list(n *yaml.Node, v reflect.Value, path string) {
 // scalar reads a value that is no list and no mapping, and reports whether it could.
 func (r *reader) scalar(n *yaml.Node, v reflect.Value, path string) bool {
 	wrong := func(en, zh string, hint Text) bool {
-		r.add(n, path, say("%s is %s, not "+en, "%s 是 %s，而不是"+zh, path, kindOf(n)), hint)
+		r.add(n, path, r.isNot(n, path, en, zh), hint)
 		return false
 	}
 	if s, ok := v.Addr().Interface().(settable); ok {
@@ -288,27 +288,33 @@ func (r *reader) scalar(n *yaml.Node, v reflect.Value, path string) bool {
 	return n.Value != ""
 }
 
-func whole(path string) string {
+func whole(path string) Text {
 	if path == "" {
-		return "the file"
+		return Text{"the file", "文件"}
 	}
-	return path
+	return Text{path, path}
 }
 
-func kindOf(n *yaml.Node) string {
+// isNot says that n is something else than what is wanted.
+func (r *reader) isNot(n *yaml.Node, path, en, zh string) Text {
+	what, kind := whole(path), kindOf(n)
+	return Text{fmt.Sprintf("%s is %s, not %s", what.En, kind.En, en), fmt.Sprintf("%s 是%s，而不是%s", what.Zh, kind.Zh, zh)}
+}
+
+func kindOf(n *yaml.Node) Text {
 	switch {
 	case n.Kind == yaml.MappingNode:
-		return "a mapping"
+		return Text{"a mapping", "映射"}
 	case n.Kind == yaml.SequenceNode:
-		return "a list"
+		return Text{"a list", "列表"}
 	case n.Tag == "!!int", n.Tag == "!!float":
-		return "a number"
+		return Text{"a number", "数字"}
 	case n.Tag == "!!bool":
-		return "a truth value"
+		return Text{"a truth value", "布尔值"}
 	case n.Tag == "!!timestamp":
-		return "a time"
+		return Text{"a time", "时间"}
 	}
-	return "text"
+	return Text{"text", "文本"}
 }
 
 // fieldOf returns the field of a struct with that name in a file; the zero Value where
@@ -338,5 +344,6 @@ func (r *reader) meant(name string, v reflect.Value, path string) Text {
 			return say("did you mean %s?", "是否想写 %s？", f.Path)
 		}
 	}
-	return say("%s has %s", "%s 有 %s", whole(path), strings.Join(names, ", "))
+	what, list := whole(path), strings.Join(names, ", ")
+	return Text{what.En + " has " + list, what.Zh + " 可以有 " + list}
 }

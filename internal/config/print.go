@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"reflect"
@@ -40,10 +41,13 @@ func (f *File) Text(lang string, effective bool) []byte {
 	return b.Bytes()
 }
 
-// JSON is everything that holds, as Text, without comments.
-func (f *File) JSON() []byte {
-	b, err := json.MarshalIndent(f.Config, "", "  ")
-	if err != nil {
+// JSON is Text without comments.
+func (f *File) JSON(effective bool) []byte {
+	p := printer{file: f, all: effective}
+	var doc any
+	err := p.node(reflect.ValueOf(f.Config), "").Decode(&doc)
+	b, err2 := json.MarshalIndent(doc, "", "  ")
+	if err = cmp.Or(err, err2); err != nil {
 		panic(err) // text and lists always encode
 	}
 	return append(b, '\n')

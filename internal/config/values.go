@@ -44,9 +44,6 @@ func (d *Duration) String() string {
 // Type is the word that help shows.
 func (d *Duration) Type() string { return "duration" }
 
-// MarshalText writes what Set reads.
-func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
-
 type unit[N int64 | time.Duration] struct {
 	name string
 	size N
@@ -108,6 +105,3 @@ func (v *Size) String() string {
 
 // Type is the word that help shows.
 func (v *Size) Type() string { return "size" }
-
-// MarshalText writes what Set reads.
-func (v Size) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
