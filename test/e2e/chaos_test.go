@@ -20,7 +20,8 @@ type chaos struct {
 	*rig
 	rnd   *rand.Rand
 	kills int
-	disk  string // mount point of the trail's file system, "" where it is not our own
+	disk  string     // mount point of the trail's file system, "" where it is not our own
+	hold  sync.Mutex // held while kubetrail is killed and started
 	wg    sync.WaitGroup
 	mu    sync.Mutex
 	err   error
@@ -41,7 +42,8 @@ func acts() []act {
 		{35, "the disk of the trail full for 10 s", func(c *chaos, ctx context.Context) error { return c.fillDisk(ctx, 10*time.Second) }},
 		{50, "cp-2 killed with -9", func(c *chaos, ctx context.Context) error { return c.killServer(ctx, 1) }},
 		{65, "cp-1 killed with -9", func(c *chaos, ctx context.Context) error { return c.killServer(ctx, 0) }},
-		{80, "webhook of cp-2 cut off for 40 s", func(c *chaos, ctx context.Context) error { return c.cutWebhook(ctx, "cp-2", 40*time.Second) }},
+		{75, "the webhook of cp-2 refused for 25 s", func(c *chaos, ctx context.Context) error { return c.refuseWebhook(ctx, "cp-2", 25*time.Second) }},
+		{90, "kubetrail down for 40 s, and what cp-1 logged meanwhile removed", func(c *chaos, ctx context.Context) error { return c.lose(ctx, 40*time.Second) }},
 	}
 }
 
@@ -52,15 +54,7 @@ func (c *chaos) run(ctx context.Context) error {
 		for len(left) > 0 && n*100 >= left[0].at*c.kills {
 			a := left[0]
 			left = left[1:]
-			c.wg.Go(func() {
-				begun := time.Now()
-				if err := a.do(c, ctx); err != nil && ctx.Err() == nil {
-					c.fail(fmt.Errorf("%s: %w", a.what, err))
-				}
-				c.mu.Lock()
-				defer c.mu.Unlock()
-				c.did = append(c.did, fmt.Sprintf("%s (%s to %s)", a.what, begun.UTC().Format(time.TimeOnly), time.Now().UTC().Format(time.TimeOnly)))
-			})
+			c.wg.Go(func() { c.play(ctx, a) })
 		}
 		if err := c.killOne(ctx); err != nil {
 			c.fail(err)
@@ -70,8 +64,21 @@ func (c *chaos) run(ctx context.Context) error {
 			break
 		}
 	}
+	for _, a := range left {
+		c.wg.Go(func() { c.play(ctx, a) })
+	}
 	c.wg.Wait()
 	return errors.Join(c.failed(), ctx.Err())
+}
+
+func (c *chaos) play(ctx context.Context, a act) {
+	begun := time.Now()
+	if err := a.do(c, ctx); err != nil && ctx.Err() == nil {
+		c.fail(fmt.Errorf("%s: %w", a.what, err))
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.did = append(c.did, fmt.Sprintf("%s (%s to %s)", a.what, begun.UTC().Format(time.TimeOnly), time.Now().UTC().Format(time.TimeOnly)))
 }
 
 func (c *chaos) fail(err error) {
@@ -100,6 +107,8 @@ func (c *chaos) killOne(ctx context.Context) error {
 		after = time.Duration(c.rnd.IntN(150)) * time.Millisecond
 	}
 	wait(ctx, after)
+	c.hold.Lock()
+	defer c.hold.Unlock()
 	if err := x.kill(); err != nil {
 		return err
 	}
@@ -118,10 +127,10 @@ func (c *chaos) cutAgent(ctx context.Context, d time.Duration) error {
 	return nil
 }
 
-// cutWebhook lets no post through for longer than kube-apiserver tries: what it gives
+// refuseWebhook lets no post through for longer than kube-apiserver tries: what it gives
 // up is a real loss of the webhook.
-func (c *chaos) cutWebhook(ctx context.Context, name string, d time.Duration) error {
-	c.links[name].cut()
+func (c *chaos) refuseWebhook(ctx context.Context, name string, d time.Duration) error {
+	c.links[name].refuse()
 	defer c.links[name].heal()
 	wait(ctx, d)
 	return nil
@@ -135,6 +144,28 @@ func (c *chaos) killServer(ctx context.Context, n int) error {
 	}
 	wait(ctx, 3*time.Second)
 	return s.Restart(ctx)
+}
+
+// lose keeps serve down for longer than logs and posts wait.
+func (c *chaos) lose(ctx context.Context, d time.Duration) error {
+	c.hold.Lock()
+	defer c.hold.Unlock()
+	if err := c.serve.kill(); err != nil {
+		return err
+	}
+	before, err := c.keepers[0].rest()
+	if err != nil {
+		return err
+	}
+	wait(ctx, d)
+	n, err := c.keepers[0].lose(before)
+	if err != nil {
+		return err
+	}
+	if n == 0 {
+		return errors.New("nothing was rotated meanwhile")
+	}
+	return c.serve.start()
 }
 
 // fillDisk leaves no byte free where the trail is, for a while.

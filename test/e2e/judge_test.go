@@ -2,9 +2,11 @@ package e2e
 
 import (
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // verify compares the trail with all that is known.
@@ -17,6 +19,11 @@ func (r *rig) verify() {
 		size += s.size
 	}
 	t.Logf("the trail holds %d events, %.0f MB of lines", len(all), float64(size)/1e6)
+	gaps, err := r.gaps()
+	must(t, err)
+	for _, g := range gaps {
+		t.Logf("gap of %s from %s for %s: %s, about %d events", g.Server, g.From.UTC().Format("15:04:05.000"), g.To.Sub(g.From).Round(time.Millisecond), g.Cause, g.Events)
+	}
 	t.Run("numbers", func(t *testing.T) { numbers(t, all) })
 	for i, s := range r.plane.Servers {
 		logs, err := readLogs(r.keepers[i])
@@ -34,7 +41,8 @@ func (r *rig) verify() {
 		}
 		t.Run(s.Name+" log", func(t *testing.T) { judgeLog(t, logs, fromLog) })
 		t.Run(s.Name+" webhook", func(t *testing.T) { judgeHook(t, posts, fromHook) })
-		t.Run(s.Name+" requests", func(t *testing.T) { r.judgeRequests(t, s.Name, logs, posts, all) })
+		t.Run(s.Name+" requests", func(t *testing.T) { r.judgeRequests(t, s.Name, all, gaps) })
+		t.Run(s.Name+" losses", func(t *testing.T) { r.judgeLosses(t, s.Name, logs, all, gaps) })
 	}
 }
 
@@ -82,15 +90,19 @@ func judgeLog(t *testing.T, l *logged, have []stored) {
 		}
 		got[s.line] = append(got[s.line], s.Offset)
 	}
+	removed := 0
 	for sum, want := range l.lines {
 		slices.Sort(want)
 		slices.Sort(got[sum])
-		if !slices.Equal(want, got[sum]) {
+		if _, gone := l.times[sum]; gone && len(got[sum]) == 0 {
+			removed++
+		} else if !slices.Equal(want, got[sum]) {
 			c.errorf("a line that stands at %v is in the trail as of %v", want, got[sum])
 		}
 	}
 	c.done()
-	t.Logf("%d lines, %.0f MB, of %d files: %d in the trail; %d lines are no event", l.total, float64(l.bytes)/1e6, l.files, len(have), l.torn)
+	t.Logf("%d lines, %.0f MB, of %d files: %d in the trail; %d more were removed before anybody read them; %d lines are no event",
+		l.total, float64(l.bytes)/1e6, l.files, len(have), removed, l.torn)
 	if l.total == 0 {
 		t.Error("nothing was logged")
 	}
@@ -119,59 +131,103 @@ func judgeHook(t *testing.T, p *posted, have []stored) {
 }
 
 // final tells the stages after which nothing more comes of a request.
-func final(stage string) bool {
-	return stage == "ResponseComplete" || stage == "Panic"
+func final(k key, status int) bool {
+	return k.stage == "ResponseComplete" || k.stage == "Panic" || k.stage == "ResponseStarted" && status == http.StatusUnauthorized
 }
 
-// judgeRequests asks for every answered request whether its end is in the trail: as
-// the log has it, as the webhook brought it, recovered, or covered by a gap.
-func (r *rig) judgeRequests(t *testing.T, server string, l *logged, p *posted, all []stored) {
-	answered := map[string]int{}
-	requests := map[string]asked{}
+// judgeRequests wants the end of every answered request: as the log or the webhook
+// brought it, or recovered from what kube-apiserver said, or covered by a gap.
+func (r *rig) judgeRequests(t *testing.T, server string, all []stored, gaps []gap) {
+	times, requests := map[string]int{}, map[string]asked{}
 	for _, a := range r.clients.ledger.answers {
 		if a.server == server && !a.none() {
-			answered[a.id]++
+			times[a.id]++
 			requests[a.id] = a
 		}
 	}
-	ends, recovered := map[string]int{}, map[string]int{}
+	ends := map[string]map[string]int{"log": {}, "webhook": {}, "recovered": {}}
 	for _, s := range all {
-		if s.Server != server {
-			continue
-		}
-		switch s.kind() {
-		case "log":
-			if final(s.key.stage) || requests[s.key.id].status == 401 {
-				ends[s.key.id]++
-			}
-		case "recovered":
-			recovered[s.key.id]++
+		if s.Server == server && final(s.key, requests[s.key.id].status) {
+			ends[s.kind()][s.key.id]++
 		}
 	}
 	var lost []string
-	n, back := 0, 0
-	for id, times := range answered {
-		n += times
-		missing := times - ends[id]
-		if missing <= 0 {
-			continue
-		}
-		if recovered[id] >= missing {
-			back += missing
-			continue
-		}
+	n, back, covered := 0, 0, 0
+	for id, want := range times {
 		a := requests[id]
-		lost = append(lost, fmt.Sprintf("%s %.60s answered %d at %s (log %d of %d, recovered %d)", a.method, a.uri, a.status, a.end.UTC().Format("15:04:05.000"), ends[id], times, recovered[id]))
+		n += want
+		switch missing := want - max(ends["log"][id], ends["webhook"][id]); {
+		case missing <= 0:
+		case ends["recovered"][id] >= missing:
+			back += missing
+		case cover(gaps, server, a.begun, a.end):
+			covered += missing
+		default:
+			lost = append(lost, fmt.Sprintf("%s %s %.80s answered %d, %s: %d of %d", a.begun.UTC().Format("15:04:05.000"), a.method, a.uri, a.status, id, want-missing, want))
+		}
+	}
+	t.Logf("%d answered requests that the policy records; of those that neither log nor webhook brought, %d are recovered and %d in a gap", n, back, covered)
+	if want := times[replayed]; want > 0 {
+		t.Logf("%d requests with one audit ID: %d events", want, ends["log"][replayed])
+		if ends["log"][replayed] != want {
+			t.Errorf("%d requests with one audit ID, %d events", want, ends["log"][replayed])
+		}
+	}
+	r.lost(t, lost)
+}
+
+// judgeLosses wants the same of every event that is known to have been, whoever caused
+// it: because it stood in a log that was removed, or was posted and never acknowledged.
+func (r *rig) judgeLosses(t *testing.T, server string, l *logged, all []stored, gaps []gap) {
+	have := map[key]int{}
+	lines := map[line]bool{}
+	for _, s := range all {
+		if s.Server == server && s.kind() != "log" {
+			have[s.key]++
+		}
+		lines[s.line] = true
+	}
+	var lost []string
+	covered, other := 0, 0
+	for sum, at := range l.times {
+		switch k := l.gone[sum]; {
+		case lines[sum]:
+		case have[k] > 0:
+			other++
+		case cover(gaps, server, at, at):
+			covered++
+		default:
+			lost = append(lost, fmt.Sprintf("%s %v", at.UTC().Format("15:04:05.000000"), k))
+		}
+	}
+	t.Logf("%d lines were removed; of those not read, %d came another way or are recovered and %d are in a gap", len(l.times), other, covered)
+	r.lost(t, lost)
+}
+
+// lost complains of losses that nothing tells of, where kubetrail can tell.
+func (r *rig) lost(t *testing.T, lost []string) {
+	if len(lost) == 0 {
+		return
 	}
 	slices.Sort(lost)
-	t.Logf("%d answered requests that the policy records, %d of them recovered, %d lost by kube-apiserver", n, back, len(lost))
-	if answered[replayed] > 0 {
-		t.Logf("%d requests with one audit ID: %d events", answered[replayed], ends[replayed])
-		if ends[replayed] != answered[replayed] {
-			t.Errorf("%d requests with one audit ID, %d events", answered[replayed], ends[replayed])
-		}
+	say := t.Errorf
+	if !has(r.kubetrail, "gaps") {
+		say = t.Logf
 	}
-	if len(lost) > 0 {
-		t.Logf("lost:\n%s", strings.Join(lost[:min(len(lost), 20)], "\n"))
-	}
+	say("%d are lost, and nothing tells of it:\n%s", len(lost), strings.Join(lost[:min(len(lost), 10)], "\n"))
+}
+
+// gap is what kubetrail says it did not observe.
+type gap struct {
+	Server   string
+	From, To time.Time
+	Cause    string
+	Events   int
+}
+
+// cover reports whether a gap of a server overlaps a time.
+func cover(gaps []gap, server string, from, to time.Time) bool {
+	return slices.ContainsFunc(gaps, func(g gap) bool {
+		return g.Server == server && !g.From.After(to) && !g.To.Before(from)
+	})
 }

@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -24,15 +26,18 @@ type keeper struct {
 	log     string // name of the file that is written
 	rnd     *rand.Rand
 
-	seen    map[uint64]bool // inodes that have a second name
+	mu      sync.Mutex        // guards what follows, and the names in dir
+	seen    map[uint64]string // inodes that have a second name
 	turns   int
-	renamed int // logs that were renamed under their writer
-	packed  int // backups that were compressed
+	renamed int             // logs that were renamed under their writer
+	packed  int             // backups that were compressed
+	resting bool            // nothing is renamed and nothing compressed
+	removed map[string]bool // second names of files that were removed, unread
 }
 
 func newKeeper(log, to string, seed uint64) (*keeper, error) {
 	return &keeper{dir: filepath.Dir(log), to: to, log: filepath.Base(log), rnd: rand.New(rand.NewPCG(seed, 7)),
-		seen: map[uint64]bool{}}, os.MkdirAll(to, 0o700)
+		seen: map[uint64]string{}, removed: map[string]bool{}}, os.MkdirAll(to, 0o700)
 }
 
 // run keeps and rotates until ctx ends.
@@ -58,6 +63,12 @@ func (k *keeper) run(ctx context.Context) error {
 // keep gives every file a second name. One that loses its first name in that moment is
 // found under the next one.
 func (k *keeper) keep() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.look()
+}
+
+func (k *keeper) look() error {
 	for again := true; again; {
 		again = false
 		entries, err := os.ReadDir(k.dir)
@@ -80,7 +91,7 @@ func (k *keeper) keep() error {
 				return err
 			}
 			node := info.Sys().(*syscall.Stat_t).Ino
-			if k.seen[node] {
+			if k.seen[node] != "" {
 				continue
 			}
 			name := filepath.Join(k.to, fmt.Sprintf("%06d", len(k.seen)))
@@ -95,7 +106,7 @@ func (k *keeper) keep() error {
 				return err
 			}
 			if linked := info.Sys().(*syscall.Stat_t).Ino; linked != node {
-				if again = true; k.seen[linked] {
+				if again = true; k.seen[linked] != "" {
 					if err := os.Remove(name); err != nil {
 						return err
 					}
@@ -103,7 +114,7 @@ func (k *keeper) keep() error {
 				}
 				node = linked
 			}
-			k.seen[node] = true
+			k.seen[node] = name
 		}
 	}
 	return nil
@@ -113,6 +124,11 @@ func (k *keeper) keep() error {
 // kube-apiserver itself: it renames the log under its writer, who goes on writing
 // there, or compresses backups that nobody writes to any more.
 func (k *keeper) rotate() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.resting {
+		return nil
+	}
 	k.turns++
 	if k.turns%2 == 0 {
 		return k.pack()
@@ -177,6 +193,50 @@ func (k *keeper) compress(name string) error {
 	}
 	k.packed++
 	return os.Remove(name)
+}
+
+// rest lets the log alone, but for the rotation of kube-apiserver itself, and returns
+// what was written so far.
+func (k *keeper) rest() (before map[uint64]string, err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.resting = true
+	err = k.look()
+	return maps.Clone(k.seen), err
+}
+
+// lose removes the backups that were not there before, as --audit-log-maxbackup does
+// with what nobody has read yet, and then goes on.
+func (k *keeper) lose(before map[uint64]string) (n int, err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.resting = false
+	if err := k.look(); err != nil {
+		return 0, err
+	}
+	entries, err := os.ReadDir(k.dir)
+	if err != nil {
+		return 0, err
+	}
+	for _, e := range entries {
+		info, err := e.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return n, err
+		}
+		node := info.Sys().(*syscall.Stat_t).Ino
+		if before[node] != "" || k.seen[node] == "" || e.Name() == k.log {
+			continue
+		}
+		if err := os.Remove(filepath.Join(k.dir, e.Name())); err != nil {
+			return n, err
+		}
+		k.removed[k.seen[node]] = true
+		n++
+	}
+	return n, nil
 }
 
 // files are all that was ever written, one file for each content.

@@ -145,7 +145,8 @@ func (r *recorder) close() error {
 }
 
 // link passes TCP connections on, as long as it is not cut. Cut, it is like a network
-// that drops every packet: nothing moves, and nobody is told.
+// that drops every packet: nothing moves, and nobody is told. Or it refuses, as a
+// machine where nothing listens.
 type link struct {
 	Addr string
 
@@ -157,6 +158,7 @@ type link struct {
 	healed chan struct{} // closed while it is whole
 	conns  map[net.Conn]bool
 	ended  bool
+	closed bool // refuses
 }
 
 func newLink(to string) (*link, error) {
@@ -191,7 +193,7 @@ func (k *link) whole() {
 func (k *link) add(c net.Conn) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.ended {
+	if k.ended || k.closed {
 		c.Close()
 		return false
 	}
@@ -256,10 +258,21 @@ func (k *link) cut() {
 func (k *link) heal() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.closed = false
 	select {
 	case <-k.healed:
 	default:
 		close(k.healed)
+	}
+}
+
+// refuse ends all connections and takes no other until it is healed.
+func (k *link) refuse() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.closed = true
+	for c := range k.conns {
+		c.Close()
 	}
 }
 

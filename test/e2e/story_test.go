@@ -289,7 +289,7 @@ func (r *rig) load(ctx context.Context, seed uint64) error {
 		switch n % 8 {
 		case 0, 1:
 			var text strings.Builder
-			for text.Len() < 60<<10 {
+			for text.Len() < 120<<10 {
 				fmt.Fprintf(&text, "%s-%x ", words[rnd.IntN(len(words))], rnd.Uint32())
 			}
 			q.method, q.uri = "POST", shop+"/serviceaccounts?dryRun=All"

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"time"
 )
 
 // key is what tells events apart without looking at their bytes, but not always: a
@@ -51,49 +52,69 @@ func head(text []byte) (k key, ok bool) {
 type logged struct {
 	lines map[line][]int64 // offsets in its file, one for each time it was written
 	keys  map[key]int
-	total int
+	times map[line]time.Time // of the lines in files that were removed unread
+	gone  map[line]key       // likewise
+	total int                // without those
 	bytes int64
 	files int
 	torn  int // lines that are no event
 }
 
 func readLogs(k *keeper) (*logged, error) {
-	l := &logged{lines: map[line][]int64{}, keys: map[key]int{}}
+	l := &logged{lines: map[line][]int64{}, keys: map[key]int{}, times: map[line]time.Time{}, gone: map[line]key{}}
 	files, err := k.files()
 	if err != nil {
 		return nil, err
 	}
 	l.files = len(files)
 	for _, name := range files {
-		f, err := os.Open(name)
-		if err != nil {
+		if err := l.read(name, k.removed[name]); err != nil {
 			return nil, err
 		}
-		in, at := bufio.NewReaderSize(f, 1<<20), int64(0)
-		for {
-			text, err := in.ReadBytes('\n')
-			if errors.Is(err, io.EOF) && len(text) == 0 {
-				break
-			}
-			if err != nil && !errors.Is(err, io.EOF) {
-				f.Close()
-				return nil, err
-			}
-			event := bytes.TrimSuffix(text, []byte("\n"))
-			if k, ok := head(event); ok && json.Valid(event) {
-				sum := sha256.Sum256(event)
-				l.lines[sum] = append(l.lines[sum], at)
-				l.keys[k]++
-				l.total++
-			} else {
-				l.torn++
-			}
-			at += int64(len(text))
-		}
-		l.bytes += at
-		f.Close()
 	}
 	return l, nil
+}
+
+func (l *logged) read(name string, removed bool) error {
+	f, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	in, at := bufio.NewReaderSize(f, 1<<20), int64(0)
+	for {
+		text, err := in.ReadBytes('\n')
+		if errors.Is(err, io.EOF) && len(text) == 0 {
+			l.bytes += at
+			return nil
+		}
+		if err != nil && !errors.Is(err, io.EOF) {
+			return err
+		}
+		if err := l.note(bytes.TrimSuffix(text, []byte("\n")), at, removed); err != nil {
+			return err
+		}
+		at += int64(len(text))
+	}
+}
+
+func (l *logged) note(event []byte, at int64, removed bool) error {
+	k, ok := head(event)
+	if !ok || !json.Valid(event) {
+		l.torn++
+		return nil
+	}
+	sum := sha256.Sum256(event)
+	l.lines[sum] = append(l.lines[sum], at)
+	l.keys[k]++
+	if !removed {
+		l.total++
+		return nil
+	}
+	var e struct{ StageTimestamp time.Time }
+	err := json.Unmarshal(event, &e)
+	l.times[sum], l.gone[sum] = e.StageTimestamp, k
+	return err
 }
 
 // posted is what the webhook of an API server sent, and how often it must and may be in
@@ -199,4 +220,23 @@ func (r *rig) readTrail() (all []stored, err error) {
 		s.key, _ = head(text)
 		all = append(all, s)
 	}
+}
+
+// gaps asks kubetrail for the times in which it did not observe an API server.
+func (r *rig) gaps() (all []gap, err error) {
+	if !has(r.kubetrail, "gaps") {
+		return nil, nil
+	}
+	out, err := exec.Command(r.kubetrail, "gaps", "--data", r.data, "-o", "jsonl").Output()
+	if err != nil {
+		return nil, fmt.Errorf("gaps: %w", err)
+	}
+	for text := range bytes.Lines(out) {
+		var g gap
+		if err := json.Unmarshal(text, &g); err != nil {
+			return nil, fmt.Errorf("gaps: %w: %s", err, text)
+		}
+		all = append(all, g)
+	}
+	return all, nil
 }
