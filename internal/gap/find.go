@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"kubetrail/audit"
@@ -22,8 +23,8 @@ type Question struct {
 	// tells nothing.
 	Since, Until, Now int64
 
-	Where  *query.Node // of which events: a cluster; nil: all
-	Server string      // only gaps of the API server of this name; empty: of all
+	Cluster string // only of this cluster; empty: of all
+	Server  string // only gaps of the API server of this name; empty: of all
 
 	// InOrder tells that a scan gives the events in about the order of time, as one of
 	// files does. Otherwise they are asked for by stretches of time.
@@ -96,7 +97,13 @@ func (d *Detector) read(ctx context.Context, r trail.Reader, q Question) error {
 	if len(d.losses) > 0 {
 		columns |= audit.Set(audit.Seq)
 	}
-	all := trail.Query{Where: q.Where, Since: q.Since, Until: q.Until}
+	all := trail.Query{Since: q.Since, Until: q.Until}
+	if q.Cluster != "" {
+		var err error
+		if all.Where, err = query.Parse(`cluster:"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(q.Cluster) + `"`); err != nil {
+			return err
+		}
+	}
 	g := &gathering{d: d, beats: make([]Beat, 0, 1<<16)}
 	d.holding = true
 	defer func() { d.holding = false }()
@@ -113,7 +120,7 @@ func (d *Detector) read(ctx context.Context, r trail.Reader, q Question) error {
 	}
 	g.whole = true
 	for _, x := range stretches {
-		part := trail.Query{Where: q.Where, Since: x.from, Until: x.to}
+		part := trail.Query{Where: all.Where, Since: x.from, Until: x.to}
 		if err := g.finish(s.Scan(ctx, part, columns, g.take)); err != nil {
 			return err
 		}
@@ -214,7 +221,9 @@ func (r Report) within(q Question) Report {
 	gaps := r.Gaps[:0]
 	for _, g := range r.Gaps {
 		before := q.Since != audit.NoTime && g.To != audit.NoTime && int64(g.To) <= q.Since
-		if !before && (q.Server == "" || g.Server == q.Server) {
+		after := q.Until != audit.NoTime && g.From != audit.NoTime && int64(g.From) >= q.Until
+		never := g.From == audit.NoTime && g.To == audit.NoTime && (q.Since != audit.NoTime || q.Until != audit.NoTime)
+		if !before && !after && !never && (q.Server == "" || g.Server == q.Server) {
 			gaps = append(gaps, g)
 		}
 	}

@@ -35,7 +35,7 @@ func lost(f *trail.Fault) bool {
 func (d *Detector) readFaults(ctx context.Context, r trail.Reader, q Question) error {
 	n := 0
 	return r.Faults(ctx, func(f trail.Fault) error {
-		if !lost(&f) || q.Server != "" && f.Server != q.Server {
+		if !lost(&f) || q.Server != "" && f.Server != q.Server || q.Cluster != "" && f.Cluster != q.Cluster {
 			return nil
 		}
 		if n++; n > maxLosses {

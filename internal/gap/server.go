@@ -165,7 +165,7 @@ func (s *server) fill(at int64, cfg Config) {
 	s.gaps = slices.Replace(s.gaps, i, i+1, parts...)
 }
 
-// What tells a start: so many requests for the roles of bootstrapping within such a time.
+// What tells that a server starts: so many requests for the roles of bootstrapping within such a time.
 const (
 	bootRequests = 20
 	bootTime     = 15 * second
@@ -179,23 +179,27 @@ func (s *server) boot(at int64, cfg Config) {
 	if s.bootCount++; s.bootCount != bootRequests {
 		return
 	}
-	var longest span
-	for _, x := range s.silences {
-		if x.to <= s.bootFirst && x.to > s.bootFirst-bootTime && x.to-x.from > longest.to-longest.from {
-			longest = x
+	// Before it, the server was silent. A quiet one is so now and then: the last silence
+	// that is long for a server that starts counts, or the longest one.
+	var before span
+	for i := range s.silences {
+		x := s.silences[(s.nextSpan+i)%len(s.silences)] // by age
+		long := x.to-x.from >= 2*second || x.to-x.from >= before.to-before.from
+		if x.to <= s.bootFirst && x.to > s.bootFirst-bootTime && long {
+			before = x
 		}
 	}
-	if longest.to == 0 {
+	if before.to == 0 {
 		return // the first start that was observed, or others were heard all the time
 	}
 	for i := range s.gaps {
-		if g := &s.gaps[i]; int64(g.From) == longest.from {
+		if g := &s.gaps[i]; int64(g.From) == before.from {
 			g.Cause = Restart
 			return
 		}
 	}
-	s.put(Gap{From: Time(longest.from), To: Time(longest.to), Cause: Restart,
-		Events: s.rate.estimate(longest.to - longest.from)}, cfg)
+	s.put(Gap{From: Time(before.from), To: Time(before.to), Cause: Restart,
+		Events: s.rate.estimate(before.to - before.from)}, cfg)
 }
 
 // describe tells of a server and its pulse.

@@ -239,6 +239,8 @@ func values(parameter map[string]any) (good, bad []string) {
 	switch {
 	case name == "seq":
 		return []string{"0", "199"}, []string{"200", "-1", "x"}
+	case parameter["in"] == "query" && (name == "cluster" || name == "server"):
+		return []string{"prod", "A b", ""}, nil // what it may be called where it is only looked for
 	case name == "cluster", name == "server":
 		return []string{"prod", "eu-1.prod"}, []string{"Prod", "a_b", "a%2Fb"}
 	case name == "timeout":

@@ -61,6 +61,12 @@ func TestLaw(t *testing.T) {
 	trailtest.RunReader(t, func(t *testing.T, lines [][]byte) trail.Reader { return serve(t, inMemory(lines)) })
 }
 
+func TestFaultsLaw(t *testing.T) {
+	trailtest.RunFaults(t, func(t *testing.T, log []byte) trail.Reader {
+		return serve(t, inMemory(bytes.Split(bytes.TrimSuffix(log, []byte("\n")), []byte("\n"))))
+	})
+}
+
 // TestErrors checks what a person is told when the server is another one, not there,
 // or refuses.
 func TestErrors(t *testing.T) {
