@@ -96,7 +96,8 @@ func (a *app) openFiles(ctx context.Context, f *asked) (*opened, error) {
 		inputs[i] = file.Input{Name: x.Name, Size: x.Size,
 			Each: func(visit func(string, io.Reader) error, damage func(*audit.Damage)) error {
 				return x.Each(visit, func(collect.Skip) {}, damage)
-			}}
+			},
+			Decode: func(in io.Reader, cfg audit.ReaderConfig) func(*audit.Event) error { return x.Decode(in, cfg).Next }}
 	}
 	o.Reader = file.Open(file.Config{Inputs: inputs, Cluster: f.cluster, OnFault: o.fault})
 	return o, nil
@@ -144,6 +145,10 @@ func errRefused(skips []collect.Skip) error {
 // tellFaults prints what was set aside, the first ones in full.
 func (a *app) tellFaults(faults []trail.Fault, more int) {
 	for _, x := range faults {
+		if x.Lost != nil {
+			fmt.Fprintf(a.err, "warning: %s:%d: %s\n", plain(x.Source, false), x.Offset, plain(x.Reason, false))
+			continue
+		}
 		fmt.Fprintf(a.err, "warning: %s:%d: %s (%d bytes set aside)\n", plain(x.Source, false), x.Offset, plain(x.Reason, false), x.Length)
 	}
 	if more > 0 {

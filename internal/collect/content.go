@@ -123,6 +123,12 @@ func (f *File) firstEvent(ctx context.Context, patient bool) (int64, error) {
 			head, headErr = b.Peek(judged)
 		}
 		at, why := judge(head)
+		if name == f.Name {
+			if f.format = detect(head, f.Name, patient, why == ""); f.format != nil {
+				reason = ""
+				return errFound
+			}
+		}
 		if why == "" {
 			first, reason = at, ""
 			return errFound

@@ -18,6 +18,7 @@ type File struct {
 
 	path   string
 	info   fs.FileInfo
+	format *Format // nil: audit events
 	stream bool
 	once   io.Reader // of a stream: it can be read only once
 	count  *int64    // if not nil, counts the bytes read

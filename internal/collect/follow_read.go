@@ -150,9 +150,8 @@ func (f *Follower) events(p *round, s *content) error {
 			s.source.Done = false
 			continue
 		}
-		if fault, ok := errors.AsType[*audit.Fault](err); ok {
-			f.setAside(p, trail.Fault{Source: s.source.Name, Cluster: s.source.Cluster, Server: s.source.Server, Offset: fault.Offset,
-				Length: fault.Length, Reason: fault.Reason, Head: fault.Head})
+		if fault, ok := faultOf(err, s.source); ok {
+			f.setAside(p, fault)
 			continue
 		}
 		if err == io.EOF && !c.packed {

@@ -157,7 +157,7 @@ func (m *importer) seek(f *File) (bool, error) {
 	if _, err := in.Seek(s.Position, io.SeekStart); err != nil {
 		return false, err
 	}
-	return true, m.source(f.Name, s, true, in)
+	return true, m.source(f, f.Name, s, true, in)
 }
 
 // contents reads the contents of a file whose names are wanted.
@@ -188,13 +188,17 @@ func (m *importer) content(f *File, name string, plain io.Reader) error {
 	if begins.size() == 0 && err == nil {
 		return nil
 	}
+	if f.stream {
+		_, reason := judge(begins.head)
+		f.format = detect(begins.head, name, true, reason == "")
+	}
 	if !m.fresh[name] {
 		if s, again := m.known.find(f, name, begins); again {
 			skip := max(0, s.Position-begins.hole)
 			n, err := io.CopyN(io.Discard, rest, skip)
 			switch {
 			case n == skip:
-				return m.source(name, s, true, rest)
+				return m.source(f, name, s, true, rest)
 			case err != io.EOF && !isDamage(err):
 				return err
 			case f.stream:
@@ -209,7 +213,7 @@ func (m *importer) content(f *File, name string, plain io.Reader) error {
 	if begins.hole > 0 {
 		m.fault(name, holeIn(s, begins.hole), false)
 	}
-	return m.source(name, s, false, rest)
+	return m.source(f, name, s, false, rest)
 }
 
 func isDamage(err error) bool {
@@ -219,9 +223,9 @@ func isDamage(err error) bool {
 
 // source reads what comes at s.Position and after it and appends it. The content goes
 // by name now, which may be another one than s was recorded under.
-func (m *importer) source(name string, s trail.Source, again bool, plain io.Reader) error {
+func (m *importer) source(f *File, name string, s trail.Source, again bool, plain io.Reader) error {
 	in := &lastByte{r: plain, last: '\n'}
-	r := audit.NewReader(in, audit.ReaderConfig{
+	r := f.Decode(in, audit.ReaderConfig{
 		StartOffset: s.Position, StartLine: s.Line, Source: s.Name, Cluster: s.Cluster,
 	})
 	start := s.Position
@@ -253,12 +257,13 @@ func (m *importer) source(name string, s trail.Source, again bool, plain io.Read
 			m.progress.Events++
 			continue
 		}
-		if f, ok := errors.AsType[*audit.Fault](err); ok {
-			torn = f.Offset
+		if f, ok := faultOf(err, s); ok {
+			if f.Lost == nil {
+				torn = f.Offset
+			}
 			// What stands at the very place where an earlier import stopped was set
 			// aside by that one.
-			m.fault(name, trail.Fault{Source: s.Name, Cluster: s.Cluster, Offset: f.Offset,
-				Length: f.Length, Reason: f.Reason, Head: f.Head}, again && f.Offset == start)
+			m.fault(name, f, again && f.Offset == start)
 			continue
 		}
 		if err != io.EOF {

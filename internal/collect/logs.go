@@ -24,7 +24,8 @@ type LogsConfig struct {
 	Now     func() time.Time  // nil: time.Now
 }
 
-// Log is one of the logs to follow: what [FollowConfig] says, and what it holds.
+// Log is one of the logs to follow: what [FollowConfig] says, and what it holds. The path
+// may be a pattern of filepath.Match, which means all that it matches from time to time.
 type Log struct {
 	Path, Cluster, Server string
 	Kind                  string
@@ -43,6 +44,9 @@ type Logs struct {
 	want []Log      // what Set said last
 	set  bool       // Turn has not looked at it yet
 	logs []*followed
+
+	expanded []Log // want, with what its patterns mean
+	looked   time.Time
 }
 
 // followed is a Feed that can come to an end. What it adds to a Follower belongs to the
@@ -98,12 +102,13 @@ func (l *Logs) Turn() {
 	}
 	before := len(l.logs)
 	l.logs = slices.DeleteFunc(l.logs, func(f *followed) bool { return f.over })
-	if !l.set && len(l.logs) == before {
+	want, due := l.expand()
+	if !due && len(l.logs) == before {
 		return
 	}
 	l.set = false
 	for _, f := range l.logs {
-		wanted := slices.Contains(l.want, f.log)
+		wanted := slices.Contains(want, f.log)
 		switch {
 		case wanted && f.leaving:
 			f.leaving, f.drained = false, false
@@ -111,7 +116,7 @@ func (l *Logs) Turn() {
 			f.leaving, f.since = true, l.cfg.Now()
 		}
 	}
-	for _, log := range l.want {
+	for _, log := range want {
 		// One that is leaving keeps its place: what it read may not be committed yet.
 		if !slices.ContainsFunc(l.logs, func(f *followed) bool { return f.log.Path == log.Path }) {
 			l.open(log)
@@ -168,7 +173,7 @@ func (f *followed) Pull(ctx context.Context, w Appender, limit int64) (bool, err
 	if err == nil || f.now().Sub(f.since) > drainLimit {
 		f.drained = true
 		s := f.Status()
-		f.over = s.Events == f.events && s.Faults == f.faults
+		f.over = s.Events >= f.events || s.Faults == f.faults
 	}
 	return more, err
 }

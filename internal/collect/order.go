@@ -33,14 +33,15 @@ const (
 // The names that rotation gives. kube-apiserver's own (lumberjack, see
 // k8s.io/apiserver and natefinch/lumberjack): audit-2026-11-20T15-13-23.604.log, with
 // .gz if compressed. Those of logrotate: audit.log.1, audit.log.2.gz, and with
-// dateext audit.log-20261120.
-type rotation struct{ lumberjack, number, date *regexp.Regexp }
+// dateext audit.log-20261120. Those of the kubelet: 0.log.20261120-151323.
+type rotation struct{ lumberjack, number, date, kubelet *regexp.Regexp }
 
 func rotationNames() rotation {
 	return rotation{
 		lumberjack: regexp.MustCompile(`^(.*)-(\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d\.\d{3})(\.[^.]*)?$`),
 		number:     regexp.MustCompile(`^(.+)\.(\d{1,6})$`),
 		date:       regexp.MustCompile(`^(.+)-(\d{8}(?:-\d{1,10})?)$`),
+		kubelet:    regexp.MustCompile(`^(.+)\.(\d{8}-\d{6})$`),
 	}
 }
 
@@ -61,6 +62,9 @@ func (r rotation) place(name string) (set string, t turn) {
 		return m[1] + m[3], turn{kind: dated, date: m[2]}
 	}
 	if m := r.date.FindStringSubmatch(name); m != nil {
+		return m[1], turn{kind: dated, date: m[2]}
+	}
+	if m := r.kubelet.FindStringSubmatch(name); m != nil {
 		return m[1], turn{kind: dated, date: m[2]}
 	}
 	if m := r.number.FindStringSubmatch(name); m != nil {

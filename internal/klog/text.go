@@ -186,21 +186,43 @@ func stampTime(stamp []byte, carrier, now int64) int64 {
 	return audit.NoTime
 }
 
-// Looks reports whether a content that begins with head seems to be the log of a program
-// of Kubernetes, whatever carries it: one in eight of its lines, at the least, begins a
-// message as klog does.
-func Looks(head []byte) bool {
+// Likeness is how much a content seems to be the log of kube-apiserver.
+type Likeness int
+
+// From nothing to certainty.
+const (
+	Unlike  Likeness = iota
+	Similar          // one in eight of its lines begins a message as klog does: of some program of Kubernetes
+	Certain          // it tells of audit events that were lost
+)
+
+// Looks judges a content by how it begins, whatever carries it. One that has audit events
+// in JSON is none, whatever is beside them.
+func Looks(head []byte) Likeness {
+	reports := bytes.Contains(head, []byte("Error in audit plugin '"))
 	lines, ours := 0, 0
-	for len(head) > 0 && lines < 200 {
+	for len(head) > 0 && (lines < 200 || reports) {
 		line, rest, whole := bytes.Cut(head, []byte{'\n'})
 		if !whole && lines > 0 {
 			break
 		}
 		head = rest
 		lines++
-		if _, ok := readHeader(carry(line).text); ok {
-			ours++
+		text := carry(line).text
+		if bytes.HasPrefix(text, []byte(`{"kind":"Event`)) {
+			return Unlike
+		}
+		h, ok := readHeader(text)
+		if !ok {
+			continue
+		}
+		ours++
+		if reports && bytes.HasPrefix(h.text, []byte("Error in audit plugin '")) {
+			return Certain
 		}
 	}
-	return ours > 0 && ours*8 >= lines
+	if ours > 0 && ours*8 >= lines {
+		return Similar
+	}
+	return Unlike
 }

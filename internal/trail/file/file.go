@@ -28,6 +28,10 @@ type Input struct {
 	// several goroutines. damage is told where an archive is broken. An error of
 	// visit is returned as it is.
 	Each func(visit func(name string, plain io.Reader) error, damage func(*audit.Damage)) error
+
+	// Decode reads one content; nil: [audit.NewReader]. Its errors are those of
+	// [audit.Reader.Next], and it gives the same every time.
+	Decode func(in io.Reader, cfg audit.ReaderConfig) (next func(*audit.Event) error)
 }
 
 // Config says what a Trail reads.

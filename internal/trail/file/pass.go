@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"kubetrail/audit"
+	"kubetrail/internal/klog"
 	"kubetrail/internal/trail"
 )
 
@@ -32,7 +33,7 @@ func (t *Trail) Faults(ctx context.Context, yield func(trail.Fault) error) error
 func (t *Trail) readWith(ctx context.Context, p *passing) (faults int, err error) {
 	for _, in := range t.cfg.Inputs {
 		err := in.Each(func(name string, plain io.Reader) error {
-			return p.content(ctx, name, plain)
+			return p.content(ctx, in, name, plain)
 		}, func(d *audit.Damage) {
 			p.fault(trail.Fault{Source: in.Name, Cluster: t.cfg.Cluster, Reason: d.Error()})
 		})
@@ -57,8 +58,14 @@ type passing struct {
 // looks is how many events are read between two looks at the context.
 const looks = 256
 
-func (p *passing) content(ctx context.Context, name string, plain io.Reader) error {
-	r := audit.NewReader(plain, audit.ReaderConfig{Source: name, Cluster: p.trail.cfg.Cluster})
+func (p *passing) content(ctx context.Context, in Input, name string, plain io.Reader) error {
+	cfg := audit.ReaderConfig{Source: name, Cluster: p.trail.cfg.Cluster}
+	var next func(*audit.Event) error
+	if in.Decode != nil {
+		next = in.Decode(plain, cfg)
+	} else {
+		next = audit.NewReader(plain, cfg).Next
+	}
 	e := &p.event
 	for n := 0; ; n++ {
 		if p.ended != nil {
@@ -67,10 +74,14 @@ func (p *passing) content(ctx context.Context, name string, plain io.Reader) err
 		if n%looks == 0 && ctx.Err() != nil {
 			return ctx.Err()
 		}
-		err := r.Next(e)
+		err := next(e)
 		if f, ok := errors.AsType[*audit.Fault](err); ok {
-			p.fault(trail.Fault{Source: name, Cluster: p.trail.cfg.Cluster,
-				Offset: f.Offset, Length: f.Length, Reason: f.Reason, Head: f.Head})
+			fault := trail.Fault{Source: name, Cluster: p.trail.cfg.Cluster,
+				Offset: f.Offset, Length: f.Length, Reason: f.Reason, Head: f.Head}
+			if l, ok := errors.AsType[*klog.Loss](err); ok {
+				fault.Lost = &trail.Loss{From: l.From, To: l.To, Events: l.Events, Cause: l.Cause}
+			}
+			p.fault(fault)
 			continue
 		}
 		if err == io.EOF {
