@@ -20,7 +20,8 @@ const importLong = `Import reads audit logs into the trail and keeps every event
 PATH is a file, a directory, which is searched for audit logs with all that is below
 it, or - for standard input. Logs are known by their content: JSON lines of any
 version of audit.k8s.io, webhook bodies, the legacy format, exports of EKS, GKE, AKS
-and ACK; also in gzip, zstd and tar. Rotated sets are read in order.
+and ACK; also in gzip, zstd and tar. Rotated sets are read in order. From what
+kube-apiserver logs itself come the events that it lost, marked is:recovered.
 
 Importing again adds only what is new, also when files were renamed or compressed by
 rotation in between. An interrupted import goes on where it stopped when it is

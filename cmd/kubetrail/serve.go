@@ -48,6 +48,10 @@ const serveExample = `  # try it with a sample log, nothing is kept
   # the log of a control-plane node
   kubetrail serve --source /var/log/kubernetes/audit/audit.log
 
+  # the same, and the events that kube-apiserver lost, out of its own log
+  kubetrail serve --source /var/log/kubernetes/audit/audit.log \
+    --apiserver-log '/var/log/pods/kube-system_kube-apiserver-*/kube-apiserver'
+
   # two clusters, and no more than 30 days and 10 GiB of them
   kubetrail serve --source prod=/logs/prod/audit.log --source test=/logs/test/audit.log \
     --keep 30d --keep-bytes 10GiB
@@ -65,6 +69,7 @@ type serveFlags struct {
 	file      string // --config
 	sample    bool
 	sources   []string
+	ownLogs   []string // --apiserver-log
 	kept      kept
 	tokenFile string
 	json      bool
@@ -91,6 +96,7 @@ func (a *app) serveVerb() *cobra.Command {
 	fs.StringVar(&f.file, "config", "", "Do what this YAML `FILE` says, and again when it changes; a flag says what it leaves out")
 	fs.StringVar(&f.Data, "data", f.Data, "Directory of the trail (default $KUBETRAIL_DATA)")
 	fs.StringArrayVar(&f.sources, "source", nil, "Follow a log, `[CLUSTER[/SERVER]=]PATH`; may be given several times")
+	fs.StringArrayVar(&f.ownLogs, "apiserver-log", nil, "Recover lost events from what kube-apiserver logs itself, `[CLUSTER[/SERVER]=]PATH`; PATH may be a pattern")
 	fs.Var(&f.Limits.SpoolBytes, "spool-bytes", "`SIZE` that what webhooks brought may take, for each cluster, before it is in the trail")
 	f.kept.flags(fs, f.Limits.PartBytes)
 	fs.BoolVar(&f.ReadOnly, "read-only", false, "Only answer questions, write nothing")
@@ -107,7 +113,7 @@ func (a *app) serveVerb() *cobra.Command {
 // serveFields are the fields that flags of serve are for.
 func serveFields() map[string]string {
 	return map[string]string{
-		"data": "data", "source": "clusters", "spool-bytes": "limits.spoolBytes", "keep": "retention.keep",
+		"data": "data", "source": "clusters", "apiserver-log": "clusters", "spool-bytes": "limits.spoolBytes", "keep": "retention.keep",
 		"keep-bytes": "retention.keepBytes", "part-bytes": "limits.partBytes", "read-only": "readOnly", "listen": "listen",
 		"tls-cert": "tls.cert", "tls-key": "tls.key", "client-ca": "tls.clientCA", "token-file": "tokens", "log-json": "log.format",
 	}
@@ -120,8 +126,12 @@ func (f *serveFlags) settle(fs *pflag.FlagSet) error {
 			f.given = append(f.given, config.Flag{Name: "--" + flag.Name, Path: path})
 		}
 	})
-	if len(f.sources) > 0 && (f.sample || f.ReadOnly) {
-		return usage("leave one of them away", "--source writes to the trail, --sample and --read-only do not")
+	if len(f.sources)+len(f.ownLogs) > 0 && (f.sample || f.ReadOnly) {
+		flag := "--source"
+		if len(f.sources) == 0 {
+			flag = "--apiserver-log"
+		}
+		return usage("leave one of them away", "%s writes to the trail, --sample and --read-only do not", flag)
 	}
 	if f.sample && f.file != "" {
 		return usage("leave one of them away", "--sample takes nothing from a --config")
@@ -134,16 +144,11 @@ func (f *serveFlags) settle(fs *pflag.FlagSet) error {
 		return err
 	}
 	seen := map[string]bool{}
-	for _, s := range f.sources {
-		cluster, server, path := cutSource(s)
-		if path == "" {
-			return usage("for example --source /var/log/kubernetes/audit/audit.log", "--source %q names no file", s)
-		}
-		if path = filepath.Clean(path); seen[path] {
-			return usage("give it once", "--source %s is there twice, and every event would be", path)
-		}
-		seen[path] = true
-		f.Add(cluster, config.Source{Path: path, Server: server})
+	if err := f.follow("--source", "/var/log/kubernetes/audit/audit.log", config.AuditLog, f.sources, seen); err != nil {
+		return err
+	}
+	if err := f.follow("--apiserver-log", "'/var/log/pods/kube-system_kube-apiserver-*/kube-apiserver'", config.APIServerLog, f.ownLogs, seen); err != nil {
+		return err
 	}
 	f.Retention = config.Retention{Keep: f.kept.age, KeepBytes: f.kept.bytes}
 	f.Limits.PartBytes = f.kept.part
@@ -151,6 +156,22 @@ func (f *serveFlags) settle(fs *pflag.FlagSet) error {
 	f.Tokens, f.Certificates = access.Tokens, access.Certificates
 	if f.json {
 		f.Log.Format = "json"
+	}
+	return nil
+}
+
+// follow adds the logs of a flag. seen are the paths of all of them.
+func (f *serveFlags) follow(flag, example string, kind config.SourceKind, logs []string, seen map[string]bool) error {
+	for _, s := range logs {
+		cluster, server, path := cutSource(s)
+		if path == "" {
+			return usage("for example "+flag+" "+example, "%s %q names no file", flag, s)
+		}
+		if path = filepath.Clean(path); seen[path] {
+			return usage("give it once", "%s %s is there twice, and every event would be", flag, path)
+		}
+		seen[path] = true
+		f.Add(cluster, config.Source{Path: path, Server: server, Kind: kind})
 	}
 	return nil
 }

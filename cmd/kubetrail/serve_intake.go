@@ -46,9 +46,13 @@ func (a *app) openIntake(d *running) (_ *intake, err error) {
 		return in, err
 	}
 	onFault := func(x trail.Fault) {
+		if l := x.Lost; l != nil {
+			log.Warn("events are missing", "source", x.Source, "offset", x.Offset, "events", l.Events, "cause", l.Cause, "reason", x.Reason)
+			return
+		}
 		log.Warn("set aside what is no event", "source", x.Source, "offset", x.Offset, "bytes", x.Length, "reason", x.Reason)
 	}
-	in.logs = collect.NewLogs(collect.LogsConfig{Sources: in.w.Sources, OnFault: onFault, Logger: log})
+	in.logs = collect.NewLogs(collect.LogsConfig{Sources: in.w.Sources, Format: formatOf, OnFault: onFault, Logger: log})
 	in.spools, err = spool.Open(spool.Config{Dir: filepath.Join(cfg.Data, "spool"),
 		MaxBytes: int64(cfg.Limits.SpoolBytes), Sources: in.w.Sources(), OnFault: onFault})
 	if err != nil {
@@ -79,6 +83,14 @@ func (a *app) openIntake(d *running) (_ *intake, err error) {
 	d.web.Checks = append(d.web.Checks,
 		server.Check{Name: "collector", Run: in.alive}, server.Check{Name: "writable", Run: in.writable})
 	return in, nil
+}
+
+// formatOf is what a log of that kind holds; nil: audit events.
+func formatOf(kind string) *collect.Format {
+	if kind == string(config.APIServerLog) {
+		return collect.APIServerLog()
+	}
+	return nil
 }
 
 // feeds are everything that events come from.
