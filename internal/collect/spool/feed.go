@@ -2,8 +2,10 @@ package spool
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"io/fs"
 	"os"
@@ -32,9 +34,17 @@ type Feed struct {
 	lost   *trail.Fault
 	old    []segment // not needed any more, and not yet removed
 
-	file   *os.File // being read, up to until in the spool; nil for none
+	file   *os.File // being read, from begin up to until in the spool; nil for none
 	reader *audit.Reader
+	begin  int64
 	until  int64
+
+	memory   memory
+	limit    func() int // of lines in memory
+	body     body       // that the event read last is in
+	repeated []byte     // the mark of a repeat
+	hasher   hash.Hash
+	chunk    []byte
 
 	mu     sync.Mutex // guards what follows
 	status collect.Status
@@ -47,8 +57,9 @@ type Feed struct {
 const maxBarren = 1 << 20
 
 // newSpoolFeed returns a feed that goes on where the trail is.
-func newSpoolFeed(s *spool, from Origin) *Feed {
-	f := &Feed{spool: s, source: trail.Source{Name: "webhook/" + from.String(), Cluster: from.Cluster, Server: from.Server}}
+func newSpoolFeed(s *spool, from Origin, limit func() int) *Feed {
+	f := &Feed{spool: s, limit: limit, repeated: []byte(repeatMark), hasher: sha256.New(), chunk: make([]byte, 32<<10),
+		source: trail.Source{Name: "webhook/" + from.String(), Cluster: from.Cluster, Server: from.Server}}
 	for _, known := range s.cfg.Sources {
 		if known.Name == f.source.Name && known.Cluster == from.Cluster && known.Server == from.Server {
 			f.source = known
@@ -111,7 +122,7 @@ func (f *Feed) open(w collect.Appender) (bool, error) {
 	if err != nil {
 		return true, err
 	}
-	f.file, f.until = file, next.end
+	f.file, f.begin, f.until = file, next.start, next.end
 	f.reader = audit.NewReader(io.NewSectionReader(file, at-next.start, next.end-at), audit.ReaderConfig{
 		StartOffset: at, StartLine: f.source.Line, Source: f.source.Name, Cluster: f.source.Cluster, Server: f.source.Server,
 	})
@@ -146,6 +157,7 @@ func (f *Feed) read(ctx context.Context, w collect.Appender, stop int64) error {
 			}
 			return nil
 		}
+		f.mark(&f.event)
 		w.Append(&f.event)
 		f.rows = true
 		f.mu.Lock()
@@ -197,7 +209,11 @@ func (f *Feed) Committed() {
 // becomes durable is not waited for either.
 func (f *Feed) tidy() {
 	var kept []segment
-	for _, g := range append(f.old, f.spool.forget(f.stored)...) {
+	gone := f.spool.forget(f.stored)
+	if len(gone) > 0 {
+		f.save()
+	}
+	for _, g := range append(f.old, gone...) {
 		if err := f.spool.cfg.FS.Remove(f.spool.name(g.start)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			kept = append(kept, g)
 		}

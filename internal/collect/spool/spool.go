@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"kubetrail/internal/collect"
@@ -38,6 +39,7 @@ type Config struct {
 	OnFault  func(trail.Fault) // may be nil
 	Now      func() time.Time  // nil: time.Now
 
+	Repeats      int        // bodies of all spools that are remembered; 0: DefaultRepeats
 	SegmentBytes int64      // of one file, from which on another one is begun; 0: DefaultSegmentBytes
 	FS           durable.FS // what is written goes through it; nil: the operating system's
 }
@@ -103,6 +105,7 @@ func originOf(dir string) Origin {
 type Spools struct {
 	cfg     Config
 	arrived chan struct{} // room for one value
+	count   atomic.Int64  // of spools
 
 	mu     sync.Mutex // guards what follows
 	spools map[Origin]*spool
@@ -118,6 +121,9 @@ func Open(cfg Config) (*Spools, error) {
 	}
 	if cfg.SegmentBytes <= 0 {
 		cfg.SegmentBytes = DefaultSegmentBytes
+	}
+	if cfg.Repeats <= 0 {
+		cfg.Repeats = DefaultRepeats
 	}
 	if cfg.FS == nil {
 		cfg.FS = durable.OS{}
@@ -138,6 +144,7 @@ func Open(cfg Config) (*Spools, error) {
 		if !e.IsDir() || from.dir() != e.Name() || from.Check() != nil {
 			continue
 		}
+		s.count.Add(1)
 		if s.spools[from], err = openSpool(s, from); err != nil {
 			return nil, fmt.Errorf("open the spool of %s: %w", from, err)
 		}
@@ -191,6 +198,7 @@ func (s *Spools) of(from Origin) (*spool, error) {
 		return nil, noRoom(err)
 	}
 	s.spools[from] = sp
+	s.count.Add(1)
 	return sp, nil
 }
 

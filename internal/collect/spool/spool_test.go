@@ -97,7 +97,7 @@ func upTo(n int) []int {
 
 func segments(t testing.TB, dir, cluster string) []string {
 	t.Helper()
-	names, err := filepath.Glob(filepath.Join(dir, cluster, "*"))
+	names, err := filepath.Glob(filepath.Join(dir, cluster, "*"+segmentSuffix))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -372,6 +372,9 @@ type countedFile struct {
 
 func (c *counting) Create(name string) (durable.File, error) {
 	f, err := c.OS.Create(name)
+	if filepath.Ext(name) != segmentSuffix {
+		return f, err
+	}
 	return &countedFile{f, c}, err
 }
 

@@ -62,7 +62,7 @@ func openSpool(s *Spools, from Origin) (*spool, error) {
 	sp := &spool{cfg: s.cfg, dir: filepath.Join(s.cfg.Dir, from.dir())}
 	sp.idle.L = &sp.mu
 	sp.out = bufio.NewWriterSize(nil, 64<<10)
-	sp.feed = newSpoolFeed(sp, from)
+	sp.feed = newSpoolFeed(sp, from, s.limit)
 	at := sp.feed.source.Position
 	var err error
 	if sp.segments, err = sp.find(); err != nil {
@@ -76,6 +76,7 @@ func openSpool(s *Spools, from Origin) (*spool, error) {
 			"and its files end at byte %d: what else they held is lost", at, sp.end)}
 		sp.end = at
 	}
+	sp.feed.remember(at)
 	sp.feed.tidy()
 	return sp, nil
 }
