@@ -145,7 +145,10 @@ tokens:
 clusters:
 - {name: two, sources: [{path: two/audit.log, server: cp-2}]}
 `)
-	c.until("the second log is followed", func() bool { code, _ := c.ask("GET", "/api/v1/summary", tokenB, ""); return code == 200 && c.found(tokenB, 4, "two") })
+	c.until("the second log is followed", func() bool {
+		code, _ := c.ask("GET", "/api/v1/summary", tokenB, "")
+		return code == 200 && c.found(tokenB, 4, "two")
+	})
 	if metric(tokenA, "kubetrail_config_reload_success") != "1" || metric(tokenA, "kubetrail_config_last_reload_timestamp_seconds") <= first {
 		t.Error("metrics do not tell that it was read again")
 	}

@@ -262,7 +262,11 @@ func (r *reader) scalar(n *yaml.Node, v reflect.Value, path string) bool {
 			return wrong("text such as 30d or 10GiB", "例如 30d 或 10GiB 的文本", Text{})
 		}
 		if err := s.Set(n.Value); err != nil {
-			r.add(n, path, say("%s: %q: %v", "%s：%q：%v", path, n.Value, err), Text{})
+			text := err.Error()
+			if !strings.Contains(text, n.Value) {
+				text = fmt.Sprintf("%q: %s", n.Value, text)
+			}
+			r.add(n, path, say("%s: %s", "%s：%s", path, text), Text{})
 			return false
 		}
 		return true
