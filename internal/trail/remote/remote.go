@@ -85,6 +85,7 @@ func (t *Trail) Close() error {
 // Error is what the server answered instead of what it was asked for.
 type Error struct {
 	Status  string `json:"-"` // of HTTP
+	code    int    // the number of it
 	Reason  string `json:"reason"`
 	Message string `json:"message"`
 	Next    string `json:"hint"` // what to do next
@@ -99,6 +100,15 @@ func (err *Error) Error() string {
 	return "the server says: " + err.Message
 }
 
+// askError is an error of the way to the server.
+type askError struct {
+	host string
+	err  error
+}
+
+func (err *askError) Error() string { return "ask " + err.host + ": " + err.err.Error() }
+func (err *askError) Unwrap() error { return err.err }
+
 // Hint returns the next step, one line.
 func (err *Error) Hint() string { return err.Next }
 
@@ -110,11 +120,19 @@ func (err *Error) Is(target error) bool {
 
 // get asks for one path below /api/v1. Who calls it closes the body.
 func (t *Trail) get(ctx context.Context, path string, values url.Values) (*http.Response, error) {
+	return t.getWith(ctx, path, values, nil)
+}
+
+// getWith is get with headers of its own.
+func (t *Trail) getWith(ctx context.Context, path string, values url.Values, header http.Header) (*http.Response, error) {
 	u := t.base.JoinPath("/api/v1", path)
 	u.RawQuery = values.Encode()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
 		return nil, err
+	}
+	for name := range header {
+		req.Header.Set(name, header.Get(name))
 	}
 	if t.token != "" {
 		req.Header.Set("Authorization", "Bearer "+t.token)
@@ -125,11 +143,11 @@ func (t *Trail) get(ctx context.Context, path string, values url.Values) (*http.
 		if errors.As(err, &u) {
 			err = u.Err // without the whole question
 		}
-		return nil, fmt.Errorf("ask %s: %w", t.base.Host, err)
+		return nil, &askError{t.base.Host, err}
 	}
 	if answer.StatusCode != http.StatusOK {
 		defer answer.Body.Close()
-		e := &Error{Status: answer.Status}
+		e := &Error{Status: answer.Status, code: answer.StatusCode}
 		text, _ := io.ReadAll(io.LimitReader(answer.Body, 64<<10))
 		if json.Unmarshal(text, e) != nil {
 			e.Message = ""
