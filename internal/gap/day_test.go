@@ -27,7 +27,13 @@ type moment struct {
 // manager as a client; cp-2, with the policy of GCE, records nothing but its own pulse.
 func quietHour(t testing.TB) []moment {
 	t.Helper()
-	f, err := os.Open("testdata/quiet.txt.zst")
+	return fixture(t, "testdata/quiet.txt.zst")
+}
+
+// fixture reads what makefixture.go wrote. The first event is at midnight.
+func fixture(t testing.TB, name string) []moment {
+	t.Helper()
+	f, err := os.Open(name)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,7 +14,6 @@ import (
 // source just before and after it.
 type loss struct {
 	fault         trail.Fault
-	line          int64 // bytes of a line before, 0 where none is known
 	before, after int64 // times
 	seqs          span  // numbers of the events with these times
 }

@@ -151,25 +151,14 @@ func likely(resource, path []byte) bool {
 // files that are named by a number alone it is their directory.
 func logName(source string) string {
 	name := source
-	for {
-		before := name
+	for before := ""; name != before; {
+		before = name
 		for _, suffix := range []string{".gz", ".zst", ".bz2", ".xz"} {
 			name = strings.TrimSuffix(name, suffix)
 		}
+		name = withoutStamp(name)
 		if i := strings.LastIndexByte(name, '.'); i >= 0 && digits(name[i+1:]) && len(name)-i <= 4 {
 			name = name[:i]
-		}
-		if name == before {
-			break
-		}
-	}
-	// audit-2026-11-20T15-13-23.604.log
-	const stamp = "-2006-01-02T15-04-05.000"
-	for i := strings.LastIndexByte(name, 'T'); i >= 0; i = -1 {
-		from := i - len("-2006-01-02")
-		to := from + len(stamp)
-		if from > 0 && to <= len(name) && name[from] == '-' && digits(name[from+1:from+5]) && digits(name[to-3:to]) {
-			name = name[:from] + name[to:]
 		}
 	}
 	// 0001.json: one post of a webhook, a file each
@@ -178,6 +167,17 @@ func logName(source string) string {
 		return name[:dir-1]
 	}
 	return name
+}
+
+// withoutStamp makes audit.log of audit-2026-11-20T15-13-23.604.log.
+func withoutStamp(name string) string {
+	const stamp = "-2006-01-02T15-04-05.000"
+	from := strings.LastIndexByte(name, 'T') - len("-2006-01-02")
+	to := from + len(stamp)
+	if from <= 0 || to > len(name) || name[from] != '-' || !digits(name[from+1:from+5]) || !digits(name[to-3:to]) {
+		return name
+	}
+	return name[:from] + name[to:]
 }
 
 func digits(s string) bool {

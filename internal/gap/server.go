@@ -147,6 +147,9 @@ func (s *server) put(g Gap, cfg Config) {
 
 // fill takes an event that came late: where it was observed there is no gap.
 func (s *server) fill(at int64, cfg Config) {
+	if n := len(s.gaps); n == 0 || at >= int64(s.gaps[n-1].To) {
+		return
+	}
 	i, _ := slices.BinarySearchFunc(s.gaps, at, func(g Gap, at int64) int { return cmp.Compare(int64(g.To), at) })
 	if i == len(s.gaps) || at <= int64(s.gaps[i].From) || at >= int64(s.gaps[i].To) {
 		return
