@@ -35,7 +35,7 @@ const (
 
 // rooms lists every package. Adding a package means adding a line here, which is
 // where the decision to have it is seen. A package imports lower floors only.
-// What is plain, which all floors up to 2 are but for one, does not touch the operating
+// What is plain, which all floors up to 2 are but for two, does not touch the operating
 // system, the network or the clock.
 func rooms() []room {
 	return []room{
