@@ -26,6 +26,13 @@ type chaos struct {
 	mu    sync.Mutex
 	err   error
 	did   []string // what happened, for the report
+	downs []down   // of API servers
+}
+
+// down is a time in which an API server did not run.
+type down struct {
+	server   string
+	from, to time.Time
 }
 
 // act is something that happens when so many of a hundred kills are done.
@@ -43,7 +50,7 @@ func acts() []act {
 		{50, "cp-2 killed with -9", func(c *chaos, ctx context.Context) error { return c.killServer(ctx, 1) }},
 		{65, "cp-1 killed with -9", func(c *chaos, ctx context.Context) error { return c.killServer(ctx, 0) }},
 		{75, "the webhook of cp-2 refused for 25 s", func(c *chaos, ctx context.Context) error { return c.refuseWebhook(ctx, "cp-2", 25*time.Second) }},
-		{90, "kubetrail down for 40 s, and what cp-1 logged meanwhile removed", func(c *chaos, ctx context.Context) error { return c.lose(ctx, 40*time.Second) }},
+		{90, "kubetrail down for 40 s, and what was logged meanwhile removed", func(c *chaos, ctx context.Context) error { return c.lose(ctx, 40*time.Second) }},
 	}
 }
 
@@ -142,30 +149,60 @@ func (c *chaos) killServer(ctx context.Context, n int) error {
 	if !s.Kill() {
 		return errors.New("it ended by itself")
 	}
+	killed := time.Now()
 	wait(ctx, 3*time.Second)
-	return s.Restart(ctx)
+	err := s.Restart(ctx)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.downs = append(c.downs, down{s.Name, killed, time.Now()})
+	return err
 }
 
-// lose keeps serve down for longer than logs and posts wait.
+// lose keeps kubetrail down for longer than logs and posts wait. What cp-1 lost then it
+// tells itself, on its standard error; what cp-2 says of it is removed as well.
 func (c *chaos) lose(ctx context.Context, d time.Duration) error {
 	c.hold.Lock()
 	defer c.hold.Unlock()
-	if err := c.serve.kill(); err != nil {
-		return err
+	c.losing.Lock() // a loss that was told of and not yet read would be another one
+	wait(ctx, 3*time.Second)
+	all := []*runner{c.serve}
+	if c.agent != nil {
+		all = append(all, c.agent)
 	}
-	before, err := c.keepers[0].rest()
-	if err != nil {
-		return err
+	for _, x := range all {
+		if err := x.kill(); err != nil {
+			c.losing.Unlock()
+			return err
+		}
+	}
+	c.losing.Unlock()
+	var before []map[uint64]string
+	for _, k := range c.keepers {
+		was, err := k.rest()
+		if err != nil {
+			return err
+		}
+		before = append(before, was)
 	}
 	wait(ctx, d)
-	n, err := c.keepers[0].lose(before)
-	if err != nil {
+	for i, k := range c.keepers {
+		n, err := k.lose(before[i])
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return errors.New("nothing was rotated meanwhile")
+		}
+	}
+	if err := os.Truncate(c.plane.Servers[1].Stderr(), 0); err != nil {
 		return err
 	}
-	if n == 0 {
-		return errors.New("nothing was rotated meanwhile")
+	for _, x := range all {
+		if err := x.start(); err != nil {
+			return err
+		}
 	}
-	return c.serve.start()
+	return nil
 }
 
 // fillDisk leaves no byte free where the trail is, for a while.

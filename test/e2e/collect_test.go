@@ -58,7 +58,7 @@ func TestCollect(t *testing.T) {
 	must(t, r.live(ctx, c, seed))
 	r.report(c, time.Since(begun))
 	must(t, r.settle(ctx))
-	r.verify()
+	r.verify(c.downs)
 }
 
 // live runs everything at once, until the story is told and the kills are done.
@@ -183,14 +183,14 @@ func (r *rig) settle(ctx context.Context) error {
 
 // count is how many events of its log the trail has of each API server.
 func (r *rig) count() (map[string]int, error) {
-	out, err := exec.Command(r.kubetrail, "top", "--data", r.data, "--by", "cluster", "--limit", "0", "-o", "json", "not source:webhook/* and not is:recovered").Output()
+	out, err := exec.Command(r.kubetrail, "top", "--data", r.data, "--by", "server", "--limit", "0", "-o", "json", "not source:webhook/* and not is:recovered").Output()
 	if err != nil {
 		return nil, fmt.Errorf("count: %w", err)
 	}
 	var answer struct {
 		Items []struct {
-			Cluster string
-			Count   int
+			Server string
+			Count  int
 		}
 	}
 	if err := json.Unmarshal(out, &answer); err != nil {
@@ -198,7 +198,7 @@ func (r *rig) count() (map[string]int, error) {
 	}
 	have := map[string]int{}
 	for _, row := range answer.Items {
-		have[row.Cluster] = row.Count
+		have[row.Server] = row.Count
 	}
 	return have, nil
 }

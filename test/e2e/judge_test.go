@@ -10,7 +10,7 @@ import (
 )
 
 // verify compares the trail with all that is known.
-func (r *rig) verify() {
+func (r *rig) verify(downs []down) {
 	t := r.t
 	all, err := r.readTrail()
 	must(t, err)
@@ -24,6 +24,13 @@ func (r *rig) verify() {
 	for _, g := range gaps {
 		t.Logf("gap of %s from %s for %s: %s, about %d events", g.Server, g.From.UTC().Format("15:04:05.000"), g.To.Sub(g.From).Round(time.Millisecond), g.Cause, g.Events)
 	}
+	t.Run("restarts", func(t *testing.T) {
+		for _, d := range downs {
+			if has(r.kubetrail, "gaps") && !cover(gaps, d.server, d.from, d.to) {
+				t.Errorf("no gap tells that %s was down from %s to %s", d.server, d.from.UTC().Format("15:04:05.000"), d.to.UTC().Format("15:04:05.000"))
+			}
+		}
+	})
 	t.Run("numbers", func(t *testing.T) { numbers(t, all) })
 	for i, s := range r.plane.Servers {
 		logs, err := readLogs(r.keepers[i])

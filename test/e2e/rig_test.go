@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -14,9 +15,8 @@ import (
 	"kubetrail/test/e2e/plane"
 )
 
-// prefix stands before the name of an API server, for kubetrail: the cluster and a
-// slash, as soon as serve can tell servers of one cluster apart.
-const prefix = ""
+// cluster is what kubetrail calls the cluster.
+const cluster = "e2e"
 
 // rig is everything that the test started: a control plane with two API servers, a
 // recorder before the webhook of each, and kubetrail, twice.
@@ -35,6 +35,7 @@ type rig struct {
 	serve   *runner
 	agent   *runner // nil where kubetrail has none yet
 	told    atomic.Int64
+	losing  sync.Mutex // held by who sends what kube-apiserver loses the event of
 	runners []*runner
 }
 
@@ -146,7 +147,7 @@ func (r *rig) tails() {
 }
 
 // hookPath is where the webhook of an API server posts to.
-func hookPath(server string) string { return "/webhook/" + prefix + server }
+func hookPath(server string) string { return "/webhook/" + cluster + "/" + server }
 
 // runner keeps a program running that is killed all the time.
 type runner struct {
@@ -189,30 +190,54 @@ func (x *runner) stop(wait time.Duration) error {
 
 // startKubetrail starts serve and, where there is one, the agent.
 func (r *rig) startKubetrail() error {
-	sources := []string{"--source", prefix + "cp-1=" + r.plane.Servers[0].AuditLog}
-	last := []string{"--source", prefix + "cp-2=" + r.plane.Servers[1].AuditLog}
-	pki := r.plane.PKI
+	logs := r.plane.Servers
 	if has(r.kubetrail, "agent") {
+		last := logs[len(logs)-1]
+		logs = logs[:len(logs)-1]
 		to, err := newLink(r.url[len("https://"):])
 		if err != nil {
 			return err
 		}
 		r.t.Cleanup(to.close)
 		r.links["agent"] = to
-		r.agent = r.runner("agent", append([]string{"agent", "--server", "https://" + to.Addr,
-			"--ca-file", pki.Path("ca.crt"), "--token-file", filepath.Join(r.dir, "token")}, last...)...)
-	} else {
-		sources = append(sources, last...)
+		r.agent = r.runner("agent", "agent", "--server", "https://"+to.Addr, "--ca-file", r.plane.PKI.Path("ca.crt"),
+			"--token-file", r.path("token"), "--source", cluster+"/"+last.Name+"="+last.AuditLog)
 	}
-	r.serve = r.runner("serve", append([]string{"serve", "--data", r.data, "--listen", r.url[len("https://"):],
-		"--tls-cert", pki.Path("kubetrail.crt"), "--tls-key", pki.Path("kubetrail.key"),
-		"--token-file", filepath.Join(r.dir, "token")}, sources...)...)
+	if err := os.WriteFile(r.path("config.yaml"), r.config(logs), 0o600); err != nil {
+		return err
+	}
+	r.serve = r.runner("serve", "serve", "--config", r.path("config.yaml"))
 	for _, x := range r.runners {
 		if err := x.start(); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (r *rig) path(name string) string { return filepath.Join(r.dir, name) }
+
+// config is what serve is told: the logs of these servers, and what all of them say of
+// events that they lost.
+func (r *rig) config(logs []*plane.Server) []byte {
+	b := fmt.Appendf(nil, `apiVersion: kubetrail.io/v1alpha1
+kind: Config
+data: %s
+listen: %s
+tls: {cert: pki/kubetrail.crt, key: pki/kubetrail.key}
+tokens:
+- {name: e2e, file: token, roles: [read, webhook, agent, metrics]}
+clusters:
+- name: %s
+  sources:
+`, r.data, r.url[len("https://"):], cluster)
+	for _, s := range logs {
+		b = fmt.Appendf(b, "  - {path: %s, server: %s}\n", s.AuditLog, s.Name)
+	}
+	for _, s := range r.plane.Servers {
+		b = fmt.Appendf(b, "  - {path: %s, server: %s, kind: apiserver-log}\n", s.Stderr(), s.Name)
+	}
+	return b
 }
 
 // has reports whether the program has a verb.

@@ -264,6 +264,10 @@ func (r *rig) act(ctx context.Context, s *plane.Server, x step) error {
 	if x.kubectl != nil {
 		return r.clients.kubectl(ctx, s, x.who, x.stdin, x.kubectl...)
 	}
+	if x.loses {
+		r.losing.Lock()
+		defer r.losing.Unlock()
+	}
 	status, err := r.clients.do(ctx, s, x.request)
 	if err == nil && status >= 500 && status != http.StatusGatewayTimeout && !strings.Contains(x.uri, "/exec") {
 		return fmt.Errorf("%s %s was answered %d", x.method, x.uri, status)
@@ -289,7 +293,7 @@ func (r *rig) load(ctx context.Context, seed uint64) error {
 		switch n % 8 {
 		case 0, 1:
 			var text strings.Builder
-			for text.Len() < 120<<10 {
+			for text.Len() < 150<<10 {
 				fmt.Fprintf(&text, "%s-%x ", words[rnd.IntN(len(words))], rnd.Uint32())
 			}
 			q.method, q.uri = "POST", shop+"/serviceaccounts?dryRun=All"

@@ -157,15 +157,16 @@ func readPosts(r *recorder) (*posted, error) {
 
 // stored is an event of the trail.
 type stored struct {
-	Seq     uint64
-	Cluster string
-	Server  string
-	Source  string
-	Offset  int64
-	Is      []string
-	line    line
-	key     key
-	size    int
+	Seq            uint64
+	Cluster        string
+	Server         string
+	Source         string
+	Offset         int64
+	Is             []string
+	AuditID, Stage string
+	line           line
+	key            key
+	size           int
 }
 
 // kind is what the event came by.
@@ -195,7 +196,7 @@ func (r *rig) readTrail() (all []stored, err error) {
 	if err != nil {
 		return nil, err
 	}
-	where, places, err := ask("-o", "jsonl", "--fields", "seq,cluster,server,source,offset,is")
+	where, places, err := ask("-o", "jsonl", "--fields", "seq,server,source,offset,is,auditID,stage")
 	if err != nil {
 		return nil, err
 	}
@@ -212,12 +213,9 @@ func (r *rig) readTrail() (all []stored, err error) {
 		if err := json.Unmarshal(place, &s); err != nil {
 			return nil, fmt.Errorf("%s: %w", place, err)
 		}
-		if s.Server == "" {
-			s.Server = s.Cluster
-		}
 		text = bytes.TrimSuffix(text, []byte("\n"))
 		s.line, s.size = sha256.Sum256(text), len(text)
-		s.key, _ = head(text)
+		s.key = key{s.AuditID, s.Stage} // as kubetrail understood it
 		all = append(all, s)
 	}
 }
