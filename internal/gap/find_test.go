@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"kubetrail/audit"
 	"kubetrail/internal/trail"
 	"kubetrail/internal/trail/disk"
@@ -84,7 +86,7 @@ func TestFind(t *testing.T) {
 
 	searched, err := Find(t.Context(), searching{r}, always())
 	if err != nil || !reflect.DeepEqual(searched, report) {
-		t.Errorf("a trail that is searched: %v, %d gaps, want %d", err, len(searched.Gaps), len(report.Gaps))
+		t.Errorf("a trail that is searched: %v\n%s", err, cmp.Diff(report, searched))
 	}
 	q := always()
 	q.Since, q.Until = cuts[10].from+second, cuts[20].to-second

@@ -155,7 +155,7 @@ func (r *Report) addLoss(d *Detector, x *loss) {
 	}
 	for i := range r.Gaps {
 		o := &r.Gaps[i]
-		if o.Cluster != g.Cluster || o.Server != g.Server || o.Source != g.Source || o.From > g.To || g.From > o.To && g.To != audit.NoTime {
+		if o.Cluster != g.Cluster || o.Server != g.Server || o.Source != g.Source || !o.holds(g) {
 			continue
 		}
 		if o.Cause == Silence || o.Cause == g.Cause {
@@ -167,4 +167,19 @@ func (r *Report) addLoss(d *Detector, x *loss) {
 		g.Events = s.rate.estimate(g.Length().Microseconds())
 	}
 	r.Gaps = append(r.Gaps, g)
+}
+
+// holds reports whether g, whose ends are known, and o have some time in common.
+func (g *Gap) holds(o Gap) bool {
+	switch {
+	case g.From == audit.NoTime || g.To == audit.NoTime || o.From == audit.NoTime && o.To == audit.NoTime:
+		return false
+	case o.To == audit.NoTime:
+		return g.From <= o.From && o.From < g.To
+	case o.From == audit.NoTime:
+		return g.From < o.To && o.To <= g.To
+	case o.From == o.To:
+		return g.From < o.From && o.To < g.To
+	}
+	return g.From < o.To && o.From < g.To
 }

@@ -224,7 +224,7 @@ func (d *Detector) describe(s *server) Server {
 	}
 	slices.SortFunc(live, func(a, b *stream) int {
 		return cmp.Or(-cmp.Compare(btoi(a.kind == own), btoi(b.kind == own)), cmp.Compare(a.median/second, b.median/second),
-			-cmp.Compare(a.beats, b.beats), cmp.Compare(a.user+a.what, b.user+b.what))
+			-cmp.Compare(a.beats, b.beats), cmp.Compare(a.user, b.user), cmp.Compare(a.what, b.what), cmp.Compare(a.verb, b.verb))
 	})
 	out.Streams = len(live)
 	for _, x := range live[:min(len(live), 12)] {
