@@ -44,6 +44,9 @@ var errNothing = &failure{code: exitNothing, err: errors.New("nothing matched")}
 // errFindings ends a verb with exitFindings and no message: it has told what it found.
 var errFindings = &failure{code: exitFindings, err: errors.New("something was found")}
 
+// errStopped ends a verb that goes on until Ctrl-C, after that, with no message.
+var errStopped = &failure{code: exitInterrupted, err: errors.New("interrupted")}
+
 // report prints err as "prog verb: cause" and its hint, and returns the exit code.
 func report(w io.Writer, verb string, err error) int {
 	f, ok := errors.AsType[*failure](err)
@@ -53,7 +56,7 @@ func report(w io.Writer, verb string, err error) int {
 	switch {
 	case err == nil:
 		return exitOK
-	case f == errNothing || f == errFindings:
+	case f == errNothing || f == errFindings || f == errStopped:
 		return f.code
 	case errors.Is(err, context.Canceled):
 		f.code = exitInterrupted

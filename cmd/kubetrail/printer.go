@@ -30,12 +30,13 @@ func (p piece) size() int {
 }
 
 // A printer writes events in one of the output formats. Render takes what it needs
-// of the event, so that pieces may be printed later and in another order. Close
-// writes the end and flushes.
+// of the event, so that pieces may be printed later and in another order. Flush lets
+// everything be seen that was printed. Close writes the end and flushes.
 type printer interface {
 	columns() audit.Columns
 	render(e *audit.Event) (piece, error)
 	print(p piece) error
+	flush() error
 	close() error
 }
 
@@ -129,6 +130,8 @@ func (p *textPrinter) print(x piece) error {
 	_, err := p.w.WriteString(p.end) // a bufio.Writer repeats its first error
 	return err
 }
+
+func (p *textPrinter) flush() error { return p.w.Flush() }
 
 func (p *textPrinter) close() error {
 	switch {

@@ -145,6 +145,7 @@ func (s *story) print(x piece) error {
 	return err
 }
 
+func (s *story) flush() error { return s.w.Flush() }
 func (s *story) close() error { return s.w.Flush() }
 
 func (s *story) render(e *audit.Event) (piece, error) {
@@ -244,14 +245,12 @@ func observed(e *audit.Event) string {
 }
 
 // destination is where the request went on to. Kubernetes counts it among the seven
-// questions, but the event tells it only where the API server passes a connection
-// on to a pod, node or service.
+// questions, but its events do not tell: it is derived when an event is taken in.
 func (s *story) destination(e *audit.Event) string {
-	switch string(e.Text[audit.Subresource]) {
-	case "exec", "attach", "portforward", "log", "proxy":
-		return string(e.Text[audit.Resource]) + " " + object(e)
+	if to := stringList(e.Text[audit.Destination]); len(to) > 0 {
+		return strings.Join(to, "  ")
 	}
-	return s.words.notInEvent
+	return s.words.nowhere
 }
 
 func result(e *audit.Event) string {

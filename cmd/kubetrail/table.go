@@ -18,6 +18,7 @@ type table struct {
 	fit     int   // columns of the terminal that a row must fit in; 0: no limit
 	soft    []int // columns that may be clipped to make it fit, in this order
 	right   []int // columns of numbers
+	least   []int // widths that columns have whatever they hold; nil: none
 	paint   func(row []string, line string) string
 	rows    [][]string
 	widths  []int
@@ -47,6 +48,7 @@ func (t *table) flush() error {
 
 func (t *table) settle() error {
 	t.widths = make([]int, len(t.titles))
+	copy(t.widths, t.least)
 	if t.headers {
 		t.measure(t.titles)
 	}
