@@ -298,7 +298,7 @@ func TestServeLatency(t *testing.T) {
 	}
 	metrics := get(t, d.url+"/metrics")
 	for _, name := range []string{"received_events_total{", "set_aside_total{", "lag_bytes{", "lag_seconds{", "stored_events_total ",
-		"commit_duration_seconds_count ", "spool_bytes ", "trail_writable 1"} {
+		"commit_duration_seconds_count ", "spool_limit_bytes ", "trail_writable 1"} {
 		if !strings.Contains(metrics, "kubetrail_collect_"+name) {
 			t.Errorf("no metric %s", name)
 		}

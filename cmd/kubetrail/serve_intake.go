@@ -11,6 +11,7 @@ import (
 	"kubetrail/internal/collect"
 	"kubetrail/internal/collect/spool"
 	"kubetrail/internal/config"
+	"kubetrail/internal/metrics"
 	"kubetrail/internal/server"
 	"kubetrail/internal/trail"
 	"kubetrail/internal/trail/disk"
@@ -64,21 +65,22 @@ func (a *app) openIntake(d *running) (_ *intake, err error) {
 	if err != nil {
 		return in, err
 	}
-	m := newCollectMetrics()
+	m := metrics.New(metrics.Config{DataDir: cfg.Data, SpoolBytes: int64(cfg.Limits.SpoolBytes), Now: a.now()})
 	tap := a.tapGaps(context.Background(), cfg.Data, in.w, log)
 	in.collector = collect.New(collect.Config{
-		Writer: tap, More: in.feeds, Turn: in.logs.Turn, Arrived: in.spools.Arrived(), Logger: log, OnCommit: m.committed,
-		Merge: merger.Step,
+		Writer: m.Tap(tap), More: in.feeds, Turn: in.logs.Turn, Arrived: in.spools.Arrived(), Logger: log, OnCommit: m.Committed,
+		Merge: m.Merging(merger.Step),
 		Expire: func(ctx context.Context) error {
 			gone, err := in.kept.Load().expire(ctx, in.w, a.now())
+			m.Expired(gone, err)
 			if gone > 0 {
 				log.Info("removed the oldest events", "events", gone)
 			}
 			return err
 		},
 	})
-	m.state = in.collector.State
-	d.web.Registry.MustRegister(m, m.commits, tap)
+	m.Of(in.collector.State)
+	d.web.Registry.MustRegister(m, tap)
 	d.web.Receive, d.web.BodiesBytes = in.spools.Receive, bodiesLimit
 	d.web.Checks = append(d.web.Checks,
 		server.Check{Name: "collector", Run: in.alive}, server.Check{Name: "writable", Run: in.writable})
