@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"kubetrail/audit"
+	"kubetrail/internal/destination"
 	"kubetrail/internal/trail"
 )
 
@@ -92,10 +93,13 @@ type counted struct {
 	Appender
 	events uint64
 	faults uint64
+	known  *destination.Known
 }
 
+// Append adds where the request went, as far as it is known.
 func (c *counted) Append(e *audit.Event) {
 	c.events++
+	e.Text[audit.Destination] = destination.Of(e, c.known)
 	c.Appender.Append(e)
 }
 
@@ -118,7 +122,7 @@ func New(cfg Config) *Collector {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Collector{cfg: cfg, log: cfg.Logger, w: counted{Appender: cfg.Writer}, broken: map[Feed]string{}}
+	return &Collector{cfg: cfg, log: cfg.Logger, w: counted{Appender: cfg.Writer, known: &destination.Known{}}, broken: map[Feed]string{}}
 }
 
 // Run collects until ctx ends. It then takes what the feeds have at that moment,

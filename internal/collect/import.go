@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"kubetrail/audit"
+	"kubetrail/internal/destination"
 	"kubetrail/internal/trail"
 )
 
@@ -100,6 +101,7 @@ type importer struct {
 	report   Report
 	progress Progress
 	told     time.Time // when Progress was called
+	going    destination.Known
 	event    audit.Event
 }
 
@@ -252,6 +254,7 @@ func (m *importer) source(f *File, name string, s trail.Source, again bool, plai
 		err := r.Next(e)
 		if err == nil {
 			torn = -1
+			e.Text[audit.Destination] = destination.Of(e, &m.going)
 			m.w.Append(e)
 			m.report.Events++
 			m.progress.Events++

@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"kubetrail/audit"
+	"kubetrail/internal/destination"
 	"kubetrail/internal/klog"
 	"kubetrail/internal/trail"
 )
@@ -51,6 +52,7 @@ type passing struct {
 	tell   func(trail.Fault) error // of every fault; may be nil
 	ended  error                   // of tell
 	event  audit.Event
+	known  destination.Known
 	seq    uint64
 	faults int
 }
@@ -90,6 +92,7 @@ func (p *passing) content(ctx context.Context, in Input, name string, plain io.R
 		if err != nil {
 			return err
 		}
+		e.Text[audit.Destination] = destination.Of(e, &p.known)
 		e.Seq = p.seq
 		p.seq++
 		if err := p.visit(e); err != nil {
