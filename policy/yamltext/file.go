@@ -246,6 +246,8 @@ func quoted(data []byte, start int) int {
 // End is where the text of n ends; false where that is not certain.
 func (f *File) End(n *yaml.Node) (int, bool) {
 	switch {
+	case n.Anchor != "":
+		return 0, false // it stands before n, or where n would
 	case n.Kind == yaml.ScalarNode && n.Value == "" && n.Style == 0:
 		return f.Offset(n.Line, n.Column) // nothing is written there
 	case n.Kind == yaml.ScalarNode:
