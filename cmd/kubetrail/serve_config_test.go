@@ -137,7 +137,7 @@ func TestServeReload(t *testing.T) {
 
 	c.append("one/audit.log", 3)
 	c.append("two/audit.log", 4)
-	c.write("config.yaml", `limits: {bodyBytes: 1MiB}
+	c.write("config.yaml", `limits: {bodyBytes: 1MiB, partBytes: 1MiB}
 log: {level: debug}
 tokens:
 - {name: b, file: b.token, roles: [read], clusters: [two]}
@@ -184,7 +184,7 @@ clusters:
 	said := c.stop()
 	for _, want := range []string{
 		`line=6 column=26 finding="unknown field \"pth\"" hint="did you mean \"path\"?"`, "the former one stays in force",
-		"field=limits.bodyBytes", "a log is not followed any more", `pipeline="two[follow<cp-2 `,
+		"field=limits.partBytes", "a log is not followed any more", `pipeline="two[follow<cp-2 `,
 	} {
 		if !strings.Contains(said, want) {
 			t.Errorf("it did not say %s:\n%s", want, said)

@@ -107,6 +107,7 @@ func (in *intake) apply(cfg config.Config) {
 	}
 	in.kept.Store(&kept{age: cfg.Retention.Keep, bytes: cfg.Retention.KeepBytes})
 	in.logs.Set(logsOf(cfg))
+	in.spools.SetMaxBytes(int64(cfg.Limits.SpoolBytes))
 }
 
 // logsOf are the logs that a configuration says to follow.

@@ -131,6 +131,9 @@ func (d *running) reload() error {
 	}
 	d.setLevel(next)
 	d.limitMemory(int64(next.Limits.Memory))
+	if got := d.server.SetBodyBytes(int64(next.Limits.BodyBytes)); got < int64(next.Limits.BodyBytes) {
+		d.log.Warn("limits.bodyBytes can be as large with the next start alone", "holds", got)
+	}
 	d.intake.apply(next)
 	d.cfg.Store(&next)
 	d.log.Info("read the configuration again", "file", d.flags.file, "pipeline", d.pipeline())

@@ -47,11 +47,11 @@ func Fields() []Field {
 		{Path: "clusters[].scrape[].caFile", EN: "CA that signed its certificate, PEM.", ZH: "签发其证书的 CA（PEM）。", DefaultEN: "those of the system", DefaultZH: "系统自带"},
 		{Path: "retention.keep", EN: "Files of the trail whose newest event is older are removed, such as `30d`.", ZH: "审计链中最新事件早于此时长的文件会被删除，例如 `30d`。", DefaultEN: "for ever", DefaultZH: "永久"},
 		{Path: "retention.keepBytes", EN: "The oldest files are removed until the trail takes at most so much, such as `10GiB`.", ZH: "删除最旧的文件，直到审计链不大于此值，例如 `10GiB`。", DefaultEN: "no bound", DefaultZH: "不限"},
-		{Path: "limits.spoolBytes", EN: "What webhooks and agents brought and is not in the trail yet, for each cluster. Beyond it they are told to come again.", ZH: "每个集群由 webhook 和 agent 送来、尚未进入审计链的数据上限；超过时让对方稍后再来。", Restart: true},
+		{Path: "limits.spoolBytes", EN: "What webhooks and agents brought and is not in the trail yet, for each cluster. Beyond it they are told to come again.", ZH: "每个集群由 webhook 和 agent 送来、尚未进入审计链的数据上限；超过时让对方稍后再来。"},
 		{Path: "limits.partBytes", EN: "Lines in a file of the trail. Less takes less memory and more disk.", ZH: "审计链单个文件所含的行的大小。越小越省内存，越费磁盘。", Restart: true},
 		{Path: "limits.memory", EN: "Where the collector of garbage begins to work harder; `GOMEMLIMIT` in the environment counts for more.",
 			ZH: "从此处起垃圾回收更加努力；环境变量 `GOMEMLIMIT` 优先。", DefaultEN: "`208MiB`, with larger parts in proportion", DefaultZH: "`208MiB`，单个文件更大时按比例增大"},
-		{Path: "limits.bodyBytes", EN: "One post to the webhook.", ZH: "webhook 的单次请求。", Restart: true},
+		{Path: "limits.bodyBytes", EN: "One post to the webhook.", ZH: "webhook 的单次请求。"},
 		{Path: "log.format", EN: "`text` or `json`, on standard error.", ZH: "`text` 或 `json`，写到标准错误。", Restart: true},
 		{Path: "log.level", EN: "`debug`, `info`, `warn` or `error`.", ZH: "`debug`、`info`、`warn` 或 `error`。"},
 	}

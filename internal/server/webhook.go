@@ -10,6 +10,7 @@ import (
 	"mime"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"kubetrail/internal/collect/spool"
@@ -30,10 +31,11 @@ const (
 // nothing is refused that may hold events, however odd it is otherwise. What of it is
 // no event is set aside when the spool is read.
 type webhook struct {
-	cfg      Config
-	bodies   *semaphore.Weighted // the bytes of the bodies that are in memory
-	inMemory prometheus.Gauge
-	received *prometheus.CounterVec
+	cfg       Config
+	bodies    *semaphore.Weighted // the bytes of the bodies that are in memory
+	bodyBytes atomic.Int64        // of one body at most
+	inMemory  prometheus.Gauge
+	received  *prometheus.CounterVec
 }
 
 // newWebhook returns the webhook and the metrics it keeps.
@@ -46,7 +48,16 @@ func newWebhook(cfg Config) (*webhook, []prometheus.Collector) {
 			Name: "kubetrail_webhook_received_bytes_total", Help: "Bytes that were received and are durable, by cluster.",
 		}, []string{"cluster"}),
 	}
+	h.bodyBytes.Store(cfg.BodyBytes)
 	return h, []prometheus.Collector{h.inMemory, h.received}
+}
+
+// SetBodyBytes changes how large a post to the webhook may be, and returns what holds
+// from now on: not more than there was memory for at the start.
+func (s *Server) SetBodyBytes(n int64) int64 {
+	n = min(n, s.cfg.BodiesBytes)
+	s.hook.bodyBytes.Store(n)
+	return n
 }
 
 // wait returns when no post is being received, and keeps others from being so.
@@ -79,12 +90,12 @@ func (h *webhook) receive(w http.ResponseWriter, r *http.Request, ready bool) er
 	if err := checkMedia(r.Header); err != nil {
 		return err
 	}
-	size := r.ContentLength
-	if size > h.cfg.BodyBytes {
+	size, most := r.ContentLength, h.bodyBytes.Load()
+	if size > most {
 		return h.tooLarge()
 	}
 	if size < 0 { // not announced, as a proxy may send it
-		size = h.cfg.BodyBytes
+		size = most
 	}
 	waited, cancel := context.WithTimeout(r.Context(), bodiesWait)
 	defer cancel()
@@ -141,7 +152,7 @@ func checkMedia(header http.Header) error {
 }
 
 func (h *webhook) tooLarge() error {
-	return newError(http.StatusRequestEntityTooLarge, "BodyTooLarge", fmt.Sprintf("the body is larger than %d bytes", h.cfg.BodyBytes),
+	return newError(http.StatusRequestEntityTooLarge, "BodyTooLarge", fmt.Sprintf("the body is larger than %d bytes", h.bodyBytes.Load()),
 		"give kube-apiserver a smaller --audit-webhook-batch-max-size, or --audit-webhook-truncate-enabled")
 }
 

@@ -536,3 +536,25 @@ func BenchmarkWebhook(b *testing.B) {
 		})
 	}
 }
+
+// TestSetBodyBytes changes the bound of a post while the server runs, both ways.
+func TestSetBodyBytes(t *testing.T) {
+	s, in := newReceiver(t, Config{BodyBytes: int64(len(emptyList)), BodiesBytes: 1000})
+	larger := strings.TrimSuffix(emptyList, "}") + strings.Repeat(" ", 100) + "}"
+	for _, c := range []struct{ set, holds, small, large int }{{0, 0, 200, 413}, {500, 500, 200, 200}, {5000, 1000, 200, 200}, {len(emptyList) - 1, len(emptyList) - 1, 413, 413}} {
+		if c.set > 0 {
+			if got := s.SetBodyBytes(int64(c.set)); got != int64(c.holds) {
+				t.Errorf("%d bytes: %d hold", c.set, got)
+			}
+		}
+		if w := post(s, "/webhook/prod", emptyList); w.Code != c.small {
+			t.Errorf("%d bytes: the small one got %d", c.set, w.Code)
+		}
+		if w := post(s, "/webhook/prod", larger); w.Code != c.large {
+			t.Errorf("%d bytes: the large one got %d", c.set, w.Code)
+		}
+	}
+	if len(in.bodies) != 5 {
+		t.Errorf("%d were kept", len(in.bodies))
+	}
+}

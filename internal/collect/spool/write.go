@@ -153,13 +153,14 @@ func lastNewline(name string, size int64) (int64, error) {
 // leader. So there is one fsync for everything that came during the one before.
 func (s *spool) receive(body []byte) error {
 	s.mu.Lock()
+	room := s.cfg.MaxBytes
 	switch waiting := s.end - s.committed + s.pending; {
 	case s.closed:
 		s.mu.Unlock()
 		return ErrClosed
-	case waiting+int64(len(body))+1 > s.cfg.MaxBytes:
+	case waiting+int64(len(body))+1 > room:
 		s.mu.Unlock()
-		return fmt.Errorf("%w: %d bytes wait in it, and there is room for %d", ErrFull, waiting, s.cfg.MaxBytes)
+		return fmt.Errorf("%w: %d bytes wait in it, and there is room for %d", ErrFull, waiting, room)
 	}
 	g := s.gathering
 	if g == nil {
