@@ -2,6 +2,7 @@ package gap
 
 import (
 	"bufio"
+	"flag"
 	"fmt"
 	"io"
 	"math/rand"
@@ -14,6 +15,11 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"kubetrail/audit"
+)
+
+var (
+	drawnDays = flag.Int64("days", 8, "quiet days that are drawn for each API server")
+	cutDays   = flag.Int64("cuts", 5, "days that stretches are cut out of")
 )
 
 // moment is one event of a made trail.
@@ -183,7 +189,7 @@ func TestQuietDay(t *testing.T) {
 				}
 			}
 			check("the hour", tile(hour, server))
-			for seed := range int64(20) {
+			for seed := range *drawnDays {
 				check(fmt.Sprint("day ", seed), renew(hour, server, rand.New(rand.NewSource(seed))))
 			}
 		}
@@ -195,7 +201,7 @@ func TestQuietDay(t *testing.T) {
 func TestEveryCutIsFound(t *testing.T) {
 	hour := quietHour(t)
 	found := 0
-	for seed := range int64(10) {
+	for seed := range *cutDays {
 		draw := rand.New(rand.NewSource(seed))
 		for _, server := range []string{"cp-1", "cp-2"} {
 			day := tile(hour, server)
