@@ -39,11 +39,7 @@ type running struct {
 func newRunning(a *app, f *serveFlags, cfg config.Config) *running {
 	d := &running{app: a, flags: f, intake: &intake{}, level: &slog.LevelVar{}, limitMemory: func(int64) {}}
 	d.cfg.Store(&cfg)
-	options := &slog.HandlerOptions{Level: d.level}
-	d.log = slog.New(slog.NewTextHandler(a.err, options))
-	if cfg.Log.Format == "json" {
-		d.log = slog.New(slog.NewJSONHandler(a.err, options))
-	}
+	d.log = a.logger(cfg.Log.Format == "json", d.level)
 	d.setLevel(cfg)
 	d.reloaded = newReloadMetrics(a.now())
 	d.web = server.Config{
@@ -54,6 +50,15 @@ func newRunning(a *app, f *serveFlags, cfg config.Config) *running {
 		d.web.Registry.MustRegister(d.reloaded.success, d.reloaded.last)
 	}
 	return d
+}
+
+// logger logs to standard error what is of a level or above it.
+func (a *app) logger(json bool, level slog.Leveler) *slog.Logger {
+	options := &slog.HandlerOptions{Level: level}
+	if json {
+		return slog.New(slog.NewJSONHandler(a.err, options))
+	}
+	return slog.New(slog.NewTextHandler(a.err, options))
 }
 
 func accessOf(c config.Config) server.Access {
