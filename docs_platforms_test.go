@@ -3,6 +3,7 @@ package kubetrail_test
 import (
 	"encoding/json"
 	"net/url"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -373,4 +374,57 @@ func anchors(text string) []string {
 		}
 	}
 	return all
+}
+
+// TestCommands checks that the commands of these pages exist, and their flags too.
+func TestCommands(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds the program")
+	}
+	bin := filepath.Join(t.TempDir(), "kubetrail")
+	if out, err := exec.Command("go", "build", "-o", bin, "./cmd/kubetrail").CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	command := regexp.MustCompile("(?m)(?:^ +|`|\\$ )kubetrail ([a-z]+(?: [a-z]+)?)([^`\n]*)")
+	flag := regexp.MustCompile(`(?:^| )--([a-z-]+)`)
+	helps := map[string]string{}
+	help := func(verbs string) string {
+		if _, ok := helps[verbs]; !ok {
+			out, err := exec.Command(bin, append(strings.Fields(verbs), "--help")...).CombinedOutput()
+			if err != nil {
+				out = nil
+			}
+			helps[verbs] = string(out)
+		}
+		return helps[verbs]
+	}
+	for _, name := range collecting() {
+		n := 0
+		for _, m := range command.FindAllStringSubmatch(read(t, name), -1) {
+			n++
+			text := help(m[1])
+			for _, f := range flag.FindAllStringSubmatch(m[2], -1) {
+				if !strings.Contains(text, " --"+f[1]+" ") {
+					t.Errorf("%s: kubetrail %s has no --%s", name, m[1], f[1])
+				}
+			}
+			if text == "" {
+				t.Errorf("%s: there is no kubetrail %s", name, m[1])
+			}
+		}
+		for _, snippet := range snippets(read(t, name), "yaml") {
+			_, arguments, ok := strings.Cut(snippet, "\n        - agent\n")
+			for _, f := range regexp.MustCompile(`(?m)^        - --([a-z-]+)=`).FindAllStringSubmatch(arguments, -1) {
+				if !strings.Contains(help("agent"), " --"+f[1]+" ") {
+					t.Errorf("%s: kubetrail agent has no --%s", name, f[1])
+				}
+			}
+			if ok {
+				n++
+			}
+		}
+		if n < 5 {
+			t.Errorf("%s: only %d commands found", name, n)
+		}
+	}
 }
