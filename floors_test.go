@@ -72,6 +72,8 @@ func rooms() []room {
 		{"internal/collect/collecttest", 3, testOnly, "a trail in memory that forgets what was not committed"},
 		{"internal/collect/spool", 4, impure, "keeps what arrives over the network until it is in the trail"},
 		{"internal/metrics", 5, impure, "what Prometheus is told of collecting"},
+		{"internal/agent", 5, impure, "ships logs from the machine they are written on to a server"},
+		{"internal/scrape", 4, impure, "asks API servers what they counted, and compares that with what arrived"},
 		{"internal/server", 5, impure, "the HTTP API, health, metrics and a plain page"},
 		{"cmd/kubetrail", 6, impure, "the command line; everything is put together here"},
 		{"bench", 6, impure, "measures us beside others and prints one table"},

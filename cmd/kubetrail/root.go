@@ -93,7 +93,7 @@ func (a *app) root(name string) *cobra.Command {
 	})
 	for _, verb := range []func() *cobra.Command{
 		a.importVerb, a.searchVerb, a.topVerb, a.histogramVerb, a.showVerb, a.gapsVerb,
-		a.tailVerb, a.serveVerb, a.configVerb, a.policyVerb, a.fieldsVerb, a.versionVerb,
+		a.tailVerb, a.serveVerb, a.agentVerb, a.configVerb, a.policyVerb, a.fieldsVerb, a.versionVerb,
 	} {
 		cmd := verb()
 		cmd.Example = inHelp(name, cmd.Example)

@@ -5,13 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"kubetrail/internal/collect"
 	"kubetrail/internal/collect/spool"
 	"kubetrail/internal/config"
 	"kubetrail/internal/metrics"
+	"kubetrail/internal/scrape"
 	"kubetrail/internal/server"
 	"kubetrail/internal/trail"
 	"kubetrail/internal/trail/disk"
@@ -25,7 +28,9 @@ type intake struct {
 	w         *disk.Writer
 	logs      *collect.Logs
 	spools    *spool.Spools
+	shipped   *spool.Shipped
 	collector *collect.Collector
+	counters  *scrape.Watch
 	kept      atomic.Pointer[kept]
 }
 
@@ -59,6 +64,12 @@ func (a *app) openIntake(d *running) (_ *intake, err error) {
 	if err != nil {
 		return in, err
 	}
+	in.shipped, err = spool.OpenShipped(spool.ShippedConfig{Dir: filepath.Join(cfg.Data, "agents"), MaxBytes: int64(cfg.Limits.SpoolBytes),
+		Sources: in.w.Sources, Formats: map[string]*collect.Format{string(config.APIServerLog): collect.APIServerLog()}, OnFault: onFault}, in.spools.Notify())
+	if err != nil {
+		return in, err
+	}
+	in.counters = scrape.New(scrape.Config{Logger: log})
 	in.apply(*cfg)
 	in.logs.Turn() // what cannot be followed, or is there twice, is told before anything runs
 	merger, err := in.w.Merger()
@@ -68,7 +79,7 @@ func (a *app) openIntake(d *running) (_ *intake, err error) {
 	m := metrics.New(metrics.Config{DataDir: cfg.Data, SpoolBytes: int64(cfg.Limits.SpoolBytes), Now: a.now()})
 	tap := a.tapGaps(context.Background(), cfg.Data, in.w, log)
 	in.collector = collect.New(collect.Config{
-		Writer: m.Tap(tap), More: in.feeds, Turn: in.logs.Turn, Arrived: in.spools.Arrived(), Logger: log, OnCommit: m.Committed,
+		Writer: in.counters.Tap(m.Tap(tap)), More: in.feeds, Turn: in.logs.Turn, Arrived: in.spools.Arrived(), Logger: log, OnCommit: m.Committed,
 		Merge: m.Merging(merger.Step),
 		Expire: func(ctx context.Context) error {
 			gone, err := in.kept.Load().expire(ctx, in.w, a.now())
@@ -80,7 +91,8 @@ func (a *app) openIntake(d *running) (_ *intake, err error) {
 		},
 	})
 	m.Of(in.collector.State)
-	d.web.Registry.MustRegister(m, tap)
+	d.web.Registry.MustRegister(m, tap, in.counters)
+	d.web.Shipped = in.shipped
 	d.web.Receive, d.web.BodiesBytes = in.spools.Receive, bodiesLimit
 	d.web.Checks = append(d.web.Checks,
 		server.Check{Name: "collector", Run: in.alive}, server.Check{Name: "writable", Run: in.writable})
@@ -97,7 +109,7 @@ func formatOf(kind string) *collect.Format {
 
 // feeds are everything that events come from.
 func (in *intake) feeds() []collect.Feed {
-	return append(in.logs.Feeds(), in.spools.Feeds()...)
+	return slices.Concat(in.logs.Feeds(), in.spools.Feeds(), in.shipped.Feeds(), in.counters.Feeds())
 }
 
 // apply takes over what of a configuration may change while the intake runs.
@@ -107,6 +119,7 @@ func (in *intake) apply(cfg config.Config) {
 	}
 	in.kept.Store(&kept{age: cfg.Retention.Keep, bytes: cfg.Retention.KeepBytes})
 	in.logs.Set(logsOf(cfg))
+	in.counters.Set(targetsOf(cfg))
 	in.spools.SetMaxBytes(int64(cfg.Limits.SpoolBytes))
 }
 
@@ -123,6 +136,17 @@ func logsOf(cfg config.Config) []collect.Log {
 		}
 	}
 	return logs
+}
+
+// targetsOf are the API servers that a configuration says to ask for their counters.
+func targetsOf(cfg config.Config) []scrape.Target {
+	var targets []scrape.Target
+	for _, c := range cfg.Clusters {
+		for _, s := range c.Scrape {
+			targets = append(targets, scrape.Target{Cluster: c.Name, Server: s.Server, URL: s.URL, TokenFile: s.TokenFile, CAFile: s.CAFile})
+		}
+	}
+	return targets
 }
 
 // pipeline is the part of the pipeline that events come in by: cluster by cluster, what
@@ -181,6 +205,9 @@ func (in *intake) run(ctx context.Context) error {
 		<-ctx.Done()
 		return nil
 	}
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	beside.Go(func() { in.counters.Run(ctx) })
 	return in.collector.Run(ctx)
 }
 
@@ -192,6 +219,9 @@ func (in *intake) close() error {
 	}
 	if in.spools != nil {
 		errs = append(errs, in.spools.Close())
+	}
+	if in.shipped != nil {
+		errs = append(errs, in.shipped.Close())
 	}
 	if in.w != nil {
 		errs = append(errs, in.w.Close())

@@ -150,7 +150,7 @@ func (f *Follower) events(p *round, s *content) error {
 			s.source.Done = false
 			continue
 		}
-		if fault, ok := faultOf(err, s.source); ok {
+		if fault, ok := FaultOf(err, s.source); ok {
 			f.setAside(p, fault)
 			continue
 		}

@@ -28,9 +28,9 @@ func APIServerLog() *Format {
 	}
 }
 
-// faultOf is what a Decoder set aside in s, as a trail keeps it; false where err is
+// FaultOf is what a Decoder set aside in s, as a trail keeps it; false where err is
 // another error.
-func faultOf(err error, s trail.Source) (trail.Fault, bool) {
+func FaultOf(err error, s trail.Source) (trail.Fault, bool) {
 	f, ok := errors.AsType[*audit.Fault](err)
 	if !ok {
 		return trail.Fault{}, false

@@ -260,7 +260,7 @@ func (m *importer) source(f *File, name string, s trail.Source, again bool, plai
 			m.progress.Events++
 			continue
 		}
-		if f, ok := faultOf(err, s); ok {
+		if f, ok := FaultOf(err, s); ok {
 			if f.Lost == nil {
 				torn = f.Offset
 			}

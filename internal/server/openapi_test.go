@@ -278,7 +278,7 @@ const formatCursorOfSample = "bgAGYLiCeMAAAAAAAAAAAGQ"
 // Every path with every parameter gives what the document says, and refuses what it
 // does not allow.
 func TestServerKeepsToTheDocument(t *testing.T) {
-	s := newServer(t, Config{Receive: func(context.Context, spool.Origin, []byte) error { return nil }})
+	s := newServer(t, Config{Receive: func(context.Context, spool.Origin, []byte) error { return nil }, Shipped: newShipped(t, spool.ShippedConfig{})})
 	s.ready.Store(true)
 	d := readDocument(t, s)
 	for _, path := range slices.Sorted(maps.Keys(d.paths)) {
@@ -305,6 +305,9 @@ func TestServerKeepsToTheDocument(t *testing.T) {
 				w := get(s, target, "Accept", accept)
 				if d.methods[path] == "POST" {
 					w = post(s, target, emptyList, "Accept", accept)
+				}
+				if strings.HasPrefix(path, "/agent/") && d.methods[path] == "POST" {
+					w = post(s, target, "", "Accept", accept, "Content-Type", agentMediaType, "Content-Encoding", "zstd")
 				}
 				if !status(w.Code) {
 					t.Errorf("%s: status %d: %s", target, w.Code, w.Body)

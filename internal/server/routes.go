@@ -44,6 +44,8 @@ func (s *Server) allRoutes() []route {
 		{pattern: "GET /api/v1/openapi.yaml", name: "openapi", serve: embedded("openapi.yaml", "application/yaml")},
 		{pattern: "POST /webhook/{cluster}", name: "webhook", role: config.Webhook, body: true, serve: s.webhook, params: []string{"timeout"}},
 		{pattern: "POST /webhook/{cluster}/{server}", name: "webhook", role: config.Webhook, body: true, serve: s.webhook, params: []string{"timeout"}},
+		{pattern: "GET /agent/{cluster}/{server}/positions", name: "agent positions", role: config.Agent, serve: s.positions},
+		{pattern: "POST /agent/{cluster}/{server}", name: "agent", role: config.Agent, body: true, serve: s.ship},
 		{pattern: "GET /livez", name: "livez", open: true, serve: s.livez, params: []string{"verbose"}},
 		{pattern: "GET /healthz", name: "healthz", open: true, serve: s.livez, params: []string{"verbose"}},
 		{pattern: "GET /readyz", name: "readyz", open: true, serve: s.readyz, params: []string{"verbose"}},
@@ -88,7 +90,7 @@ func (s *Server) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	secure(w.Header())
 	limit := int64(maxBodyBytes)
 	if rt.body {
-		limit = s.cfg.BodyBytes
+		limit = s.hook.bodyBytes.Load()
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, limit)
 	var err error

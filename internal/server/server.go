@@ -52,6 +52,8 @@ type Config struct {
 	BodiesBytes int64         // of all posts that are being received; 0: 256 MiB. One more waits, then gets 503
 	BodyTimeout time.Duration // for a body to come; 0: 30 seconds, as long as kube-apiserver tries
 
+	Shipped *spool.Shipped // keeps what agents send; nil: nothing is taken from them
+
 	Queries      int           // answered at the same time; 0: 4. One more waits for a second, then gets 429
 	QueryTimeout time.Duration // of one question; 0: one minute
 
@@ -86,6 +88,7 @@ type Server struct {
 	mux      *http.ServeMux
 	guard    *guard
 	hook     *webhook
+	shipped  *agents
 	metrics  *metrics
 	pages    *pages
 	listener net.Listener
@@ -122,6 +125,10 @@ func New(cfg Config) (*Server, error) {
 	tlsConfig := s.guard.newTLS()
 	var received []prometheus.Collector
 	s.hook, received = newWebhook(cfg)
+	if s.shipped, err = newAgents(cfg); err != nil {
+		return nil, err
+	}
+	received = append(received, s.shipped, s.shipped.received)
 	s.tails = newTails(cfg)
 	received = append(received, s.tails.metric())
 	if s.metrics, err = newMetrics(cfg, received...); err != nil {

@@ -33,6 +33,10 @@ type Record struct {
 	// Offset, Line and Length are 0 then.
 	Hole int64 `json:"hole,omitempty"`
 
+	// Begin is where a file goes on that became shorter than what was shipped of it: its
+	// Print is a new one then, and Offset is Begin. What is before is of the former Print.
+	Begin int64 `json:"begin,omitempty"`
+
 	Done   bool   `json:"done,omitempty"`   // nothing comes after these bytes
 	Gone   bool   `json:"gone,omitempty"`   // nobody needs to know its position any more
 	Reason string `json:"reason,omitempty"` // why it ends here though it should not; with Done
@@ -110,7 +114,7 @@ func ParseRecord(b []byte) (r Record, n int, err error) {
 // wrong says what is wrong with the head of a record, "" for nothing.
 func (r *Record) wrong() string {
 	const largest = 1 << 60 // sums of two do not overflow
-	for _, n := range []int64{r.Offset, r.Line, r.Length, r.Hole, r.PrintBytes} {
+	for _, n := range []int64{r.Offset, r.Line, r.Length, r.Hole, r.PrintBytes, r.Begin} {
 		if n < 0 || n > largest {
 			return fmt.Sprintf("a number in it is %d", n)
 		}
@@ -126,6 +130,8 @@ func (r *Record) wrong() string {
 		return fmt.Sprintf("%d bytes are more than %d", r.Length, MaxRecordData)
 	case r.Hole > 0 && (r.Offset > 0 || r.Line > 0 || r.Length > 0):
 		return "it has a hole and bytes"
+	case r.Begin > 0 && r.Offset != r.Begin:
+		return "it does not begin where it says"
 	}
 	return ""
 }

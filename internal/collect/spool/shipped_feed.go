@@ -210,8 +210,8 @@ func (f *shippedFeed) read(p *shippedRound, st *stream, growing bool, stop int64
 			p.events++
 			continue
 		}
-		if fault, ok := errors.AsType[*audit.Fault](err); ok {
-			f.fault(p, st, trail.Fault{Offset: fault.Offset, Length: fault.Length, Reason: fault.Reason, Head: fault.Head})
+		if fault, ok := collect.FaultOf(err, st.source); ok {
+			f.fault(p, st, fault)
 			continue
 		}
 		f.decoded(p, st)

@@ -155,6 +155,9 @@ func (a *shipper) stream(r Record) *stream {
 	st := a.streams[r.key()]
 	if st == nil {
 		st = &stream{source: trail.Source{Name: r.Source, Cluster: a.from.Cluster, Server: a.from.Server, Print: r.Print, PrintBytes: r.PrintBytes}}
+		if r.Begin > 0 {
+			st.source.Position, st.source.Line, st.end, st.line = r.Begin, r.Line, r.Begin, r.Line
+		}
 		a.streams[r.key()] = st
 		a.order = append(a.order, st)
 	}
@@ -268,6 +271,8 @@ func (a *shipper) plan(records []Record) ([]Record, error) {
 			end = st.end
 		} else if st == nil && !met && len(a.streams)+len(ends) >= maxShippedSources {
 			return nil, fmt.Errorf("%w: it has more than %d files", ErrFull, maxShippedSources)
+		} else if st == nil && !met {
+			end = r.Begin
 		}
 		ends[r.key()] = end
 		if r.Offset > end {
@@ -282,7 +287,7 @@ func (a *shipper) plan(records []Record) ([]Record, error) {
 		if r.Hole == 0 && known > 0 {
 			r.Line += int64(bytes.Count(r.Data[:known], []byte{'\n'}))
 			r.Offset, r.Data = r.Offset+known, r.Data[known:]
-			r.Length = int64(len(r.Data))
+			r.Length, r.Begin = int64(len(r.Data)), 0
 		} else if known > 0 && known < r.Hole { // half a hole is none
 			return nil, fmt.Errorf("%w: a hole of %.200q is another one", ErrOffset, r.Source)
 		}

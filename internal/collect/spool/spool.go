@@ -218,6 +218,9 @@ func (s *Spools) Feeds() []collect.Feed {
 // Arrived gets a value when something was received.
 func (s *Spools) Arrived() <-chan struct{} { return s.arrived }
 
+// Notify is the way to give Arrived a value.
+func (s *Spools) Notify() chan<- struct{} { return s.arrived }
+
 // Close stops receiving, waits for what is being written and closes the files, those
 // of the feeds included: nobody may be pulling one.
 func (s *Spools) Close() error {

@@ -1,0 +1,278 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/spf13/cobra"
+
+	"kubetrail/internal/agent"
+	"kubetrail/internal/collect"
+	"kubetrail/internal/config"
+	"kubetrail/internal/service"
+	"kubetrail/internal/trail"
+)
+
+const agentLong = `Agent ships logs from the node they are written on to a kubetrail serve elsewhere,
+where their events are found as if serve had followed the logs itself.
+
+It keeps nothing: the server knows how far it came, and the logs are the buffer. Each
+stretch is sent with its place in the file, so nothing is lost and nothing is stored
+twice, whichever of the two is killed. While the server is away the agent waits. It
+says how long the logs hold then, from how they are rotated.
+
+A SOURCE is the file that kube-apiserver writes with --audit-log-path, or with
+apiserver-log: before it, what kube-apiserver logs itself: events that it lost are
+recovered from that. Such a path may be a pattern.
+
+It needs no more than 64 MiB of memory.`
+
+const agentExample = `  # on a control-plane node
+  kubetrail agent --server https://kubetrail.example:8417 --cluster prod --name cp-1 \
+    --ca-file ca.crt --token-file token --source /var/log/kubernetes/audit/audit.log
+
+  # the API server's own log too, where it runs as a static pod
+  kubetrail agent --server https://kubetrail.example:8417 --cluster prod --name cp-1 \
+    --ca-file ca.crt --token-file token --source /var/log/kubernetes/audit/audit.log \
+    --source 'apiserver-log:/var/log/pods/kube-system_kube-apiserver-*/kube-apiserver'
+
+  # would it work, how far is the server, and how long may it be away?
+  kubetrail agent ... --check`
+
+// agentLimit is the soft limit of an agent's memory, of which 64 MiB may be resident.
+const agentLimit = 40 << 20
+
+// agentFlags are the flags of agent.
+type agentFlags struct {
+	agent.Config
+	sources []string
+	listen  string
+	check   bool
+	json    bool
+	output  string
+}
+
+func (a *app) agentVerb() *cobra.Command {
+	f := &agentFlags{}
+	cmd := &cobra.Command{
+		Use:     "agent",
+		Short:   "Ship logs from a control-plane node to a server",
+		Long:    agentLong,
+		Example: agentExample,
+		Args:    noArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return a.agent(cmd.Context(), f) },
+	}
+	fs := cmd.Flags()
+	fs.StringVar(&f.Server, "server", a.env("KUBETRAIL_SERVER"), "`URL` of the server")
+	fs.StringArrayVar(&f.sources, "source", nil, "Ship a log, `[apiserver-log:]PATH`; may be given several times")
+	fs.StringVar(&f.Cluster, "cluster", a.env("KUBETRAIL_CLUSTER"), "`NAME` of the cluster")
+	fs.StringVar(&f.Name, "name", a.env("KUBETRAIL_NAME"), "`NAME` of the API server that writes the logs (default the name of this machine)")
+	fs.StringVar(&f.TokenFile, "token-file", a.env("KUBETRAIL_TOKEN_FILE"), "`FILE` whose only line is the bearer token of the server")
+	fs.StringVar(&f.CAFile, "ca-file", a.env("KUBETRAIL_CA_FILE"), "`FILE` with the CA that signed the server's certificate, PEM")
+	fs.StringVar(&f.CertFile, "tls-cert", "", "Client certificate `FILE`, PEM")
+	fs.StringVar(&f.KeyFile, "tls-key", "", "Key `FILE` of the client certificate, PEM")
+	fs.StringVar(&f.listen, "listen", "", "Serve /livez, /readyz and /metrics on this loopback `ADDRESS`")
+	fs.BoolVar(&f.check, "check", false, "Ask the server once, say how everything is, and ship nothing")
+	fs.StringVarP(&f.output, "output", "o", "table", "Output `FORMAT` of --check: table, json")
+	fs.BoolVar(&f.json, "log-json", false, "Log in JSON")
+	return cmd
+}
+
+// settle rejects flags that do not go together and fills in what they leave out.
+func (f *agentFlags) settle() error {
+	switch {
+	case f.Server == "":
+		return usage("for example --server https://kubetrail.example:8417", "--server is missing")
+	case f.Cluster == "":
+		return usage("for example --cluster prod", "--cluster is missing")
+	case len(f.sources) == 0:
+		return usage("for example --source /var/log/kubernetes/audit/audit.log", "--source is missing")
+	case (f.CertFile == "") != (f.KeyFile == ""):
+		return usage("give both", "--tls-cert and --tls-key belong together")
+	case !oneOf(f.output, "table, json"):
+		return usage("choose one of table, json", "unknown output format %q", f.output)
+	}
+	if f.listen != "" {
+		host, _, err := net.SplitHostPort(f.listen)
+		ip, bad := netip.ParseAddr(host)
+		if err != nil || host != "localhost" && (bad != nil || !ip.IsLoopback()) {
+			return usage("for example --listen 127.0.0.1:8418", "--listen %s is no loopback address", f.listen)
+		}
+	}
+	if f.Name == "" {
+		name, err := os.Hostname()
+		if err != nil {
+			return usage("give --name", "this machine has no name: %w", err)
+		}
+		f.Name, _, _ = strings.Cut(strings.ToLower(name), ".")
+	}
+	f.Formats = map[string]*collect.Format{string(config.APIServerLog): collect.APIServerLog()}
+	seen := map[string]bool{}
+	for _, s := range f.sources {
+		kind, path, ok := strings.Cut(s, ":")
+		if !ok || kind != string(config.APIServerLog) {
+			kind, path = "", s
+		}
+		if path == "" {
+			return usage("for example --source /var/log/kubernetes/audit/audit.log", "--source %q names no file", s)
+		}
+		path, err := filepath.Abs(path)
+		if err != nil {
+			return err
+		}
+		if seen[path] {
+			return usage("give it once", "--source %s is there twice, and every event would be", path)
+		}
+		seen[path] = true
+		f.Logs = append(f.Logs, agent.Log{Kind: kind, Path: path})
+	}
+	return nil
+}
+
+func (a *app) agent(ctx context.Context, f *agentFlags) error {
+	if err := f.settle(); err != nil {
+		return err
+	}
+	f.Logger = a.logger(f.json, slog.LevelInfo)
+	// Collecting early costs little here: there is hardly anything that lives.
+	defer debug.SetGCPercent(debug.SetGCPercent(50))
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(agentLimit))
+	system := service.NewNotifier(a.env, f.Logger)
+	defer system.Close()
+	f.OnChange = system.Status
+	ship, err := agent.New(f.Config)
+	if err != nil {
+		return err
+	}
+	if f.check {
+		return a.checkAgent(ctx, f, ship)
+	}
+	if strings.HasPrefix(f.Server, "http:") {
+		f.Logger.Warn("events and the token cross the network in clear text; give the server a certificate", "server", f.Server)
+	}
+	for _, l := range f.Logs {
+		fmt.Fprintf(a.err, "follow<%s> -> %s as %s/%s\n", plain(l.Path, false), plain(f.Server, false), f.Cluster, f.Name)
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	if f.listen != "" {
+		listener, err := net.Listen("tcp", f.listen)
+		if err != nil {
+			return failed(err, "another program may have this port; choose another one")
+		}
+		fmt.Fprintf(a.err, "health and metrics at http://%s\n", listener.Addr())
+		web := &http.Server{Handler: agentHandler(ship), ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: 16 << 10}
+		beside.Go(func() { _ = web.Serve(listener) }) // ends with Close
+		context.AfterFunc(ctx, func() { web.Close() })
+		defer web.Close()
+	}
+	beside.Go(func() { system.Run(ctx, func() bool { return true }) })
+	context.AfterFunc(ctx, system.Stopping)
+	system.Ready("shipping")
+	err = ship.Run(ctx)
+	stop()
+	return err
+}
+
+// agentHandler serves health and metrics. An agent is alive while it runs, and ready
+// while the server takes what it ships.
+func agentHandler(ship *agent.Agent) http.Handler {
+	r := prometheus.NewRegistry()
+	gauge := func(name, help string, value func(agent.Status) float64) {
+		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "kubetrail_agent_" + name, Help: help}, func() float64 { return value(ship.Status()) }))
+	}
+	counter := func(name, help string, value func(agent.Status) uint64) {
+		r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "kubetrail_agent_" + name, Help: help}, func() float64 { return float64(value(ship.Status())) }))
+	}
+	truth := map[bool]float64{true: 1}
+	gauge("lag_bytes", "Bytes that are there and that the server does not have.", func(s agent.Status) float64 { return float64(s.Waiting) })
+	gauge("lag_seconds", "Since when there are some.", func(s agent.Status) float64 { return s.Behind.Seconds() })
+	gauge("holds_seconds", "How long the logs keep what was not sent; 0: unknown.", func(s agent.Status) float64 { return s.Holds.Seconds() })
+	gauge("last_contact_timestamp_seconds", "When the server answered last.", func(s agent.Status) float64 {
+		if s.Contact.IsZero() {
+			return 0
+		}
+		return float64(s.Contact.UnixMilli()) / 1000
+	})
+	gauge("failing", "1 if the last request failed.", func(s agent.Status) float64 { return truth[s.Err != nil] })
+	gauge("read_failing", "1 if not everything can be read.", func(s agent.Status) float64 { return truth[s.ReadError != nil] })
+	counter("shipped_bytes_total", "Bytes of logs that the server has taken.", func(s agent.Status) uint64 { return s.Shipped })
+	counter("requests_total", "Requests to the server.", func(s agent.Status) uint64 { return s.Requests })
+	counter("failed_requests_total", "Requests that failed.", func(s agent.Status) uint64 { return s.Refused })
+	counter("restarts_total", "Times that the server had another position than expected.", func(s agent.Status) uint64 { return s.Restarts })
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(r, promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		s := ship.Status()
+		if err := errors.Join(s.Err, s.ReadError); err != nil || s.Contact.IsZero() {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+		fmt.Fprintln(w, plain(s.String(), false))
+	})
+	return mux
+}
+
+// checkAgent says how everything is.
+func (a *app) checkAgent(ctx context.Context, f *agentFlags, ship *agent.Agent) error {
+	r, err := ship.Check(ctx)
+	if err != nil {
+		return failed(fmt.Errorf("%s: %w", f.Server, err), checkHint(err))
+	}
+	slices.SortFunc(r.Sources, func(x, y trail.Source) int { return strings.Compare(x.Name+x.Print, y.Name+y.Print) })
+	out := a.stdout()
+	if f.output == "json" {
+		e := json.NewEncoder(out)
+		e.SetIndent("", "  ")
+		if err := e.Encode(struct {
+			Waiting int64          `json:"waitingBytes"`
+			Holds   int64          `json:"holdsSeconds"` // 0: unknown
+			Sources []trail.Source `json:"sources"`
+		}{r.Waiting, int64(r.Holds.Seconds()), r.Sources}); err != nil {
+			return err
+		}
+		return out.Flush()
+	}
+	holds := "not known: the log was not rotated yet"
+	if r.Holds > 0 {
+		holds = "about " + agent.Span(r.Holds) + "; events are lost if the server is away for longer"
+	}
+	fmt.Fprintf(out, "server  %s takes what %s/%s ships\nwaiting %s\nholds   %s\n", plain(f.Server, false), f.Cluster, f.Name, size(r.Waiting), holds)
+	if len(r.Sources) > 0 {
+		fmt.Fprintln(out)
+	}
+	t := &table{w: out, titles: []string{"FILE", "POSITION", "LINE"}, headers: true, right: []int{1, 2}}
+	for _, s := range r.Sources {
+		if err := t.add(cell(s.Name), fmt.Sprint(s.Position), fmt.Sprint(s.Line)); err != nil {
+			return err
+		}
+	}
+	return t.flush()
+}
+
+func checkHint(err error) string {
+	if h, ok := errors.AsType[interface {
+		error
+		Hint() string
+	}](err); ok && h.Hint() != "" {
+		return h.Hint()
+	}
+	return "is the address right, and is kubetrail serve running there?"
+}
