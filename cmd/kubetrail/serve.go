@@ -66,10 +66,14 @@ const serveExample = `  # try it with a sample log, nothing is kept
 type serveFlags struct {
 	config.Config // what they say, once settle has put it together
 
-	file      string // --config
-	sample    bool
-	sources   []string
-	ownLogs   []string // --apiserver-log
+	file    string // --config
+	sample  bool
+	sources []string
+	ownLogs []string // --apiserver-log
+	scrape  struct {
+		urls              []string
+		tokenFile, caFile string
+	}
 	kept      kept
 	tokenFile string
 	json      bool
@@ -97,6 +101,9 @@ func (a *app) serveVerb() *cobra.Command {
 	fs.StringVar(&f.Data, "data", f.Data, "Directory of the trail (default $KUBETRAIL_DATA)")
 	fs.StringArrayVar(&f.sources, "source", nil, "Follow a log, `[CLUSTER[/SERVER]=]PATH`; may be given several times")
 	fs.StringArrayVar(&f.ownLogs, "apiserver-log", nil, "Recover lost events from what kube-apiserver logs itself, `[CLUSTER[/SERVER]=]PATH`; PATH may be a pattern")
+	fs.StringArrayVar(&f.scrape.urls, "scrape", nil, "Compare what arrives with what an API server counts, `[CLUSTER[/SERVER]=]URL` of its /metrics")
+	fs.StringVar(&f.scrape.tokenFile, "scrape-token-file", "", "`FILE` with the bearer token for --scrape")
+	fs.StringVar(&f.scrape.caFile, "scrape-ca", "", "CA `FILE` of the API servers for --scrape")
 	fs.Var(&f.Limits.SpoolBytes, "spool-bytes", "`SIZE` that what webhooks brought may take, for each cluster, before it is in the trail")
 	f.kept.flags(fs, f.Limits.PartBytes)
 	fs.BoolVar(&f.ReadOnly, "read-only", false, "Only answer questions, write nothing")
@@ -113,7 +120,7 @@ func (a *app) serveVerb() *cobra.Command {
 // serveFields are the fields that flags of serve are for.
 func serveFields() map[string]string {
 	return map[string]string{
-		"data": "data", "source": "clusters", "apiserver-log": "clusters", "spool-bytes": "limits.spoolBytes", "keep": "retention.keep",
+		"data": "data", "source": "clusters", "apiserver-log": "clusters", "scrape": "clusters", "spool-bytes": "limits.spoolBytes", "keep": "retention.keep",
 		"keep-bytes": "retention.keepBytes", "part-bytes": "limits.partBytes", "read-only": "readOnly", "listen": "listen",
 		"tls-cert": "tls.cert", "tls-key": "tls.key", "client-ca": "tls.clientCA", "token-file": "tokens", "log-json": "log.format",
 	}
@@ -149,6 +156,10 @@ func (f *serveFlags) settle(fs *pflag.FlagSet) error {
 	}
 	if err := f.follow("--apiserver-log", "'/var/log/pods/kube-system_kube-apiserver-*/kube-apiserver'", config.APIServerLog, f.ownLogs, seen); err != nil {
 		return err
+	}
+	for _, s := range f.scrape.urls {
+		cluster, server, url := cutSource(s)
+		f.AddScrape(cluster, config.Scrape{Server: server, URL: url, TokenFile: f.scrape.tokenFile, CAFile: f.scrape.caFile})
 	}
 	f.Retention = config.Retention{Keep: f.kept.age, KeepBytes: f.kept.bytes}
 	f.Limits.PartBytes = f.kept.part

@@ -187,10 +187,22 @@ func (c *Config) paths() []*string {
 
 // Add adds a log of a cluster.
 func (c *Config) Add(cluster string, s Source) {
-	i := slices.IndexFunc(c.Clusters, func(x Cluster) bool { return x.Name == cluster })
+	x := c.cluster(cluster)
+	x.Sources = append(x.Sources, s)
+}
+
+// AddScrape adds the metrics of an API server of a cluster.
+func (c *Config) AddScrape(cluster string, s Scrape) {
+	x := c.cluster(cluster)
+	x.Scrape = append(x.Scrape, s)
+}
+
+// cluster returns the cluster of that name, a new one where there is none.
+func (c *Config) cluster(name string) *Cluster {
+	i := slices.IndexFunc(c.Clusters, func(x Cluster) bool { return x.Name == name })
 	if i < 0 {
 		i = len(c.Clusters)
-		c.Clusters = append(c.Clusters, Cluster{Name: cluster})
+		c.Clusters = append(c.Clusters, Cluster{Name: name})
 	}
-	c.Clusters[i].Sources = append(c.Clusters[i].Sources, s)
+	return &c.Clusters[i]
 }
