@@ -64,6 +64,7 @@ func rooms() []room {
 		{"internal/config", 3, plain, "what serve can be told, by a file or by flags, and what is wrong with that"},
 		{"internal/trail", 2, plain, "the contract of a trail and the types that pass through it"},
 		{"internal/gap", 3, plain, "when an API server was not observed: its pulse, and where it stops"},
+		{"internal/skew", 3, plain, "by how much the clocks of API servers differ, and what comes first though they do"},
 		{"internal/trail/disk", 3, impure, "the embedded trail: Parquet parts in a directory"},
 		{"internal/trail/file", 3, impure, "audit files asked on the spot, without a trail"},
 		{"internal/trail/remote", 3, impure, "the trail behind another KubeTrail's HTTP API"},
