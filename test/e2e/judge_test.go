@@ -26,7 +26,7 @@ func (r *rig) verify(downs []down) {
 	}
 	t.Run("restarts", func(t *testing.T) {
 		for _, d := range downs {
-			if has(r.kubetrail, "gaps") && !cover(gaps, d.server, d.from, d.to) {
+			if *kills >= learning && !cover(gaps, d.server, d.from, d.to) {
 				t.Errorf("no gap tells that %s was down from %s to %s", d.server, d.from.UTC().Format("15:04:05.000"), d.to.UTC().Format("15:04:05.000"))
 			}
 		}
@@ -211,6 +211,9 @@ func (r *rig) judgeLosses(t *testing.T, server string, l *logged, all []stored, 
 	r.lost(t, lost)
 }
 
+// learning is how many kills last as long as it takes to learn a pulse.
+const learning = 60
+
 // lost complains of losses that nothing tells of, where kubetrail can tell.
 func (r *rig) lost(t *testing.T, lost []string) {
 	if len(lost) == 0 {
@@ -218,7 +221,7 @@ func (r *rig) lost(t *testing.T, lost []string) {
 	}
 	slices.Sort(lost)
 	say := t.Errorf
-	if !has(r.kubetrail, "gaps") {
+	if *kills < learning {
 		say = t.Logf
 	}
 	say("%d are lost, and nothing tells of it:\n%s", len(lost), strings.Join(lost[:min(len(lost), 10)], "\n"))

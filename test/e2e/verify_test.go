@@ -222,9 +222,6 @@ func (r *rig) readTrail() (all []stored, err error) {
 
 // gaps asks kubetrail for the times in which it did not observe an API server.
 func (r *rig) gaps() (all []gap, err error) {
-	if !has(r.kubetrail, "gaps") {
-		return nil, nil
-	}
 	out, err := exec.Command(r.kubetrail, "gaps", "--data", r.data, "-o", "jsonl").Output()
 	if err != nil {
 		return nil, fmt.Errorf("gaps: %w", err)
