@@ -75,6 +75,7 @@ func rooms() []room {
 		{"internal/metrics", 5, impure, "what Prometheus is told of collecting"},
 		{"internal/agent", 5, impure, "ships logs from the machine they are written on to a server"},
 		{"internal/scrape", 4, impure, "asks API servers what they counted, and compares that with what arrived"},
+		{"internal/access", 4, impure, "who may do what, and the part of a trail that they see"},
 		{"internal/server", 5, impure, "the HTTP API, health, metrics and a plain page"},
 		{"cmd/kubetrail", 6, impure, "the command line; everything is put together here"},
 		{"bench", 6, impure, "measures us beside others and prints one table"},

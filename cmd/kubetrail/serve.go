@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"kubetrail/internal/access"
 	"kubetrail/internal/collect"
 	"kubetrail/internal/config"
 	"kubetrail/internal/sample"
@@ -163,8 +164,8 @@ func (f *serveFlags) settle(fs *pflag.FlagSet) error {
 	}
 	f.Retention = config.Retention{Keep: f.kept.age, KeepBytes: f.kept.bytes}
 	f.Limits.PartBytes = f.kept.part
-	access := server.Everybody(f.tokenFile, f.TLS)
-	f.Tokens, f.Certificates = access.Tokens, access.Certificates
+	rules := access.Everybody(f.tokenFile, f.TLS)
+	f.Tokens, f.Certificates = rules.Tokens, rules.Certificates
 	if f.json {
 		f.Log.Format = "json"
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"kubetrail/internal/access"
 	"kubetrail/internal/config"
 	"kubetrail/internal/server"
 	"kubetrail/internal/service"
@@ -61,8 +62,8 @@ func (a *app) logger(json bool, level slog.Leveler) *slog.Logger {
 	return slog.New(slog.NewTextHandler(a.err, options))
 }
 
-func accessOf(c config.Config) server.Access {
-	return server.Access{TLS: c.TLS, Tokens: c.Tokens, Certificates: c.Certificates}
+func accessOf(c config.Config) access.Rules {
+	return access.Rules{TLS: c.TLS, Tokens: c.Tokens, Certificates: c.Certificates}
 }
 
 func (d *running) setLevel(c config.Config) {

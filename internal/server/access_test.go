@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"kubetrail/audit"
+	"kubetrail/internal/access"
 	"kubetrail/internal/config"
 	"kubetrail/internal/trail"
 	"kubetrail/internal/trail/file"
@@ -40,7 +41,7 @@ func TestRoles(t *testing.T) {
 		tokens = append(tokens, tokenNamed(t, dir, string(r), nil, r))
 	}
 	tokens = append(tokens, tokenNamed(t, dir, "prodhook", []string{"prod"}, config.Webhook))
-	s, in := newReceiver(t, Config{Access: Access{Tokens: tokens}})
+	s, in := newReceiver(t, Config{Access: access.Rules{Tokens: tokens}})
 	for _, rt := range s.allRoutes() {
 		method, path, _ := strings.Cut(rt.pattern, " ")
 		path = strings.NewReplacer("{seq}", "1", "{cluster}", "prod", "{server}", "cp-1", "{$}", "").Replace(path)
@@ -95,7 +96,7 @@ func TestReadSomeClusters(t *testing.T) {
 		{[]string{"prod"}, 0, 1}, {[]string{"prod", "test"}, 1, 1}, {[]string{"prod"}, 1, 0}, {[]string{"p*"}, 0, 0}, {[]string{"PROD"}, 0, 0},
 		{[]string{`a"b\*`}, 2, 1}, {[]string{`a`}, 2, 0},
 	} {
-		s := newServer(t, Config{Trail: all[c.held], Access: Access{Tokens: []config.Token{tokenNamed(t, dir, fmt.Sprint("t", i), c.clusters, config.Read)}}})
+		s := newServer(t, Config{Trail: all[c.held], Access: access.Rules{Tokens: []config.Token{tokenNamed(t, dir, fmt.Sprint("t", i), c.clusters, config.Read)}}})
 		s.ready.Store(true)
 		ask := func(target string) string {
 			w := get(s, target, "Authorization", bearer(fmt.Sprint("t", i)), "Accept", "application/json")
@@ -123,19 +124,19 @@ func TestReadSomeClusters(t *testing.T) {
 func TestSetAccess(t *testing.T) {
 	dir := t.TempDir()
 	first, second := tokenNamed(t, dir, "first", nil, config.Read), tokenNamed(t, dir, "second", nil, config.Metrics)
-	s := newServer(t, Config{Listen: "0.0.0.0:0", Access: Access{Tokens: []config.Token{first}}})
+	s := newServer(t, Config{Listen: "0.0.0.0:0", Access: access.Rules{Tokens: []config.Token{first}}})
 	s.ready.Store(true)
 	ask := func(name, path string) int { return get(s, path, "Authorization", bearer(name)).Code }
 	if ask("first", "/api/v1/summary") != 200 || ask("second", "/metrics") != 401 {
 		t.Error("before the change")
 	}
-	if err := s.SetAccess(Access{Tokens: []config.Token{second}}); err != nil {
+	if err := s.SetAccess(access.Rules{Tokens: []config.Token{second}}); err != nil {
 		t.Fatal(err)
 	}
 	if ask("first", "/api/v1/summary") != 401 || ask("second", "/metrics") != 200 || ask("second", "/api/v1/summary") != 403 {
 		t.Error("after the change")
 	}
-	for _, a := range []Access{
+	for _, a := range []access.Rules{
 		{}, {Tokens: []config.Token{{Name: "x", File: dir + "/none"}}}, {Tokens: []config.Token{first}, TLS: config.TLS{Cert: "a", Key: "b"}},
 	} {
 		if err := s.SetAccess(a); err == nil {
@@ -152,12 +153,12 @@ func TestCertificates(t *testing.T) {
 	dir := t.TempDir()
 	ca := newCA(t, dir, "ca")
 	cert, key := newCert(t, dir, "server", ca)
-	access := Access{TLS: config.TLS{Cert: cert, Key: key, ClientCA: dir + "/ca.pem"}, Certificates: []config.Certificate{
+	rules := access.Rules{TLS: config.TLS{Cert: cert, Key: key, ClientCA: dir + "/ca.pem"}, Certificates: []config.Certificate{
 		{Name: "a", CommonName: "alice", Roles: []config.Role{config.Read}},
 		{Name: "b", Organization: "agents", Roles: []config.Role{config.Metrics}},
 		{Name: "c", CommonName: "bob", Organization: "agents", Roles: []config.Role{config.Read}},
 	}}
-	s := newServer(t, Config{Access: access})
+	s := newServer(t, Config{Access: rules})
 	start(t, s)
 	ask := func(path string, pair tls.Certificate) int {
 		t.Helper()
@@ -181,10 +182,10 @@ func TestCertificates(t *testing.T) {
 		}
 	}
 	newCert(t, dir, "renewed", ca)
-	access.TLS = config.TLS{Cert: dir + "/renewed.crt", Key: dir + "/renewed.key"}
-	access.Certificates = nil
-	access.Tokens = []config.Token{tokenNamed(t, dir, "t", nil, config.Read)}
-	if err := s.SetAccess(access); err != nil {
+	rules.TLS = config.TLS{Cert: dir + "/renewed.crt", Key: dir + "/renewed.key"}
+	rules.Certificates = nil
+	rules.Tokens = []config.Token{tokenNamed(t, dir, "t", nil, config.Read)}
+	if err := s.SetAccess(rules); err != nil {
 		t.Fatal(err)
 	}
 	if code := ask("/api/v1/summary", alice); code != 401 {
@@ -200,12 +201,12 @@ func TestTokensAreNotTold(t *testing.T) {
 	if err := os.WriteFile(bad.File, []byte("the secret has spaces in it"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, err := New(Config{Trail: trailOf(nil), Access: Access{Tokens: []config.Token{bad}}})
+	_, err := New(Config{Trail: trailOf(nil), Access: access.Rules{Tokens: []config.Token{bad}}})
 	if err == nil || strings.Contains(err.Error(), "secret has") {
 		t.Errorf("%v", err)
 	}
 	good := tokenNamed(t, dir, "good", nil, config.Webhook)
-	s := newServer(t, Config{Access: Access{Tokens: []config.Token{good}}, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	s := newServer(t, Config{Access: access.Rules{Tokens: []config.Token{good}}, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	w := get(s, "/api/v1/summary", "Authorization", bearer("good"))
 	if w.Code != http.StatusForbidden {
 		t.Fatal(w.Code)

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
-	"slices"
 
 	"kubetrail/audit"
 	"kubetrail/internal/gap"
@@ -88,28 +87,3 @@ func (s *Server) findGaps(ctx context.Context, q gap.Question) (gap.Report, erro
 	}
 	return gap.Find(ctx, s.cfg.Trail, q)
 }
-
-// Faults gives those of the clusters that may be seen.
-func (s scoped) Faults(ctx context.Context, yield func(trail.Fault) error) error {
-	clusters, all := clustersOf(ctx)
-	return s.whole.Faults(ctx, func(f trail.Fault) error {
-		if !all && !slices.Contains(clusters, f.Cluster) {
-			return nil
-		}
-		return yield(f)
-	})
-}
-
-// Scan gives the answers in any order, the cheapest one where the trail knows one.
-func (s scoped) Scan(ctx context.Context, q trail.Query, columns audit.Columns, yield func(*audit.Event) error) error {
-	q, err := limit(ctx, q)
-	if err != nil {
-		return err
-	}
-	if scanner, ok := s.whole.(trail.Scanner); ok {
-		return scanner.Scan(ctx, q, columns, yield)
-	}
-	return s.whole.Search(ctx, q, trail.Page{Oldest: true, Columns: columns}, yield)
-}
-
-var _ trail.Scanner = scoped{}

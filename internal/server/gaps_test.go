@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"kubetrail/audit"
+	"kubetrail/internal/access"
 	"kubetrail/internal/gap"
 	"kubetrail/internal/trail"
 	"kubetrail/internal/trail/disk"
@@ -110,8 +111,8 @@ func TestGaps(t *testing.T) {
 
 // TestScopedGaps: who may see one cluster is told of that one alone.
 func TestScopedGaps(t *testing.T) {
-	r := scoped{beating(t, time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC))}
-	ctx := withClusters(t.Context(), []string{"prod"})
+	r := access.Scoped{Whole: beating(t, time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC))}
+	ctx := access.WithClusters(t.Context(), []string{"prod"})
 	found, err := gap.Find(ctx, r, gap.Question{Since: audit.NoTime, Until: audit.NoTime, Now: audit.NoTime})
 	if err != nil || len(found.Servers) != 1 || len(found.Gaps) != 1 || found.Gaps[0].Cluster != "prod" {
 		t.Errorf("%v, %+v", err, found)

@@ -1,48 +1,40 @@
 package server
 
 import (
-	"crypto/tls"
-	"crypto/x509"
-	"errors"
+	"cmp"
+	"context"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
-	"sync/atomic"
+
+	"kubetrail/internal/access"
+	"kubetrail/internal/config"
 )
 
 // guard decides who may be answered at all.
 type guard struct {
+	*access.Gate
 	loopback bool   // only this machine can connect
 	host     string // that the server listens on
 	origin   *http.CrossOriginProtection
-	log      *slog.Logger
-	access   atomic.Pointer[credentials]
 }
 
-func newGuard(cfg Config, loopback bool, host string) (*guard, error) {
-	g := &guard{loopback: loopback, host: host, origin: http.NewCrossOriginProtection(), log: cfg.Logger}
-	return g, g.change(cfg.Access, cfg.Listen)
-}
-
-// change puts another access in force, whole or, with an error, not at all.
-func (g *guard) change(a Access, listen string) error {
-	if err := checkAccess(a, listen, g.loopback); err != nil {
-		return err
-	}
-	c, err := readAccess(a, g.log)
+func newGuard(cfg Config) (*guard, error) {
+	gate, err := access.New(cfg.Access, cfg.Listen, cfg.Logger)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	g.access.Store(c)
-	return nil
+	g := &guard{Gate: gate, origin: http.NewCrossOriginProtection()}
+	g.loopback, g.host, err = config.Loopback(cfg.Listen)
+	return g, err
 }
 
 // check returns what r may do, or why it is refused. Routes that are open ask for no
 // credentials: probes of a kubelet have none.
-func (g *guard) check(w http.ResponseWriter, r *http.Request, open bool) (grants, error) {
+func (g *guard) check(w http.ResponseWriter, r *http.Request, open bool) (access.Grants, error) {
 	if g.loopback && !g.knownHost(r.Host) {
 		// A page of another site whose name was made to resolve to 127.0.0.1
 		// would otherwise be allowed by the browser to read the answer.
@@ -55,12 +47,10 @@ func (g *guard) check(w http.ResponseWriter, r *http.Request, open bool) (grants
 	if open {
 		return nil, nil
 	}
-	access := g.access.Load()
-	may := access.of(r)
-	if len(may) > 0 {
+	if may := g.Of(r); len(may) > 0 {
 		return may, nil
 	}
-	if len(access.tokens) == 0 {
+	if !g.Tokens() {
 		return nil, newError(http.StatusUnauthorized, "Unauthorized", "no valid client certificate", "show one that the server's client CA has signed")
 	}
 	w.Header().Set("WWW-Authenticate", `Basic realm="kubetrail", charset="UTF-8"`)
@@ -93,42 +83,28 @@ func secure(h http.Header) {
 	h.Set("Cache-Control", "no-store")
 }
 
-// newTLS returns how to speak TLS, nil for not at all. What it takes from files is what
-// access names at the time of a handshake.
-func (g *guard) newTLS() *tls.Config {
-	if g.access.Load().tls == nil {
-		return nil
+// authorize decides whether a request that may do so much may be answered by a route, and
+// returns the context to answer it in: one in which the trail shows no other clusters
+// than those that may be seen.
+func authorize(r *http.Request, rt route, may access.Grants) (context.Context, error) {
+	if rt.open {
+		return r.Context(), nil
 	}
-	t := &tls.Config{
-		MinVersion:     tls.VersionTLS12,
-		NextProtos:     []string{"h2", "http/1.1"},
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return g.access.Load().tls.pair.get(), nil },
-
-		// A CA taken out of the file, or the file out of the configuration, would live on
-		// in resumed sessions.
-		SessionTicketsDisabled: true,
+	role := cmp.Or(rt.role, config.Read)
+	clusters, all, ok := may.Allowed(role)
+	refuse := func(what string) (context.Context, error) {
+		return nil, newError(http.StatusForbidden, "Forbidden", what, "what is good for what stands under tokens and certificates of the server's configuration")
 	}
-	plain := t.Clone()
-	t.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
-		c := plain.Clone()
-		if pool := g.access.Load().tls.pool; pool != nil {
-			c.ClientAuth = tls.VerifyClientCertIfGiven // the guard asks for one, but not of probes
-			c.ClientCAs = pool.get()
-		}
-		return c, nil
+	cluster := r.PathValue("cluster")
+	switch {
+	case !ok:
+		return refuse(fmt.Sprintf("these credentials do not have the role %s", role))
+	case all, role == config.Metrics:
+		return r.Context(), nil
+	case cluster == "" && role == config.Read:
+		return access.WithClusters(r.Context(), clusters), nil
+	case !slices.Contains(clusters, cluster):
+		return refuse(fmt.Sprintf("these credentials do not have the role %s for this cluster", role))
 	}
-	return t
-}
-
-func parseKeyPair(contents [][]byte) (*tls.Certificate, error) {
-	pair, err := tls.X509KeyPair(contents[0], contents[1])
-	return &pair, err
-}
-
-func parsePool(contents [][]byte) (*x509.CertPool, error) {
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(contents[0]) {
-		return nil, errors.New("holds no PEM certificate")
-	}
-	return pool, nil
+	return r.Context(), nil
 }

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"kubetrail/internal/access"
 	"kubetrail/internal/config"
 )
 
@@ -41,6 +42,7 @@ func (s *Server) allRoutes() []route {
 		{pattern: "GET /api/v1/summary", name: "summary", asks: true, serve: s.summary},
 		{pattern: "GET /api/v1/faults", name: "faults", asks: true, serve: s.faults},
 		{pattern: "GET /api/v1/gaps", name: "gaps", asks: true, serve: s.gaps, params: []string{"since", "until", "cluster", "server"}},
+		{pattern: "GET /api/v1/servers", name: "servers", asks: true, serve: s.servers, params: []string{"query", "since", "until"}},
 		{pattern: "GET /api/v1/openapi.yaml", name: "openapi", serve: embedded("openapi.yaml", "application/yaml")},
 		{pattern: "POST /webhook/{cluster}", name: "webhook", role: config.Webhook, body: true, serve: s.webhook, params: []string{"timeout"}},
 		{pattern: "POST /webhook/{cluster}/{server}", name: "webhook", role: config.Webhook, body: true, serve: s.webhook, params: []string{"timeout"}},
@@ -180,8 +182,8 @@ func embedded(name, contentType string) func(http.ResponseWriter, *http.Request,
 // response remembers whether the answer has begun. One request's goroutine uses it.
 type response struct {
 	http.ResponseWriter
-	status int    // 0: not begun
-	may    grants // what the request may do
+	status int           // 0: not begun
+	may    access.Grants // what the request may do
 }
 
 func (w *response) WriteHeader(status int) {

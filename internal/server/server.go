@@ -23,8 +23,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"kubetrail/internal/access"
 	"kubetrail/internal/collect/spool"
-	"kubetrail/internal/config"
 	"kubetrail/internal/trail"
 	"kubetrail/internal/trail/disk"
 )
@@ -43,7 +43,7 @@ type Config struct {
 	Trail  trail.Reader
 	Listen string // host:port; port 0 takes a free one; empty: DefaultListen
 
-	Access Access // who may do what; see Server.SetAccess
+	Access access.Rules // who may do what; see Server.SetAccess
 
 	// Receive keeps what was posted to the webhook for a cluster, see spool.Spools;
 	// what it returns nil for is acknowledged. nil: nothing is received.
@@ -113,16 +113,13 @@ func (e *startError) Hint() string { return e.hint }
 // gives the address back.
 func New(cfg Config) (*Server, error) {
 	setDefaults(&cfg)
-	loopback, host, err := config.Loopback(cfg.Listen)
-	if err != nil {
-		return nil, &startError{fmt.Sprintf("address %q %v", cfg.Listen, err), "write it as host:port, as in " + DefaultListen}
-	}
-	cfg.Trail = scoped{cfg.Trail}
+	cfg.Trail = access.Scoped{Whole: cfg.Trail}
 	s := &Server{cfg: cfg, log: cfg.Logger, slots: make(chan struct{}, cfg.Queries), gapSlot: make(chan struct{}, 1)}
-	if s.guard, err = newGuard(cfg, loopback, host); err != nil {
+	var err error
+	if s.guard, err = newGuard(cfg); err != nil {
 		return nil, err
 	}
-	tlsConfig := s.guard.newTLS()
+	tlsConfig := s.guard.TLS()
 	var received []prometheus.Collector
 	s.hook, received = newWebhook(cfg)
 	if s.shipped, err = newAgents(cfg); err != nil {
@@ -144,7 +141,7 @@ func New(cfg Config) (*Server, error) {
 			"another program may have this port; choose another one, or port 0 for any that is free",
 		}
 	}
-	if !loopback && tlsConfig == nil {
+	if !s.guard.loopback && tlsConfig == nil {
 		s.log.Warn("the bearer token and all answers cross the network in clear text; give a certificate and key", "address", cfg.Listen)
 	}
 	if cfg.Receive != nil && len(cfg.Access.Tokens) > 0 && tlsConfig == nil {
@@ -184,32 +181,9 @@ func setDefaults(cfg *Config) {
 	}
 }
 
-// checkAccess looks at what goes together, before any file is read.
-func checkAccess(a Access, listen string, loopback bool) error {
-	switch t := a.TLS; {
-	case (t.Cert == "") != (t.Key == ""):
-		return &startError{"a TLS certificate and its key go together, one of them is missing", "give both files or none"}
-	case t.ClientCA != "" && t.Cert == "":
-		return &startError{"client certificates need TLS, and there is no server certificate", "give a certificate and key file as well"}
-	case (t.ClientCA == "") != (len(a.Certificates) == 0):
-		return &startError{"a client CA and what its certificates are good for go together, one of them is missing", "give both or none"}
-	case !loopback && len(a.Tokens) == 0 && len(a.Certificates) == 0:
-		return &startError{
-			fmt.Sprintf("%s can be reached from other machines, and nothing would tell who asks: audit events hold secrets", listen),
-			"give a bearer token file or a client CA file, or listen on " + DefaultListen,
-		}
-	}
-	return nil
-}
-
 // SetAccess changes who may do what, for every request from now on. With an error all
 // stays as it was. Whether TLS is spoken at all cannot change.
-func (s *Server) SetAccess(a Access) error {
-	if (a.TLS.Cert != "") != s.tls {
-		return &startError{"whether TLS is spoken is decided at the start", "start again"}
-	}
-	return s.guard.change(a, s.cfg.Listen)
-}
+func (s *Server) SetAccess(rules access.Rules) error { return s.guard.Change(rules) }
 
 func newHTTP(s *Server, t *tls.Config) *http.Server {
 	return &http.Server{

@@ -23,6 +23,7 @@ import (
 	"go.uber.org/goleak"
 
 	"kubetrail/audit"
+	"kubetrail/internal/access"
 	"kubetrail/internal/config"
 	"kubetrail/internal/trail"
 	"kubetrail/internal/trail/file"
@@ -159,16 +160,16 @@ func TestNewRefuses(t *testing.T) {
 		{"every IPv6 address", Config{Listen: "[::]:0"}, "can be reached from other machines"},
 		{"a name", Config{Listen: "localhost.example.com:0"}, "can be reached from other machines"},
 		{"no port", Config{Listen: "localhost"}, "missing port"},
-		{"a client CA whose certificates are good for nothing", Config{Access: Access{TLS: config.TLS{Cert: cert, Key: key, ClientCA: cert}}}, "go together"},
-		{"TLS alone does not tell who asks", Config{Listen: "0.0.0.0:0", Access: Everybody("", config.TLS{Cert: cert, Key: key})}, "can be reached"},
-		{"no key", Config{Access: Everybody("", config.TLS{Cert: cert})}, "go together"},
-		{"no certificate", Config{Access: Everybody("", config.TLS{ClientCA: cert})}, "need TLS"},
-		{"no token file", Config{Access: Everybody(dir+"/none", config.TLS{})}, "no such file"},
-		{"empty token", Config{Access: Everybody(empty, config.TLS{})}, "0 characters"},
-		{"short token", Config{Access: Everybody(short, config.TLS{})}, "6 characters"},
-		{"two tokens", Config{Access: Everybody(two, config.TLS{})}, "more than one word"},
-		{"a token for a key", Config{Access: Everybody("", config.TLS{Cert: cert, Key: token})}, "TLS certificate"},
-		{"a token for a CA", Config{Access: Everybody("", config.TLS{Cert: cert, Key: key, ClientCA: token})}, "no PEM certificate"},
+		{"a client CA whose certificates are good for nothing", Config{Access: access.Rules{TLS: config.TLS{Cert: cert, Key: key, ClientCA: cert}}}, "go together"},
+		{"TLS alone does not tell who asks", Config{Listen: "0.0.0.0:0", Access: access.Everybody("", config.TLS{Cert: cert, Key: key})}, "can be reached"},
+		{"no key", Config{Access: access.Everybody("", config.TLS{Cert: cert})}, "go together"},
+		{"no certificate", Config{Access: access.Everybody("", config.TLS{ClientCA: cert})}, "need TLS"},
+		{"no token file", Config{Access: access.Everybody(dir+"/none", config.TLS{})}, "no such file"},
+		{"empty token", Config{Access: access.Everybody(empty, config.TLS{})}, "0 characters"},
+		{"short token", Config{Access: access.Everybody(short, config.TLS{})}, "6 characters"},
+		{"two tokens", Config{Access: access.Everybody(two, config.TLS{})}, "more than one word"},
+		{"a token for a key", Config{Access: access.Everybody("", config.TLS{Cert: cert, Key: token})}, "TLS certificate"},
+		{"a token for a CA", Config{Access: access.Everybody("", config.TLS{Cert: cert, Key: key, ClientCA: token})}, "no PEM certificate"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -602,7 +603,7 @@ func TestBearerToken(t *testing.T) {
 	}
 	const first, second = "first-0123456789abcdef", "second-0123456789abcdef"
 	replace(first + "\n")
-	s := newServer(t, Config{Access: Everybody(path, config.TLS{}), Listen: "0.0.0.0:0"})
+	s := newServer(t, Config{Access: access.Everybody(path, config.TLS{}), Listen: "0.0.0.0:0"})
 	s.ready.Store(true)
 	ask := func(authorization string) int {
 		return get(s, "/api/v1/summary", "Authorization", authorization).Code
@@ -646,7 +647,7 @@ func TestTLS(t *testing.T) {
 	ca := newCA(t, dir, "ca")
 	stranger := newCA(t, dir, "stranger")
 	cert, key := newCert(t, dir, "server", ca)
-	s := newServer(t, Config{Access: Everybody("", config.TLS{Cert: cert, Key: key, ClientCA: dir + "/ca.pem"})})
+	s := newServer(t, Config{Access: access.Everybody("", config.TLS{Cert: cert, Key: key, ClientCA: dir + "/ca.pem"})})
 	start(t, s)
 	ask := func(path string, certs ...tls.Certificate) (int, string) {
 		t.Helper()

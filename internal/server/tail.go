@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"kubetrail/audit"
+	"kubetrail/internal/access"
 	"kubetrail/internal/trail"
 	"kubetrail/internal/trail/disk"
 )
@@ -80,7 +81,7 @@ func (s *Server) tail(w http.ResponseWriter, r *http.Request, p params) error {
 	}
 	q, err := p.question()
 	if err == nil {
-		q, err = limit(r.Context(), q)
+		q, err = access.Limit(r.Context(), q)
 	}
 	if err != nil {
 		return err
@@ -203,8 +204,8 @@ func (t *stream) mayGoOn(r *http.Request) bool {
 	if err != nil {
 		return false
 	}
-	before, all := clustersOf(r.Context())
-	now, allNow := clustersOf(ctx)
+	before, all := access.Clusters(r.Context())
+	now, allNow := access.Clusters(ctx)
 	return all == allNow && (all || slices.Equal(before, now))
 }
 

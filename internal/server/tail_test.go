@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"kubetrail/audit"
+	"kubetrail/internal/access"
 	"kubetrail/internal/config"
 	"kubetrail/internal/trail/disk"
 )
@@ -275,7 +276,7 @@ func TestTailScope(t *testing.T) {
 		}
 		return config.Token{Name: name, File: file, Roles: []config.Role{config.Read}, Clusters: []string{name}}
 	}
-	a := Access{Tokens: []config.Token{token("a"), token("b")}}
+	a := access.Rules{Tokens: []config.Token{token("a"), token("b")}}
 	s := newServer(t, Config{Trail: tr, Tail: tr, Access: a})
 	s.tails.beat = 20 * time.Millisecond
 	start(t, s)
@@ -286,7 +287,7 @@ func TestTailScope(t *testing.T) {
 	if answer := openTail(t, s, "").answer; answer.StatusCode != http.StatusUnauthorized {
 		t.Errorf("nobody is answered with %s", answer.Status)
 	}
-	if err := s.SetAccess(Access{Tokens: a.Tokens[:1]}); err != nil {
+	if err := s.SetAccess(access.Rules{Tokens: a.Tokens[:1]}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := io.ReadAll(c.answer.Body); err != nil { // it ends, in order

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"kubetrail/audit"
+	"kubetrail/internal/access"
 	"kubetrail/internal/collect/spool"
 	"kubetrail/internal/config"
 	"kubetrail/internal/corpustest"
@@ -318,7 +319,7 @@ func TestWebhookAccess(t *testing.T) {
 		t.Fatal(err)
 	}
 	var log bytes.Buffer
-	s, in := newReceiver(t, Config{Access: Everybody(dir+"/token", config.TLS{}), Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	s, in := newReceiver(t, Config{Access: access.Everybody(dir+"/token", config.TLS{}), Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	if !strings.Contains(log.String(), "over TLS only") {
 		t.Errorf("nothing warns that kube-apiserver sends no token without TLS: %s", &log)
 	}
@@ -331,7 +332,7 @@ func TestWebhookAccess(t *testing.T) {
 
 	ca := newCA(t, dir, "ca")
 	cert, key := newCert(t, dir, "server", ca)
-	s, in = newReceiver(t, Config{Access: Everybody("", config.TLS{Cert: cert, Key: key, ClientCA: dir + "/ca.pem"})})
+	s, in = newReceiver(t, Config{Access: access.Everybody("", config.TLS{Cert: cert, Key: key, ClientCA: dir + "/ca.pem"})})
 	start(t, s)
 	for _, tt := range []struct {
 		certs []tls.Certificate
