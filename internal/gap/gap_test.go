@@ -137,11 +137,20 @@ func TestClientLeaves(t *testing.T) {
 	gone := leases("cp-1", "kcm")
 	gone.to = 600
 	slow := usual("cp-1")[2:] // every ten seconds only
+	all := slices.Clone(slow)
+	all[0].every = 20
+	for _, user := range []string{"kcm", "scheduler", "node-1", "node-2"} {
+		x := leases("cp-1", user)
+		x.to = 600
+		all = append(all, x)
+	}
 	for name, streams := range map[string][]beats{
-		"Usual": append(usual("cp-1"), gone), "Slow": append(slow, gone), "Client": {gone, leases("cp-1", "scheduler")},
+		"Usual": append(usual("cp-1"), gone), "Slow": append(slow, gone), "Client": {gone, leases("cp-1", "scheduler")}, "All": all,
 	} {
-		if gaps := gapsIn(play(drawn(), 1800, streams...)); len(gaps) > 0 {
-			t.Errorf("%s: %+v", name, gaps)
+		for seed := range int64(10) {
+			if gaps := gapsIn(play(rand.New(rand.NewSource(seed)), 1800, streams...)); len(gaps) > 0 {
+				t.Errorf("%s: %+v", name, gaps)
+			}
 		}
 	}
 }
@@ -260,6 +269,39 @@ func TestDisorder(t *testing.T) {
 	watchAll(d, rest[len(rest)-100:])
 	if gaps := d.Report(audit.NoTime).Gaps; len(gaps) > 0 {
 		t.Errorf("when it had come: %+v", gaps)
+	}
+}
+
+// TestWrongTimes: an event whose time is wrong, by years even, hides nothing and makes no
+// gap, wherever it comes; and a long time without events is none that is wrong.
+func TestWrongTimes(t *testing.T) {
+	all := play(drawn(), 7200, usual("cp-1")[0]) // the one that is wrong is all there is
+	rest := without(all, 6000, 6060)
+	for _, off := range []time.Duration{100 * 365 * 24 * time.Hour, 30 * time.Hour, -30 * time.Hour, -50 * 365 * 24 * time.Hour} {
+		for _, place := range []int{0, 1, 200, 500} {
+			for _, n := range []int{1, 2} {
+				var wrong []moment
+				for i := range n {
+					wrong = append(wrong, moment{rest[place].at + off.Microseconds() + int64(i), rest[place].of})
+				}
+				gaps := gapsIn(slices.Insert(slices.Clone(rest), place, wrong...))
+				if len(gaps) != 1 || gaps[0].Length() < time.Minute || gaps[0].Length() > 80*time.Second {
+					t.Errorf("%d times %v off, at event %d: %+v", n, off, place, gaps)
+				}
+			}
+		}
+	}
+	later := slices.Clone(all)
+	for _, m := range all {
+		later = append(later, moment{m.at + 5*24*3600*second, m.of})
+	}
+	for name, way := range ways() {
+		d := New(Config{})
+		way(d, later)
+		gaps := d.Report(audit.NoTime).Gaps
+		if len(gaps) != 1 || int64(gaps[0].From) != all[len(all)-1].at || int64(gaps[0].To) != later[len(all)].at {
+			t.Errorf("%s, five days without: %+v", name, gaps)
+		}
 	}
 }
 

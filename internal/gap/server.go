@@ -25,6 +25,12 @@ type server struct {
 	gaps    []Gap // by time
 	dropped int
 
+	// Of times that may be wrong.
+	doubtFirst int64 // the earliest of those far ahead
+	doubted    int   // in a row
+	behind     int   // far behind, since one was not
+	era        int   // that were neither, since newest was believed
+
 	// Of restarts.
 	silences  [8]span // the latest that were longer than a second
 	nextSpan  int
@@ -74,23 +80,25 @@ func (d *Detector) watch(b Beat) {
 	x := b.of
 	s := x.of
 	s.events++
-	if s.newest == audit.NoTime {
+	switch {
+	case s.newest == audit.NoTime || b.at < s.newest && s.astray(b.at):
 		s.first, s.newest = b.at, b.at
 		s.rate.begin(b.at)
-	}
-	if b.at < s.newest {
+	case b.at < s.newest:
 		s.first = min(s.first, b.at)
 		s.fill(b.at, d.cfg)
-	} else {
-		if silent := b.at - s.newest; silent >= second {
-			s.silences[s.nextSpan] = span{s.newest, b.at}
-			s.nextSpan = (s.nextSpan + 1) % len(s.silences)
-			if silent >= d.cfg.Least.Microseconds() && d.missed(s, b.at) {
-				s.put(Gap{From: Time(s.newest), To: Time(b.at), Cause: Silence, Events: s.rate.estimate(silent)}, d.cfg)
-				s.rate.skip(b.at)
-			}
+	case b.at-s.newest > doubtful:
+		first, sure := s.doubt(b.at)
+		if !sure {
+			return
 		}
+		d.silence(s, first)
 		s.newest = b.at
+	default:
+		d.silence(s, b.at)
+		s.newest = b.at
+		s.doubted, s.behind = 0, 0
+		s.era++
 	}
 	s.rate.count(b.at)
 	if x.kind == boots {
@@ -98,6 +106,58 @@ func (d *Detector) watch(b Beat) {
 	} else if x.kind != quiet && b.at > x.last {
 		x.last = b.at
 	}
+}
+
+// silence looks at the time from the newest event until another one.
+func (d *Detector) silence(s *server, until int64) {
+	silent := until - s.newest
+	if silent < second {
+		return
+	}
+	s.silences[s.nextSpan] = span{s.newest, until}
+	s.nextSpan = (s.nextSpan + 1) % len(s.silences)
+	if silent >= d.cfg.Least.Microseconds() && d.missed(s, until) {
+		s.put(Gap{From: Time(s.newest), To: Time(until), Cause: Silence, Events: s.rate.estimate(silent)}, d.cfg)
+		s.rate.skip(until)
+	}
+}
+
+// A time that is far from all others may be wrong: a clock was, or a line lies. Others
+// have to say the same before it counts.
+const (
+	doubtful = 3600 * second // ahead of the newest event
+	witness  = 3             // so many events in a row
+	ignored  = 20            // so many events at least that are far behind, ten for each one that is not
+)
+
+// doubt takes a time that is far ahead. It reports the first such time, and whether there
+// were enough.
+func (s *server) doubt(at int64) (first int64, sure bool) {
+	if s.doubted == 0 || at < s.doubtFirst {
+		s.doubtFirst = at
+	}
+	if s.doubted++; s.doubted < witness {
+		return 0, false
+	}
+	s.doubted, s.behind, s.era = 0, 0, 1
+	return s.doubtFirst, true
+}
+
+// astray takes a time before the newest one. It reports whether that is the wrong one.
+func (s *server) astray(at int64) bool {
+	if s.newest-at <= doubtful {
+		return false
+	}
+	if s.behind++; s.behind < max(ignored, 10*s.era) {
+		return false
+	}
+	s.behind, s.era, s.doubted = 0, 1, 0
+	for _, x := range s.streams {
+		if x.last > at {
+			x.last = 0
+		}
+	}
+	return true
 }
 
 // missed reports whether it is next to impossible that the pulse of s goes on, although

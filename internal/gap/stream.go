@@ -30,6 +30,7 @@ type stream struct {
 
 	// Of learning.
 	seen     int64 // its last request, microseconds since the epoch
+	behind   int8  // requests in a row that were long before that
 	interval int64 // of a candidate, microseconds
 	agreed   int8
 	beats    float64
@@ -56,7 +57,14 @@ const (
 func (s *stream) learn(at int64) {
 	passed := at - s.seen
 	if passed < same && s.seen != 0 {
-		return // the same beat: another stage, another source, a second page
+		// The same beat: another stage, another source, a second page. Or the one seen last
+		// was of a clock that was wrong.
+		if passed > -maxInterval {
+			s.behind = 0
+		} else if s.behind++; s.behind >= agreements {
+			s.seen, s.behind = at, 0
+		}
+		return
 	}
 	first := s.seen == 0
 	s.seen = at
