@@ -306,7 +306,7 @@ func (d *Decoder) close(why string) error {
 	}
 	loss := &Loss{From: audit.NoTime, To: audit.NoTime, Events: m.events - m.found, Cause: CauseError}
 	loss.Fault = audit.Fault{Offset: m.offset, Length: max(0, d.Offset()-m.offset), Head: m.head,
-		Reason: fmt.Sprintf("of %d events that the audit plugin %q lost, %d are not named: %s", m.events, m.plugin, loss.Events, why)}
+		Reason: fmt.Sprintf("the audit plugin %q lost %d events and %d of them are named: %s", m.plugin, m.events, m.found, why)}
 	if m.found > 0 {
 		loss.From, loss.To = m.times[0], m.times[1]
 	}
