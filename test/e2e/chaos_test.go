@@ -106,7 +106,7 @@ func (c *chaos) failed() error {
 // the middle of its work, now and then while it starts.
 func (c *chaos) killOne(ctx context.Context) error {
 	x := c.serve
-	if c.agent != nil && c.rnd.IntN(3) == 0 {
+	if c.rnd.IntN(3) == 0 {
 		x = c.agent
 	}
 	after := time.Duration(c.rnd.IntN(3000)) * time.Millisecond
@@ -124,12 +124,8 @@ func (c *chaos) killOne(ctx context.Context) error {
 }
 
 func (c *chaos) cutAgent(ctx context.Context, d time.Duration) error {
-	to := c.links["agent"]
-	if to == nil {
-		return nil
-	}
-	to.cut()
-	defer to.heal()
+	c.links["agent"].cut()
+	defer c.links["agent"].heal()
 	wait(ctx, d)
 	return nil
 }
@@ -165,10 +161,7 @@ func (c *chaos) lose(ctx context.Context, d time.Duration) error {
 	defer c.hold.Unlock()
 	c.losing.Lock() // a loss that was told of and not yet read would be another one
 	wait(ctx, 3*time.Second)
-	all := []*runner{c.serve}
-	if c.agent != nil {
-		all = append(all, c.agent)
-	}
+	all := []*runner{c.serve, c.agent}
 	for _, x := range all {
 		if err := x.kill(); err != nil {
 			c.losing.Unlock()

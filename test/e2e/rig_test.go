@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -33,7 +32,7 @@ type rig struct {
 	data    string // of the trail
 	url     string // of serve
 	serve   *runner
-	agent   *runner // nil where kubetrail has none yet
+	agent   *runner
 	told    atomic.Int64
 	losing  sync.Mutex // held by who sends what kube-apiserver loses the event of
 	runners []*runner
@@ -73,6 +72,7 @@ func newRig(t *testing.T, ctx context.Context) *rig {
 	})
 	must(t, r.plane.PKI.Issue("kubetrail"))
 	must(t, os.WriteFile(filepath.Join(r.dir, "token"), []byte(token+"\n"), 0o600))
+	must(t, os.WriteFile(r.path("tokens.csv"), []byte(token+",kubetrail,kubetrail,system:monitoring\n"), 0o600))
 	port, err := plane.FreePort()
 	must(t, err)
 	address := fmt.Sprintf("127.0.0.1:%d", port)
@@ -114,6 +114,7 @@ func (r *rig) addServer(ctx context.Context, name, address string) {
 		"--audit-webhook-config-file", hook, "--audit-webhook-mode", "batch", "--audit-webhook-batch-max-wait", "1s",
 		"--audit-webhook-batch-max-size", "100", "--audit-webhook-batch-throttle-enable=false",
 		"--audit-webhook-initial-backoff", "1s",
+		"--token-auth-file", r.path("tokens.csv"), // of who asks for metrics
 	}})
 	must(r.t, err)
 }
@@ -188,25 +189,23 @@ func (x *runner) stop(wait time.Duration) error {
 	return x.process.Stop(wait)
 }
 
-// startKubetrail starts serve and, where there is one, the agent.
+// startKubetrail starts serve, which follows the logs of cp-1, and the agent, which ships
+// those of cp-2.
 func (r *rig) startKubetrail() error {
-	logs := r.plane.Servers
-	if has(r.kubetrail, "agent") {
-		last := logs[len(logs)-1]
-		logs = logs[:len(logs)-1]
-		to, err := newLink(r.url[len("https://"):])
-		if err != nil {
-			return err
-		}
-		r.t.Cleanup(to.close)
-		r.links["agent"] = to
-		r.agent = r.runner("agent", "agent", "--server", "https://"+to.Addr, "--ca-file", r.plane.PKI.Path("ca.crt"),
-			"--token-file", r.path("token"), "--source", cluster+"/"+last.Name+"="+last.AuditLog)
-	}
-	if err := os.WriteFile(r.path("config.yaml"), r.config(logs), 0o600); err != nil {
+	to, err := newLink(r.url[len("https://"):])
+	if err != nil {
 		return err
 	}
+	r.t.Cleanup(to.close)
+	r.links["agent"] = to
+	if err := os.WriteFile(r.path("config.yaml"), r.config(), 0o600); err != nil {
+		return err
+	}
+	shipped := r.plane.Servers[1]
 	r.serve = r.runner("serve", "serve", "--config", r.path("config.yaml"))
+	r.agent = r.runner("agent", "agent", "--server", "https://"+to.Addr, "--cluster", cluster, "--name", shipped.Name,
+		"--ca-file", r.plane.PKI.Path("ca.crt"), "--token-file", r.path("token"),
+		"--source", shipped.AuditLog, "--source", "apiserver-log:"+shipped.Stderr())
 	for _, x := range r.runners {
 		if err := x.start(); err != nil {
 			return err
@@ -217,9 +216,10 @@ func (r *rig) startKubetrail() error {
 
 func (r *rig) path(name string) string { return filepath.Join(r.dir, name) }
 
-// config is what serve is told: the logs of these servers, and what all of them say of
-// events that they lost.
-func (r *rig) config(logs []*plane.Server) []byte {
+// config is what serve is told: the log of cp-1, what that says of events that it lost,
+// and where both API servers tell how many they counted.
+func (r *rig) config() []byte {
+	followed := r.plane.Servers[0]
 	b := fmt.Appendf(nil, `apiVersion: kubetrail.io/v1alpha1
 kind: Config
 data: %s
@@ -230,18 +230,12 @@ tokens:
 clusters:
 - name: %s
   sources:
-`, r.data, r.url[len("https://"):], cluster)
-	for _, s := range logs {
-		b = fmt.Appendf(b, "  - {path: %s, server: %s}\n", s.AuditLog, s.Name)
-	}
+  - {path: %[5]s, server: %[4]s}
+  - {path: %[6]s, server: %[4]s, kind: apiserver-log}
+  scrape:
+`, r.data, r.url[len("https://"):], cluster, followed.Name, followed.AuditLog, followed.Stderr())
 	for _, s := range r.plane.Servers {
-		b = fmt.Appendf(b, "  - {path: %s, server: %s, kind: apiserver-log}\n", s.Stderr(), s.Name)
+		b = fmt.Appendf(b, "  - {server: %s, url: %s/metrics, tokenFile: token, caFile: pki/ca.crt}\n", s.Name, s.URL)
 	}
 	return b
-}
-
-// has reports whether the program has a verb.
-func has(program, verb string) bool {
-	out, err := exec.Command(program, verb, "--help").Output()
-	return err == nil && bytes.Contains(out, []byte("kubetrail "+verb+" "))
 }
