@@ -10,8 +10,6 @@ import (
 	"strconv"
 	"unicode"
 	"unicode/utf8"
-
-	"kubetrail/internal/trail"
 )
 
 // Record is a stretch of a file on another machine, which an agent ships: what it sends
@@ -167,10 +165,3 @@ func ParseRecords(b []byte) ([]Record, error) {
 // end is the offset behind the record, and endLine the newlines before that.
 func (r *Record) end() int64     { return r.Offset + r.Hole + r.Length }
 func (r *Record) endLine() int64 { return r.Line + int64(bytes.Count(r.Data, []byte{'\n'})) }
-
-// key identifies the source among those of one agent.
-func (r *Record) key() key { return key{r.Source, r.Print} }
-
-type key struct{ name, print string }
-
-func keyOf(s trail.Source) key { return key{s.Name, s.Print} }

@@ -186,7 +186,12 @@ func TestShippedOnce(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		pullShipped(t, s, m, 1000)
+		renamed := files[0].record(0, len(files[0].content)) // another agent met it under another name
+		if renamed.Source = "/renamed"; renamed.Hole == 0 {
+			if _, err := s.Append(t.Context(), cp1, []Record{renamed}); err != nil {
+				t.Fatal(err)
+			}
+		}
 		last := &remote{name: "/last", print: "last", content: []byte(item(0) + "\n")} // a commit without rows is none
 		want = append(want, "prod\x00"+item(0))
 		ship(last, 0, len(last.content))
@@ -339,7 +344,7 @@ func TestShippedBounds(t *testing.T) {
 	}
 	var many []Record
 	for i := range maxShippedSources + 1 {
-		many = append(many, Record{Source: fmt.Sprint("/", i), Print: "x", Data: []byte("x")})
+		many = append(many, Record{Source: "/x", Print: fmt.Sprint(i), Data: []byte("x")})
 	}
 	if _, err := s.Append(t.Context(), cp1, many); !errors.Is(err, ErrFull) {
 		t.Error(err)
@@ -527,7 +532,7 @@ func TestShippedKinds(t *testing.T) {
 	s := openShippedIn(t, m, ShippedConfig{Dir: t.TempDir(), Formats: map[string]*collect.Format{"other": format}})
 	defer s.Close()
 	for i, kind := range []string{"", "other"} {
-		r := &remote{name: "/" + kind, print: "a", content: []byte(item(i) + "\n")}
+		r := &remote{name: "/x", print: "a" + kind, content: []byte(item(i) + "\n")}
 		x := r.record(0, len(r.content))
 		x.Kind = kind
 		if _, err := s.Append(t.Context(), cp1, []Record{x}); err != nil {

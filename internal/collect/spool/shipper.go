@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -35,9 +36,9 @@ type shipper struct {
 
 	write sync.Mutex // held by the one who appends; taken before mu
 
-	mu       sync.Mutex // guards what follows
-	streams  map[key]*stream
-	order    []*stream // as they were met
+	mu       sync.Mutex         // guards what follows
+	streams  map[string]*stream // by Print: a file that was renamed is the same
+	order    []*stream          // as they were met
 	segments []*shippedSegment
 	waiting  int64 // bytes of all segments
 	closed   bool
@@ -96,13 +97,16 @@ func (a *shipper) name(number int64) string {
 // openShipper opens what is kept of an agent, whose directory is there. known are the
 // sources of the trail, as far as they are durable.
 func openShipper(cfg ShippedConfig, from Origin, known []trail.Source) (*shipper, error) {
-	a := &shipper{cfg: cfg, from: from, dir: filepath.Join(cfg.Dir, from.dir()), streams: map[key]*stream{}, out: bufio.NewWriterSize(nil, 64<<10)}
+	a := &shipper{cfg: cfg, from: from, dir: filepath.Join(cfg.Dir, from.dir()), streams: map[string]*stream{}, out: bufio.NewWriterSize(nil, 64<<10)}
 	for _, s := range known {
 		if s.Cluster == from.Cluster && s.Server == from.Server && s.Print != "" {
-			st := &stream{source: s, end: s.Position, line: s.Line, done: s.Done}
-			a.streams[keyOf(s)] = st
-			a.order = append(a.order, st)
+			if st := a.streams[s.Print]; st == nil || st.end < s.Position {
+				a.streams[s.Print] = &stream{source: s, end: s.Position, line: s.Line, done: s.Done}
+			}
 		}
+	}
+	for _, print := range slices.Sorted(maps.Keys(a.streams)) {
+		a.order = append(a.order, a.streams[print])
 	}
 	a.feed = newShippedFeed(a)
 	entries, err := os.ReadDir(a.dir) // sorted
@@ -152,13 +156,13 @@ func (a *shipper) recover(number int64) error {
 
 // stream returns the one that r is of, which it makes where there is none.
 func (a *shipper) stream(r Record) *stream {
-	st := a.streams[r.key()]
+	st := a.streams[r.Print]
 	if st == nil {
 		st = &stream{source: trail.Source{Name: r.Source, Cluster: a.from.Cluster, Server: a.from.Server, Print: r.Print, PrintBytes: r.PrintBytes}}
 		if r.Begin > 0 {
 			st.source.Position, st.source.Line, st.end, st.line = r.Begin, r.Line, r.Begin, r.Line
 		}
-		a.streams[r.key()] = st
+		a.streams[r.Print] = st
 		a.order = append(a.order, st)
 	}
 	return st
@@ -240,10 +244,10 @@ func (a *shipper) append(records []Record) ([]trail.Source, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var now []trail.Source
-	told := map[key]bool{}
+	told := map[string]bool{}
 	for _, r := range records {
-		if st := a.streams[r.key()]; st != nil && !told[r.key()] {
-			told[r.key()] = true
+		if st := a.streams[r.Print]; st != nil && !told[r.Print] {
+			told[r.Print] = true
 			now = append(now, st.durable())
 		}
 	}
@@ -260,26 +264,26 @@ func (a *shipper) plan(records []Record) ([]Record, error) {
 	}
 	var fresh []Record
 	var size int64
-	ends := map[key]int64{}
+	ends := map[string]int64{}
 	for _, r := range records {
 		r.Length = int64(len(r.Data))
 		if a.cfg.Formats[r.Kind] == nil {
 			return nil, fmt.Errorf("%w: %.80q", ErrKind, r.Kind)
 		}
-		end, met := ends[r.key()]
-		if st := a.streams[r.key()]; st != nil && !met {
+		end, met := ends[r.Print]
+		if st := a.streams[r.Print]; st != nil && !met {
 			end = st.end
 		} else if st == nil && !met && len(a.streams)+len(ends) >= maxShippedSources {
 			return nil, fmt.Errorf("%w: it has more than %d files", ErrFull, maxShippedSources)
 		} else if st == nil && !met {
 			end = r.Begin
 		}
-		ends[r.key()] = end
+		ends[r.Print] = end
 		if r.Offset > end {
 			return nil, fmt.Errorf("%w: of %.200q there are %d, these begin at %d", ErrOffset, r.Source, end, r.Offset)
 		}
 		known := min(end-r.Offset, r.Hole+r.Length)
-		st := a.streams[r.key()]
+		st := a.streams[r.Print]
 		told := st != nil && !met
 		if known == r.Hole+r.Length && (!r.Done || told && st.done) && (!r.Gone || told && st.gone) {
 			continue
@@ -291,7 +295,7 @@ func (a *shipper) plan(records []Record) ([]Record, error) {
 		} else if known > 0 && known < r.Hole { // half a hole is none
 			return nil, fmt.Errorf("%w: a hole of %.200q is another one", ErrOffset, r.Source)
 		}
-		ends[r.key()] = max(end, r.end())
+		ends[r.Print] = max(end, r.end())
 		fresh = append(fresh, r)
 		size += r.Length + int64(len(r.Source)) + 300
 	}
@@ -377,18 +381,18 @@ func (a *shipper) stored(durable []trail.Source) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	there := map[key]bool{}
+	there := map[string]bool{}
 	for _, s := range durable {
 		if s.Cluster != a.from.Cluster || s.Server != a.from.Server {
 			continue
 		}
-		if st := a.streams[keyOf(s)]; st != nil {
+		if st := a.streams[s.Print]; st != nil && st.source.Name == s.Name {
 			st.drop(s.Position)
-			there[keyOf(s)] = true
+			there[s.Print] = true
 		}
 	}
 	a.order = slices.DeleteFunc(a.order, func(st *stream) bool {
-		k := keyOf(st.source)
+		k := st.source.Print
 		if !forget || !st.left || there[k] {
 			return false
 		}
