@@ -1,0 +1,121 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"kubetrail/internal/collect/spool"
+	"kubetrail/internal/skew"
+	"kubetrail/internal/trail/disk"
+)
+
+// TestServersVerb: two API servers post, one with a clock that is five minutes slow, and
+// one post comes again. A trail and a server tell the same of them.
+func TestServersVerb(t *testing.T) {
+	data := t.TempDir()
+	w, err := disk.OpenWriter(disk.Config{Dir: data})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := spool.Open(spool.Config{Dir: filepath.Join(data, "spool")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := func(n int, name, clock string) string {
+		return fmt.Sprintf(`{"level":"Metadata","auditID":"%d","stage":"ResponseComplete","requestURI":"/","verb":"update",`+
+			`"user":{"username":"kubelet"},"objectRef":{"resource":"leases","namespace":"kube-node-lease","name":%q,"apiGroup":"coordination.k8s.io","apiVersion":"v1","resourceVersion":"%d"},`+
+			`"responseStatus":{"metadata":{},"code":200},"requestReceivedTimestamp":"2026-11-20T15:%s:%02d.%03d000Z","stageTimestamp":"2026-11-20T15:%[4]s:%02[5]d.%03[6]d900Z",`+
+			`"annotations":{"authorization.k8s.io/decision":"allow","authorization.k8s.io/reason":""}}`, n, name, 100+n, clock, n/20, n%20*50)
+	}
+	list := func(items []string) []byte {
+		return []byte(`{"kind":"EventList","apiVersion":"audit.k8s.io/v1","metadata":{},"items":[` + strings.Join(items, ",") + "]}\n")
+	}
+	var one, two []string // both renew both leases in turn
+	for n := range 200 {
+		if n%4 < 2 {
+			one = append(one, line(n, []string{"n1", "n2"}[n%2], "30"))
+		} else {
+			two = append(two, line(n, []string{"n1", "n2"}[n%2], "25"))
+		}
+	}
+	two = append(two, strings.NewReplacer(`"resource":"leases","namespace":"kube-node-lease"`, `"resource":"nodes","subresource":"proxy"`,
+		`"apiGroup":"coordination.k8s.io",`, "").Replace(line(200, "n1", "25")))
+	for _, x := range []struct {
+		server string
+		body   []byte
+	}{{"cp-1", list(one)}, {"cp-2", list(two)}, {"cp-2", list(two)}} {
+		if err := s.Receive(t.Context(), spool.Origin{Cluster: "prod", Server: x.server}, x.body); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	d := &daemon{T: t, bin: program(t), data: data}
+	d.start()
+	defer d.stop()
+	for { // until the collector has read the spools
+		if out, _ := runHere(t, "top", "--server", d.url, "--by", "server", "-o", "json"); strings.Contains(string(out), `"events": 302`) {
+			break
+		}
+	}
+	const want = "" + // and by how much it is behind
+		"CLUSTER  SERVER  EVENTS  FIRST                 LAST                  SOURCES  PASSED-ON  CLOCK\n" +
+		"prod     cp-1       100  2026-11-20T15:30:00Z  2026-11-20T15:30:09Z        1         0%  reference\n" +
+		"prod     cp-2       202  2026-11-20T15:25:00Z  2026-11-20T15:25:10Z        1      0.99%  -5m0s ±"
+	for _, from := range [][]string{{"--data", data}, {"--server", d.url}} {
+		out, code := runHere(t, append([]string{"servers"}, from...)...)
+		if code != 0 || !strings.HasPrefix(string(out), strings.TrimSuffix(want, "\n")) || !strings.Contains(string(out), " ±") {
+			t.Errorf("%v: exit code %d, %s", from, code, out)
+		}
+		out, code = runHere(t, append([]string{"servers", "-o", "jsonl", "not is:repeat and server:cp-2", "--since", "2026-11-20"}, from...)...)
+		var got skew.Server
+		if err := json.Unmarshal(out, &got); err != nil || code != 0 || got.Events != 101 || got.Repeats != 0 || got.Passed != 1 || got.Clock.State != skew.Reference {
+			t.Errorf("%v: exit code %d, %s", from, code, out)
+		}
+		out, _ = runHere(t, append([]string{"servers", "-o", "json"}, from...)...)
+		var all struct {
+			Kind  string
+			Items []skew.Server
+		}
+		if err := json.Unmarshal(out, &all); err != nil || all.Kind != "ServerList" || len(all.Items) != 2 {
+			t.Fatalf("%v: %s", from, out)
+		}
+		c := all.Items[1]
+		if k := c.Clock; c.Repeats != 101 || k.State != skew.Estimated || k.Within > 1 || k.Ahead+k.Within < -300 || k.Ahead-k.Within > -300 {
+			t.Errorf("%v: %s", from, out)
+		}
+		if _, code = runHere(t, append([]string{"servers", "--fail-empty", "server:cp-3"}, from...)...); code != exitNothing {
+			t.Errorf("%v: exit code %d", from, code)
+		}
+	}
+	if out, code := runHere(t, "servers", "--data", data, "--lang", "zh"); code != 0 || !strings.Contains(string(out), "基准") {
+		t.Errorf("%s", out)
+	}
+	if _, code := runHere(t, "servers", "--data", data, "-o", "yaml"); code != exitUsage {
+		t.Errorf("exit code %d", code)
+	}
+}
+
+func TestClockInWords(t *testing.T) {
+	for _, x := range []struct {
+		c    skew.Clock
+		want string
+	}{
+		{skew.Clock{State: skew.Reference}, "reference"},
+		{skew.Clock{State: skew.Unknown, Unsteady: true}, "~unknown"},
+		{skew.Clock{State: skew.Consistent, Ahead: -0.1, Within: 0.3}, "0s ±400ms"},
+		{skew.Clock{State: skew.Estimated, Ahead: -192.0001, Within: 0.2}, "-3m12s ±200ms"},
+		{skew.Clock{State: skew.Estimated, Ahead: 1.5, Within: 0.0001, Unsteady: true}, "~+1.5s ±1ms"},
+	} {
+		if got := clock(x.c, "en"); got != x.want {
+			t.Errorf("%+v: %q, want %q", x.c, got, x.want)
+		}
+	}
+}
