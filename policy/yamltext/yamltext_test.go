@@ -109,7 +109,7 @@ func FuzzEdit(f *testing.F) {
 	for _, s := range []string{
 		"a: 1\nb:\n  - c: [x, y]\n    d: 'it''s'\n  # comment\n  - e: {f: g, h: i}\n",
 		"- a\n- b", "x: [1,\n 2, # two\n 3]\ny: {}\n", "{\"a\": [{\"b\": \"c\\\"d\"}, {}], \"e\": null}",
-		"a:\n-   b: c\n    d: e # x\n\n-   f\n", "a: |\n  text\nb: >-\n  more\n\nc: d\n", "k: v\r\nl:\r\n- m\r\n- n\r\n", "a: b\n---\nc: d\n", "x: [1,&3]\ny:",
+		"a:\n-   b: c\n    d: e # x\n\n-   f\n", "a: |\n  text\nb: >-\n  more\n\nc: d\n", "k: v\r\nl:\r\n- m\r\n- n\r\n", "a: b\n---\nc: d\n", "x: [1,&3]\ny:", "x: [1,!\n]",
 	} {
 		f.Add([]byte(s))
 	}
