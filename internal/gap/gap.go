@@ -28,6 +28,7 @@ const (
 	Silence = "silence" // nothing tells why
 	Restart = "restart" // the API server started anew afterwards
 	Hole    = "hole"    // bytes of the log are gone
+	Partial = "partial" // some events came, but none of those that the API server causes itself
 )
 
 // Config says what a Detector takes for a gap. The zero Config is usual.

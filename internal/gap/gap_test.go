@@ -272,6 +272,65 @@ func TestDisorder(t *testing.T) {
 	}
 }
 
+// TestPartial: few events that came through amid a loss do not hide it, and an API server
+// that asks itself for nothing while it ends is no loss.
+func TestPartial(t *testing.T) {
+	users := []beats{{server: "cp-1", user: "jane", verb: "get", resource: "pods", every: 0.5, jitter: 1}}
+	few := beats{server: "cp-1", user: "joe", verb: "create", resource: "pods", every: 4, jitter: 3, from: 1000, to: 1060}
+	lossy := append(without(play(drawn(), 1800, append(usual("cp-1"), users...)...), 1000, 1060), play(drawn(), 1800, few)...)
+	for name, way := range ways() {
+		d := New(Config{})
+		way(d, inOrder(lossy))
+		gaps := d.Report(audit.NoTime).Gaps
+		if len(gaps) != 1 || gaps[0].Cause != Partial || gaps[0].Length() < time.Minute || gaps[0].Length() > 71*time.Second || gaps[0].Events < 40 {
+			t.Errorf("%s: %+v", name, gaps)
+		}
+	}
+
+	// What was missing comes late: events of others change nothing, its own do.
+	d := New(Config{})
+	watchAll(d, inOrder(lossy))
+	watchAll(d, []moment{{midnight + 1030*second, users[0].event()}})
+	if gaps := d.Report(audit.NoTime).Gaps; len(gaps) != 1 {
+		t.Errorf("after an event of another: %+v", gaps)
+	}
+	var late []moment
+	for at := int64(1001); at < 1060; at += 5 {
+		late = append(late, moment{midnight + at*second, usual("cp-1")[0].event()})
+	}
+	watchAll(d, late)
+	if gaps := d.Report(audit.NoTime).Gaps; len(gaps) != 0 {
+		t.Errorf("after its own: %+v", gaps)
+	}
+
+	// One of its loops hangs.
+	hangs := usual("cp-1")
+	hangs[0].to = 1000
+	again := usual("cp-1")[0]
+	again.from = 1300
+	if gaps := gapsIn(play(drawn(), 1800, append(append(hangs, again), users...)...)); len(gaps) > 0 {
+		t.Errorf("one loop: %+v", gaps)
+	}
+	// Its requests to itself are not recorded any more, since it was started anew.
+	ends := usual("cp-1")
+	for i := range ends {
+		ends[i].to = 1000
+	}
+	if gaps := gapsIn(play(drawn(), 1800, append(ends, users...)...)); len(gaps) > 0 {
+		t.Errorf("none any more: %+v", gaps)
+	}
+	// It ends slowly.
+	boot := beats{server: "cp-1", user: "system:apiserver", verb: "get", resource: "clusterroles", every: 0.05, from: 1059, to: 1062}
+	next := usual("cp-1")
+	for i := range next {
+		next[i].from = 1060
+	}
+	streams := append(append(append(ends, next...), users...), boot)
+	if gaps := gapsIn(without(play(drawn(), 1800, streams...), 1054, 1058.9)); len(gaps) != 1 || gaps[0].Cause != Restart {
+		t.Errorf("a slow end: %+v", gaps)
+	}
+}
+
 // TestWrongTimes: an event whose time is wrong, by years even, hides nothing and makes no
 // gap, wherever it comes; and a long time without events is none that is wrong.
 func TestWrongTimes(t *testing.T) {

@@ -22,6 +22,9 @@ type server struct {
 	booting *stream   // for those of a start
 	rate    rate
 
+	ownNewest int64  // its latest request to itself
+	ownEvents uint64 // events, up to that one
+
 	gaps    []Gap // by time
 	dropped int
 
@@ -86,7 +89,7 @@ func (d *Detector) watch(b Beat) {
 		s.rate.begin(b.at)
 	case b.at < s.newest:
 		s.first = min(s.first, b.at)
-		s.fill(b.at, d.cfg)
+		s.fill(b.at, x.kind == own, d.cfg)
 	case b.at-s.newest > doubtful:
 		first, sure := s.doubt(b.at)
 		if !sure {
@@ -101,11 +104,51 @@ func (d *Detector) watch(b Beat) {
 		s.era++
 	}
 	s.rate.count(b.at)
-	if x.kind == boots {
+	switch {
+	case x.kind == boots:
 		s.boot(b.at, d.cfg)
-	} else if x.kind != quiet && b.at > x.last {
+	case x.kind != quiet && b.at > x.last:
+		if x.kind == own {
+			d.thin(s, b.at)
+		}
 		x.last = b.at
 	}
+}
+
+// thin looks at the time since the last request that a server sent to itself. Where others
+// came meanwhile, but it is next to impossible that all of its own missed what was due,
+// most of what happened was not observed: as with a disk that is full but for moments.
+func (d *Detector) thin(s *server, at int64) {
+	before, came := s.ownNewest, s.events-s.ownEvents-1
+	if at <= before {
+		return
+	}
+	s.ownNewest, s.ownEvents = at, s.events
+	least := 2 * d.cfg.Least.Microseconds()
+	if before == 0 || at-before < least || s.bootFirst > before {
+		return // a server that ends stops asking itself before it stops answering
+	}
+	var e evidence
+	for _, x := range s.beating() {
+		if x.kind == own && x.last != 0 && before-x.last <= x.late {
+			e.add(x, x.decades(x.missed(at-x.last)))
+		}
+	}
+	if len(e.groups) < 2 || !e.gap() {
+		return // one loop of it may hang
+	}
+	known := int64(0)
+	inside := func(g Gap) bool { return int64(g.From) < at && before < int64(g.To) }
+	for _, g := range s.gaps {
+		if inside(g) {
+			known += min(at, int64(g.To)) - max(before, int64(g.From))
+		}
+	}
+	if at-before-known < least {
+		return
+	}
+	s.gaps = slices.DeleteFunc(s.gaps, inside)
+	s.put(Gap{From: Time(before), To: Time(at), Cause: Partial, Events: max(0, s.rate.estimate(at-before)-int64(came))}, d.cfg)
 }
 
 // silence looks at the time from the newest event until another one.
@@ -205,8 +248,9 @@ func (s *server) put(g Gap, cfg Config) {
 	s.gaps = slices.Insert(s.gaps, i, g)
 }
 
-// fill takes an event that came late: where it was observed there is no gap.
-func (s *server) fill(at int64, cfg Config) {
+// fill takes an event that came late: where it was observed there is no gap. One that is
+// partial has events in it, but none of the server's own.
+func (s *server) fill(at int64, own bool, cfg Config) {
 	if n := len(s.gaps); n == 0 || at >= int64(s.gaps[n-1].To) {
 		return
 	}
@@ -215,6 +259,9 @@ func (s *server) fill(at int64, cfg Config) {
 		return
 	}
 	g := s.gaps[i]
+	if g.Cause == Partial && !own {
+		return
+	}
 	var parts []Gap
 	for _, p := range []span{{int64(g.From), at}, {at, int64(g.To)}} {
 		if p.to-p.from < cfg.Least.Microseconds() {
