@@ -173,7 +173,7 @@ func (f *followed) Pull(ctx context.Context, w Appender, limit int64) (bool, err
 	if err == nil || f.now().Sub(f.since) > drainLimit {
 		f.drained = true
 		s := f.Status()
-		f.over = s.Events >= f.events || s.Faults == f.faults
+		f.over = s.Events == f.events && s.Faults == f.faults
 	}
 	return more, err
 }
