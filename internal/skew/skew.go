@@ -11,10 +11,10 @@
 package skew
 
 import (
+	"bytes"
 	"cmp"
 	"math"
 	"slices"
-	"strings"
 
 	"kubetrail/audit"
 )
@@ -32,8 +32,8 @@ const (
 // one goroutine.
 type Estimator struct {
 	clusters   map[string]*cluster
-	young, old map[string]seen // by cluster and object
-	metadata   audit.Ref       // metadata.resourceVersion
+	young, old map[string]*seen // by cluster and object
+	metadata   audit.Ref        // metadata.resourceVersion
 	key        []byte
 }
 
@@ -54,7 +54,7 @@ type point struct {
 // reading of a server's clock.
 type seen struct {
 	version  uint64
-	server   string
+	server   *server
 	received int64
 }
 
@@ -64,7 +64,7 @@ func New() *Estimator {
 	if err != nil {
 		panic(err) // the path is a constant
 	}
-	return &Estimator{clusters: map[string]*cluster{}, young: map[string]seen{}, metadata: r}
+	return &Estimator{clusters: map[string]*cluster{}, young: map[string]*seen{}, metadata: r}
 }
 
 // Columns are what Add needs of an event.
@@ -98,9 +98,9 @@ func (s *Estimator) Add(e *audit.Event) {
 			return true
 		})
 	}
-	verb := string(e.Text[audit.Verb])
+	update, create := string(e.Text[audit.Verb]) == "update", string(e.Text[audit.Verb]) == "create"
 	current := cmp.Or(made, sent)
-	if current == 0 || made == 0 && verb != "update" {
+	if current == 0 || made == 0 && !update {
 		return
 	}
 	srv := s.server(e)
@@ -108,10 +108,10 @@ func (s *Estimator) Add(e *audit.Event) {
 		return
 	}
 	srv.ceilings = addPoint(srv.ceilings, point{current, e.Staged}, ceilings)
-	if made != 0 && (verb == "create" || verb == "update" && sent != 0 && sent != made) {
+	if made != 0 && (create || update && sent != 0 && sent != made) {
 		srv.floors = addPoint(srv.floors, point{made, e.Received}, floors)
 	}
-	s.pair(e, current)
+	s.pair(e, srv, current)
 }
 
 // writes reports whether e tells of a write to the cluster's etcd that succeeded.
@@ -119,8 +119,7 @@ func (s *Estimator) Add(e *audit.Event) {
 func writes(e *audit.Event) bool {
 	if e.Code < 200 || e.Code > 299 || e.Received == audit.NoTime || e.Staged == audit.NoTime || e.Staged < e.Received ||
 		string(e.Text[audit.Stage]) != "ResponseComplete" || string(e.Text[audit.Resource]) == "events" ||
-		strings.HasPrefix(string(e.Text[audit.Destination]), `["apiservice/`) ||
-		strings.Contains(string(e.Text[audit.RequestURI]), "dryRun") {
+		bytes.HasPrefix(e.Text[audit.Destination], []byte(`["apiservice/`)) {
 		return false
 	}
 	switch string(e.Text[audit.Verb]) {
@@ -132,8 +131,9 @@ func writes(e *audit.Event) bool {
 	default:
 		return false
 	}
-	group := string(e.Text[audit.APIGroup])
-	return !strings.Contains(group, ".") || strings.HasSuffix(group, ".k8s.io")
+	group := e.Text[audit.APIGroup]
+	return (bytes.IndexByte(group, '.') < 0 || bytes.HasSuffix(group, []byte(".k8s.io"))) &&
+		!bytes.Contains(e.Text[audit.RequestURI], []byte("dryRun"))
 }
 
 // number reads a resourceVersion; 0 is none.
@@ -169,7 +169,7 @@ func (s *Estimator) server(e *audit.Event) *server {
 }
 
 // pair compares the version that e saw with the one that another event saw.
-func (s *Estimator) pair(e *audit.Event, version uint64) {
+func (s *Estimator) pair(e *audit.Event, by *server, version uint64) {
 	k := s.key[:0]
 	for _, c := range []audit.Column{audit.Cluster, audit.APIGroup, audit.Resource, audit.Namespace, audit.Name} {
 		k = append(append(k, e.Text[c]...), 0)
@@ -177,25 +177,31 @@ func (s *Estimator) pair(e *audit.Event, version uint64) {
 	if s.key = k; len(k) > 1024 || len(e.Text[audit.Name]) == 0 {
 		return
 	}
-	last, ok := s.young[string(k)]
-	if !ok {
-		last, ok = s.old[string(k)]
+	now := seen{version, by, e.Received}
+	last := s.young[string(k)]
+	if last == nil {
+		last = s.old[string(k)]
 	}
-	now := seen{version, string(e.Text[audit.Server]), e.Received}
-	if ok && last.version != version {
-		first, later := last, now
-		if version < last.version {
-			first, later = now, last
-		}
-		if c := s.clusters[string(e.Text[audit.Cluster])]; c.servers[first.server] != nil {
-			srv := c.servers[first.server]
-			srv.floors = addPoint(srv.floors, point{later.version, first.received}, floors)
-		}
+	if last == nil {
+		s.remember(string(k), &now)
+		return
 	}
+	if first, later := *last, now; first.version != version {
+		if version < first.version {
+			first, later = later, first
+		}
+		first.server.floors = addPoint(first.server.floors, point{later.version, first.received}, floors)
+	}
+	*last = now
+}
+
+// remember keeps what was seen of an object, and forgets the half of all objects that
+// were new before the others.
+func (s *Estimator) remember(object string, x *seen) {
 	if len(s.young) >= maxObjects/2 {
-		s.young, s.old = map[string]seen{}, s.young
+		s.young, s.old = map[string]*seen{}, s.young
 	}
-	s.young[string(k)] = now
+	s.young[object] = x
 }
 
 // addPoint adds a point and, where there are many, keeps those that may bound most.
