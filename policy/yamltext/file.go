@@ -248,8 +248,9 @@ func (f *File) End(n *yaml.Node) (int, bool) {
 	switch {
 	case n.Anchor != "":
 		return 0, false // it stands before n, or where n would
-	case n.Kind == yaml.ScalarNode && n.Value == "" && n.Style == 0 && n.Tag == "!!null":
-		return f.Offset(n.Line, n.Column) // nothing is written there
+	case n.Kind == yaml.ScalarNode && n.Value == "" && n.Style == 0:
+		at, ok := f.Offset(n.Line, n.Column) // nothing is written there, but perhaps a tag
+		return at, ok && !bytes.HasPrefix(f.Data[min(at, len(f.Data)):], []byte("!"))
 	case n.Kind == yaml.ScalarNode:
 		_, end, ok := f.Scalar(n)
 		return end, ok
