@@ -1,7 +1,7 @@
 # Everything here needs Go alone, but race, which needs a C compiler too.
 # FLAGS goes to go test: make test FLAGS=-count=1
 
-.PHONY: run build test race oracle fuzz crash e2e bench lint docs
+.PHONY: run build test race oracle deploy-test fuzz crash e2e bench lint docs
 
 # Build and serve the bundled sample log.
 run: build
@@ -24,6 +24,11 @@ oracle:
 	go -C test/oracle vet ./...
 	go -C test/oracle test -timeout 20m $(FLAGS) ./...
 	go -C test/oracle test -modfile=v0.37.mod $(FLAGS) -run 'Decisions|MatchTable|RequestInfo' ./...
+
+# What is in deploy/, judged by Prometheus itself on the metrics of a real serve.
+deploy-test:
+	go -C test/deploy vet ./...
+	go -C test/deploy test $(FLAGS) ./...
 
 # Every fuzz target for TIME, or for so many inputs: make fuzz TIME=20000x
 TIME = 30s
