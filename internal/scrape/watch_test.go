@@ -62,7 +62,7 @@ func TestReadMetrics(t *testing.T) {
 }
 
 func FuzzRead(f *testing.F) {
-	f.Add(metricsText(1, 2))
+	f.Add(strings.ReplaceAll(metricsText(1, 2), strings.Repeat("x", 2*maxLine), "x"))
 	f.Add("apiserver_audit_error_total{plugin=\"\\\"\"} 1e3 7\nprocess_start_time_seconds 1")
 	f.Fuzz(func(t *testing.T, text string) {
 		s := sample{errors: map[string]int64{}}
