@@ -17,6 +17,9 @@ const searchLong = `Search prints the events that answer a question in KQL; with
 Like journalctl -n, it prints the newest --limit answers, the oldest of them first.
 With --oldest it prints the first ones instead, with --limit 0 all.
 
+With --by-object the answers about one object stand together, in the order in which
+they happened, even where the clocks of several API servers differ.
+
 Times are UTC. A dash stands for what the event does not say. Text out of the log is
 escaped where it could act on a terminal; -o raw and the JSON formats give it as is.
 
@@ -34,14 +37,14 @@ const searchExample = `  # who deleted what since yesterday
 
 func (a *app) searchVerb() *cobra.Command {
 	f := &asked{}
-	var oldest bool
+	var oldest, objects bool
 	cmd := &cobra.Command{
 		Use:     "search [QUESTION]",
 		Short:   "Print the events that answer a question",
 		Long:    searchLong,
 		Example: searchExample,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			n, err := a.search(cmd.Context(), f, args, oldest)
+			n, err := a.search(cmd.Context(), f, args, oldest, objects)
 			if err == nil && n == f.limit && !cmd.Flags().Changed("limit") {
 				// Nobody asked for so few: they must not be taken for all.
 				fmt.Fprintf(a.err, "only %d are printed; --limit 0 prints all\n", n)
@@ -55,11 +58,12 @@ func (a *app) searchVerb() *cobra.Command {
 	cmd.Flags().StringSliceVar(&f.fields, "fields", nil, "Print these `FIELDS` of each event, separated by commas")
 	cmd.Flags().IntVar(&f.limit, "limit", 50, "Print at most this many events; 0 is all")
 	cmd.Flags().BoolVar(&oldest, "oldest", false, "Take the oldest answers instead of the newest")
+	cmd.Flags().BoolVar(&objects, "by-object", false, "Print object by object, each in the order of its versions, whatever clocks say")
 	return cmd
 }
 
 // search prints the answers and returns how many it printed.
-func (a *app) search(ctx context.Context, f *asked, words []string, oldest bool) (int, error) {
+func (a *app) search(ctx context.Context, f *asked, words []string, oldest, objects bool) (int, error) {
 	if err := f.check(searchOutputs); err != nil {
 		return 0, err
 	}
@@ -81,7 +85,9 @@ func (a *app) search(ctx context.Context, f *asked, words []string, oldest bool)
 	}
 	defer r.close()
 	var n int
-	if oldest || f.limit == 0 {
+	if objects {
+		n, err = byObject(ctx, r, q, trail.Page{Limit: f.limit, Oldest: oldest || f.limit == 0}, p)
+	} else if oldest || f.limit == 0 {
 		n, err = forward(ctx, r, q, trail.Page{Limit: f.limit, Oldest: true, Columns: p.columns()}, p)
 	} else {
 		n, err = newest(ctx, r, q, f.limit, p)

@@ -95,6 +95,22 @@ func TestServersVerb(t *testing.T) {
 			t.Errorf("%v: exit code %d", from, code)
 		}
 	}
+	// By the clocks all of cp-2 comes first; by the versions the servers take turns.
+	out, code := runHere(t, "search", "--data", data, "--by-object", "name:n1 and resource:leases and not is:repeat", "--limit", "0", "-o", "json", "--fields", "server,objectRef.resourceVersion")
+	if code != 0 || strings.Count(string(out), "cp-") != 100 {
+		t.Errorf("%d, %s", code, out)
+	}
+	last := 0
+	for _, line := range strings.Split(string(out), "resourceVersion\":\"")[1:] {
+		var version int
+		if _, err := fmt.Sscanf(line, "%d", &version); err != nil || version <= last {
+			t.Errorf("version %d after %d (%v)", version, last, err)
+		}
+		last = version
+	}
+	if last != 298 {
+		t.Errorf("the last version is %d", last)
+	}
 	if out, code := runHere(t, "servers", "--data", data, "--lang", "zh"); code != 0 || !strings.Contains(string(out), "基准") {
 		t.Errorf("%s", out)
 	}
