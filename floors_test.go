@@ -77,7 +77,8 @@ func rooms() []room {
 		{"internal/scrape", 4, impure, "asks API servers what they counted, and compares that with what arrived"},
 		{"internal/access", 4, impure, "who may do what, and the part of a trail that they see"},
 		{"internal/server", 5, impure, "the HTTP API, health, metrics and a plain page"},
-		{"cmd/kubetrail", 6, impure, "the command line; everything is put together here"},
+		{"internal/serve", 6, impure, "serve, put together: what collects, what answers, and what changes while both run"},
+		{"cmd/kubetrail", 7, impure, "the command line; everything is put together here"},
 		{"bench", 6, impure, "measures us beside others and prints one table"},
 	}
 }

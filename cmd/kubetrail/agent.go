@@ -24,6 +24,7 @@ import (
 	"kubetrail/internal/agent"
 	"kubetrail/internal/collect"
 	"kubetrail/internal/config"
+	"kubetrail/internal/serve"
 	"kubetrail/internal/service"
 	"kubetrail/internal/trail"
 )
@@ -148,7 +149,7 @@ func (a *app) agent(ctx context.Context, f *agentFlags) error {
 	if err := f.settle(); err != nil {
 		return err
 	}
-	f.Logger = a.logger(f.json, slog.LevelInfo)
+	f.Logger = serve.Logger(a.err, f.json, slog.LevelInfo)
 	// Collecting early costs little here: there is hardly anything that lives.
 	defer debug.SetGCPercent(debug.SetGCPercent(50))
 	defer debug.SetMemoryLimit(debug.SetMemoryLimit(agentLimit))

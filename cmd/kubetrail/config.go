@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"kubetrail/internal/config"
+	"kubetrail/internal/serve"
 )
 
 const configLong = `What kubetrail serve can be told stands in one file of YAML:
@@ -152,7 +153,7 @@ func (a *app) checkConfig(f *configFlags, name string) error {
 
 // checkFiles tells which of the files that a configuration names cannot be used.
 func (a *app) checkFiles(file *config.File) (all []config.Finding) {
-	for path, err := range accessOf(file.Config).CheckFiles() {
+	for path, err := range serve.AccessOf(file.Config).CheckFiles() {
 		all = append(all, config.Finding{Position: file.At(path), Path: path, Text: config.Text{En: err.Error(), Zh: err.Error()}})
 	}
 	return all

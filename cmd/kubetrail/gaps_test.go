@@ -18,6 +18,7 @@ import (
 	"kubetrail/internal/collect"
 	"kubetrail/internal/gap"
 	"kubetrail/internal/sample"
+	"kubetrail/internal/serve"
 	"kubetrail/internal/trail"
 	"kubetrail/internal/trail/disk"
 )
@@ -188,7 +189,7 @@ func TestGapTap(t *testing.T) {
 	}
 	end := &nowhere{}
 	a := &app{now: func() time.Time { return now }}
-	tap := a.tapGaps(t.Context(), dir, end, slog.New(slog.DiscardHandler))
+	tap := serve.TapGaps(t.Context(), dir, end, a.now, slog.New(slog.DiscardHandler))
 	tap.Append(beat(12 * time.Minute))
 	tap.SetAside(trail.Fault{Cluster: "prod", Source: "logs/\xff.log", Lost: &trail.Loss{From: audit.NoTime, To: audit.NoTime, Cause: "batch"}})
 	tap.Append(beat(12*time.Minute + 5*time.Second))

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"kubetrail/internal/collect"
+	"kubetrail/internal/service"
 	"kubetrail/internal/trail"
 	"kubetrail/internal/trail/disk"
 )
@@ -81,7 +82,7 @@ func (a *app) importPaths(ctx context.Context, f *importFlags, paths []string) e
 	if err := f.kept.check(); err != nil {
 		return err
 	}
-	_, undo := limitMemory(max(softLimit, softLimit/disk.DefaultPartBytes*int64(f.kept.part)))
+	_, undo := service.LimitMemory(max(softLimit, softLimit/disk.DefaultPartBytes*int64(f.kept.part)))
 	defer undo()
 	set, err := collect.Find(ctx, collect.FindConfig{Paths: paths, Stdin: a.in})
 	if err != nil {

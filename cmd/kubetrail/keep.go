@@ -2,14 +2,12 @@ package main
 
 import (
 	"context"
-	"math"
-	"runtime/debug"
 	"time"
 
 	"github.com/spf13/pflag"
 
-	"kubetrail/audit"
 	"kubetrail/internal/config"
+	"kubetrail/internal/serve"
 	"kubetrail/internal/trail/disk"
 )
 
@@ -43,37 +41,12 @@ func (k *kept) tidy(ctx context.Context, w *disk.Writer, now time.Time) (gone ui
 	if _, err := w.Compact(ctx); err != nil {
 		return 0, err
 	}
-	return k.expire(ctx, w, now)
-}
-
-// expire removes what is not to be kept any longer at the time now, and returns how
-// many events went.
-func (k *kept) expire(ctx context.Context, w *disk.Writer, now time.Time) (gone uint64, err error) {
-	r := disk.Retention{Before: audit.NoTime, MaxBytes: int64(k.bytes)}
-	if k.age > 0 {
-		r.Before = now.Add(-time.Duration(k.age)).UnixMicro()
-	}
-	if r.Before == audit.NoTime && r.MaxBytes == 0 {
-		return 0, nil
-	}
-	return w.Expire(ctx, r)
+	return serve.Expire(ctx, w, config.Retention{Keep: k.age, KeepBytes: k.bytes}, now)
 }
 
 // softLimit is what an import may take of memory before the collector of garbage
 // works harder; with what Go does not count it stays below 512 MiB.
 const softLimit = 448 << 20
-
-// limitMemory sets the soft limit, unless GOMEMLIMIT did, and returns what sets another
-// one and what sets it back.
-func limitMemory(limit int64) (change func(int64), undo func()) {
-	before := debug.SetMemoryLimit(-1)
-	if before != math.MaxInt64 {
-		return func(int64) {}, func() {}
-	}
-	change = func(limit int64) { debug.SetMemoryLimit(limit) }
-	change(limit)
-	return change, func() { debug.SetMemoryLimit(before) }
-}
 
 // Values of flags.
 type (

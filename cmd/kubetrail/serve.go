@@ -16,9 +16,8 @@ import (
 	"kubetrail/internal/collect"
 	"kubetrail/internal/config"
 	"kubetrail/internal/sample"
-	"kubetrail/internal/server"
+	"kubetrail/internal/serve"
 	"kubetrail/internal/service"
-	"kubetrail/internal/trail"
 	"kubetrail/internal/trail/disk"
 )
 
@@ -251,28 +250,32 @@ func (a *app) serve(ctx context.Context, f *serveFlags) (err error) {
 		}
 		cfg.Data, cfg.ReadOnly = dir, true
 	}
-	d := newRunning(a, f, cfg)
-	if !cfg.ReadOnly {
-		var undo func()
-		d.limitMemory, undo = limitMemory(int64(cfg.Limits.Memory))
-		defer undo()
-		if d.intake, err = a.openIntake(d); err != nil {
+	if cfg.ReadOnly { // nothing makes a trail
+		r, err := a.openDisk(&asked{data: cfg.Data})
+		if err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, d.intake.close()) }()
+		r.close()
 	}
-	r, err := a.openDisk(&asked{data: cfg.Data})
+	d, err := serve.Open(ctx, serve.Config{
+		Settings: cfg, File: f.file, Watch: watch, Version: buildVersion().Version, Log: a.err, Env: a.env, Now: a.now,
+		Load: func(log *slog.Logger) (config.Config, error) {
+			file, err := a.load(f, log)
+			if err != nil {
+				return config.Config{}, err
+			}
+			return file.Config, nil
+		},
+	})
 	if err != nil {
 		return err
 	}
-	defer r.close()
-	d.web.Trail = r.Reader // not what is around it: a Scanner shall be known as one
-	d.web.Tail, _ = r.Reader.(*disk.Trail)
-	if d.server, err = server.New(d.web); err != nil {
-		return err
+	defer func() { err = errors.Join(err, d.Close()) }()
+	fmt.Fprintln(a.err, plain(d.Pipeline(), false))
+	if f.sample {
+		a.tellSample(d.URL())
 	}
-	a.tellServing(ctx, f, d, r)
-	return d.run(ctx, watch)
+	return d.Run(ctx)
 }
 
 // importSample fills a trail with the bundled log.
@@ -288,18 +291,8 @@ func (a *app) importSample(ctx context.Context, dir string) error {
 	return err
 }
 
-// tellServing prints the pipeline as one line and, for the sample, what to try.
-func (a *app) tellServing(ctx context.Context, f *serveFlags, d *running, r trail.Reader) {
-	events := "trail"
-	if s, err := r.Summary(ctx); err == nil {
-		events = fmt.Sprintf("trail<%s, %s>", count(s.Events, "event"), count(s.Parts, "part"))
-	}
-	url := d.server.URL()
-	d.trail = events + " -> query -> " + url
-	fmt.Fprintln(a.err, d.pipeline())
-	if !f.sample {
-		return
-	}
+// tellSample prints what to try with the sample.
+func (a *app) tellSample(url string) {
 	fmt.Fprintf(a.out, `
 KubeTrail serves a sample log at %[1]s
 

@@ -1,4 +1,4 @@
-package main
+package serve
 
 import (
 	"context"
@@ -9,7 +9,9 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
+	"kubetrail/audit"
 	"kubetrail/internal/collect"
 	"kubetrail/internal/collect/spool"
 	"kubetrail/internal/config"
@@ -31,22 +33,18 @@ type intake struct {
 	shipped   *spool.Shipped
 	collector *collect.Collector
 	counters  *scrape.Watch
-	kept      atomic.Pointer[kept]
+	retention atomic.Pointer[config.Retention]
 }
 
 // openIntake opens the trail for writing, and everything that events come from. It
-// fills in of d.web what the server has to do with that.
-func (a *app) openIntake(d *running) (_ *intake, err error) {
-	in, cfg, log := &intake{}, d.cfg.Load(), d.log
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, in.close())
-		}
-	}()
+// fills in of d.web what the server has to do with that. What it returns has to be closed,
+// with an error, too.
+func (d *Daemon) openIntake() (_ *intake, err error) {
+	in, cfg, log := &intake{}, d.now.Load(), d.log
 	in.w, err = disk.OpenWriter(disk.Config{Dir: cfg.Data, PartBytes: int64(cfg.Limits.PartBytes), Merged: true})
 	if errors.Is(err, disk.ErrLocked) {
-		return in, failed(fmt.Errorf("%s: another process writes to this trail", cfg.Data),
-			"add --read-only to answer questions beside it, or choose another trail with --data")
+		return in, &hinted{fmt.Errorf("%s: another process writes to this trail", cfg.Data),
+			"add --read-only to answer questions beside it, or choose another trail with --data"}
 	}
 	if err != nil {
 		return in, err
@@ -76,14 +74,14 @@ func (a *app) openIntake(d *running) (_ *intake, err error) {
 	if err != nil {
 		return in, err
 	}
-	m := metrics.New(metrics.Config{DataDir: cfg.Data, SpoolBytes: int64(cfg.Limits.SpoolBytes), Now: a.now()})
-	tap := a.tapGaps(context.Background(), cfg.Data, in.w, log)
-	clocks := metrics.NewClocks(a.now)
+	m := metrics.New(metrics.Config{DataDir: cfg.Data, SpoolBytes: int64(cfg.Limits.SpoolBytes), Now: d.cfg.Now()})
+	tap := TapGaps(context.Background(), cfg.Data, in.w, d.cfg.Now, log)
+	clocks := metrics.NewClocks(d.cfg.Now)
 	in.collector = collect.New(collect.Config{
 		Writer: in.counters.Tap(m.Tap(clocks.Tap(tap))), More: in.feeds, Turn: in.logs.Turn, Arrived: in.spools.Arrived(), Logger: log, OnCommit: m.Committed,
 		Merge: m.Merging(merger.Step),
 		Expire: func(ctx context.Context) error {
-			gone, err := in.kept.Load().expire(ctx, in.w, a.now())
+			gone, err := Expire(ctx, in.w, *in.retention.Load(), d.cfg.Now())
 			m.Expired(gone, err)
 			if gone > 0 {
 				log.Info("removed the oldest events", "events", gone)
@@ -98,6 +96,19 @@ func (a *app) openIntake(d *running) (_ *intake, err error) {
 	d.web.Checks = append(d.web.Checks,
 		server.Check{Name: "collector", Run: in.alive}, server.Check{Name: "writable", Run: in.writable})
 	return in, nil
+}
+
+// Expire removes from a trail what is not to be kept any longer at the time now, and
+// returns how many events went.
+func Expire(ctx context.Context, w *disk.Writer, keep config.Retention, now time.Time) (gone uint64, err error) {
+	r := disk.Retention{Before: audit.NoTime, MaxBytes: int64(keep.KeepBytes)}
+	if keep.Keep > 0 {
+		r.Before = now.Add(-time.Duration(keep.Keep)).UnixMicro()
+	}
+	if r.Before == audit.NoTime && r.MaxBytes == 0 {
+		return 0, nil
+	}
+	return w.Expire(ctx, r)
 }
 
 // formatOf is what a log of that kind holds; nil: audit events.
@@ -118,10 +129,11 @@ func (in *intake) apply(cfg config.Config) {
 	if in.w == nil {
 		return
 	}
-	in.kept.Store(&kept{age: cfg.Retention.Keep, bytes: cfg.Retention.KeepBytes})
+	in.retention.Store(&cfg.Retention)
 	in.logs.Set(logsOf(cfg))
 	in.counters.Set(targetsOf(cfg))
 	in.spools.SetMaxBytes(int64(cfg.Limits.SpoolBytes))
+	in.shipped.SetMaxBytes(int64(cfg.Limits.SpoolBytes))
 }
 
 // logsOf are the logs that a configuration says to follow.
@@ -162,7 +174,7 @@ func (in *intake) pipeline(cfg config.Config) string {
 		var ways []string
 		for _, log := range logs {
 			if log.Cluster == c.Name {
-				ways = append(ways, "follow<"+plain(strings.TrimPrefix(log.Server+" "+log.Path, " "), false)+">")
+				ways = append(ways, "follow<"+strings.TrimPrefix(log.Server+" "+log.Path, " ")+">")
 			}
 		}
 		switch way := strings.Join(ways, " + "); {
@@ -170,7 +182,7 @@ func (in *intake) pipeline(cfg config.Config) string {
 		case c.Name == "":
 			parts = append(parts, way)
 		default:
-			parts = append(parts, plain(c.Name, false)+"["+way+"]")
+			parts = append(parts, c.Name+"["+way+"]")
 		}
 	}
 	return strings.Join(append(parts, "webhook -> spool -> "), " + ")

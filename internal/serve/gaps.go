@@ -1,4 +1,4 @@
-package main
+package serve
 
 import (
 	"cmp"
@@ -17,8 +17,8 @@ import (
 	"kubetrail/internal/trail/disk"
 )
 
-// gapTap is the writing end of a trail, and looks for gaps in what passes.
-type gapTap struct {
+// GapTap is the writing end of a trail, and looks for gaps in what passes.
+type GapTap struct {
 	collect.Appender
 	now func() time.Time
 
@@ -34,11 +34,11 @@ const (
 	gapWarm  = 20 * time.Second
 )
 
-// tapGaps puts a tap on w, which writes to the trail in dir. It knows the pulses of the
+// TapGaps puts a tap on w, which writes to the trail in dir. It knows the pulses of the
 // last hour, where reading them takes no longer than a start may.
-func (a *app) tapGaps(ctx context.Context, dir string, w collect.Appender, log *slog.Logger) *gapTap {
+func TapGaps(ctx context.Context, dir string, w collect.Appender, now func() time.Time, log *slog.Logger) *GapTap {
 	names := []string{"cluster", "server"}
-	t := &gapTap{Appender: w, now: a.now, found: gap.New(gap.Config{}),
+	t := &GapTap{Appender: w, now: now, found: gap.New(gap.Config{}),
 		gaps: prometheus.NewDesc("kubetrail_gaps", "Times of the last 24 hours in which an API server was not observed, by cause.",
 			append(names, "cause"), nil),
 		smallest: prometheus.NewDesc("kubetrail_gap_smallest_seconds",
@@ -59,7 +59,7 @@ func (a *app) tapGaps(ctx context.Context, dir string, w collect.Appender, log *
 }
 
 // Append takes in an event.
-func (t *gapTap) Append(e *audit.Event) {
+func (t *GapTap) Append(e *audit.Event) {
 	t.Appender.Append(e)
 	t.mu.Lock()
 	t.found.Observe(e)
@@ -67,7 +67,7 @@ func (t *gapTap) Append(e *audit.Event) {
 }
 
 // SetAside takes in a fault.
-func (t *gapTap) SetAside(f trail.Fault) {
+func (t *GapTap) SetAside(f trail.Fault) {
 	t.Appender.SetAside(f)
 	t.mu.Lock()
 	t.found.Lose(f)
@@ -75,14 +75,14 @@ func (t *gapTap) SetAside(f trail.Fault) {
 }
 
 // Describe implements [prometheus.Collector].
-func (t *gapTap) Describe(ch chan<- *prometheus.Desc) {
+func (t *GapTap) Describe(ch chan<- *prometheus.Desc) {
 	ch <- t.gaps
 	ch <- t.smallest
 	ch <- t.silent
 }
 
 // Collect implements [prometheus.Collector].
-func (t *gapTap) Collect(ch chan<- prometheus.Metric) {
+func (t *GapTap) Collect(ch chan<- prometheus.Metric) {
 	now := t.now()
 	t.mu.Lock()
 	r := t.found.Report(now.Add(-gapGrace).UnixMicro())
