@@ -18,8 +18,8 @@ import (
 )
 
 var (
-	drawnDays = flag.Int64("days", 8, "quiet days that are drawn for each API server")
-	cutDays   = flag.Int64("cuts", 5, "days that stretches are cut out of")
+	drawnDays = flag.Int64("days", 5, "quiet days that are drawn for each API server")
+	cutDays   = flag.Int64("cuts", 4, "days that stretches are cut out of")
 )
 
 // moment is one event of a made trail.

@@ -106,8 +106,6 @@ func TestSmallestIsCertain(t *testing.T) {
 				continue
 			}
 			from := rapid.Float64Range(1200, 3500-length).Draw(t, "from")
-			d = New(Config{})
-			way(d, all)
 			rest := without(all, from, from+length+0.001)
 			d = New(Config{})
 			way(d, rest)
