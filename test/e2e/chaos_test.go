@@ -45,7 +45,8 @@ type act struct {
 func acts() []act {
 	return []act{
 		{5, "one audit ID, 1,000 times", func(c *chaos, ctx context.Context) error { return c.replay(ctx, 1000) }},
-		{15, "the agent cut off for 20 s", func(c *chaos, ctx context.Context) error { return c.cutAgent(ctx, 20*time.Second) }},
+		{8, "every other answer to the webhook of cp-1 lost for 15 s", func(c *chaos, ctx context.Context) error { return c.loseAnswers(ctx, 15*time.Second) }},
+		{18, "the agent cut off for 20 s", func(c *chaos, ctx context.Context) error { return c.cutAgent(ctx, 20*time.Second) }},
 		{35, "the disk of the trail full for 10 s", func(c *chaos, ctx context.Context) error { return c.fillDisk(ctx, 10*time.Second) }},
 		{50, "cp-2 killed with -9", func(c *chaos, ctx context.Context) error { return c.killServer(ctx, 1) }},
 		{65, "cp-1 killed with -9", func(c *chaos, ctx context.Context) error { return c.killServer(ctx, 0) }},
@@ -135,6 +136,14 @@ func (c *chaos) cutAgent(ctx context.Context, d time.Duration) error {
 func (c *chaos) refuseWebhook(ctx context.Context, name string, d time.Duration) error {
 	c.links[name].refuse()
 	defer c.links[name].heal()
+	wait(ctx, d)
+	return nil
+}
+
+// loseAnswers makes kube-apiserver post again what kubetrail has already.
+func (c *chaos) loseAnswers(ctx context.Context, d time.Duration) error {
+	c.recorders[0].lossy(true)
+	defer c.recorders[0].lossy(false)
 	wait(ctx, d)
 	return nil
 }

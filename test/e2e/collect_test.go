@@ -8,6 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
@@ -39,7 +40,12 @@ func TestCollect(t *testing.T) {
 	r.data = filepath.Join(r.dir, "disk", "trail")
 	at, unmount, err := mount(filepath.Join(r.dir, "disk"), *disk)
 	must(t, err)
-	t.Cleanup(func() { must(t, unmount()) })
+	t.Cleanup(func() {
+		if t.Failed() { // what is kept of a failure is kept elsewhere
+			must(t, os.CopyFS(filepath.Join(r.dir, "trail"), os.DirFS(r.data)))
+		}
+		must(t, unmount())
+	})
 	if c.disk = at; at == "" {
 		t.Log("nothing may be mounted here: the disk is not filled")
 	}

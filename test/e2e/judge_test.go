@@ -115,23 +115,33 @@ func judgeLog(t *testing.T, l *logged, have []stored) {
 	}
 }
 
-// judgeHook wants every event as often as it was acknowledged, and no oftener than it
-// was sent.
+// judgeHook wants every event as often as it was acknowledged, no oftener than it was
+// sent, and marked as a repeat each time but the first that a body brought it.
 func judgeHook(t *testing.T, p *posted, have []stored) {
 	c := &complaints{T: t}
-	got := map[line]int{}
+	got, first := map[line]int{}, map[line]int{}
+	repeats := 0
 	for _, s := range have {
 		if got[s.line]++; got[s.line] > p.most[s.line] {
 			c.errorf("number %d, from %s, is there %d times and was posted %d times: %+v", s.Seq, s.Source, got[s.line], p.most[s.line], s.key)
+		}
+		if slices.Contains(s.Is, "repeat") {
+			repeats++
+		} else if first[s.line]++; first[s.line] > p.bodies[s.line] {
+			c.errorf("number %d, from %s, is there %d times without being marked, and was in %d bodies: %+v", s.Seq, s.Source, first[s.line], p.bodies[s.line], s.key)
 		}
 	}
 	for sum, n := range p.least {
 		if got[sum] < n {
 			c.errorf("an event that was acknowledged %d times is there %d times", n, got[sum])
 		}
+		if got[sum] > 0 && first[sum] == 0 {
+			c.errorf("an event is there %d times, and each time marked as a repeat", got[sum])
+		}
 	}
 	c.done()
-	t.Logf("%d posts, %d tries that were not answered 2xx, %d events acknowledged, %d in the trail", p.posts, p.nays, p.total, len(have))
+	t.Logf("%d posts, %d tries that were not answered 2xx, %d answers lost on the way, %d events acknowledged, %d in the trail, %d of them marked as repeats",
+		p.posts, p.nays, p.unheard, p.total, len(have), repeats)
 	if p.total == 0 {
 		t.Error("nothing was acknowledged")
 	}

@@ -21,7 +21,7 @@ import (
 
 // recorder stands between the webhook of one kube-apiserver and kubetrail and keeps
 // every body, and how often it was answered 2xx. It changes nothing: where kubetrail
-// does not answer, it does not answer either.
+// does not answer, it does not answer either. But it may lose answers, as networks do.
 type recorder struct {
 	URL string
 
@@ -33,15 +33,16 @@ type recorder struct {
 	posts map[[32]byte]*post
 	order []*post
 	err   error
+	deaf  bool // every other answer is lost
+
+	answers, unheard int
 }
 
 // post is one body.
 type post struct {
-	file     string
-	tried    int // how often it was passed on
-	acked    int // how often it was answered 2xx
-	first    time.Time
-	statuses map[int]int
+	file  string
+	tried int // how often it was passed on
+	acked int // how often it was answered 2xx
 }
 
 type body struct {
@@ -89,8 +90,7 @@ func newRecorder(dir string, pki *plane.PKI, name string, to *link) (*recorder, 
 		// What kubetrail answered counts, whether or not that reaches kube-apiserver.
 		answered := *proxy
 		answered.ModifyResponse = func(a *http.Response) error {
-			r.answered(p, a.StatusCode)
-			return nil
+			return r.answered(p, a.StatusCode)
 		}
 		answered.ServeHTTP(w, q)
 	})}
@@ -109,7 +109,7 @@ func (r *recorder) note(text []byte) (*post, error) {
 	defer r.mu.Unlock()
 	p := r.posts[sum]
 	if p == nil {
-		p = &post{file: filepath.Join(r.dir, fmt.Sprintf("%06d.json", len(r.order))), first: time.Now(), statuses: map[int]int{}}
+		p = &post{file: filepath.Join(r.dir, fmt.Sprintf("%06d.json", len(r.order)))}
 		if err := os.WriteFile(p.file, text, 0o600); err != nil {
 			return nil, err
 		}
@@ -120,13 +120,25 @@ func (r *recorder) note(text []byte) (*post, error) {
 	return p, nil
 }
 
-func (r *recorder) answered(p *post, status int) {
+// answered counts an answer. An error keeps it from kube-apiserver.
+func (r *recorder) answered(p *post, status int) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	p.statuses[status]++
 	if status/100 == 2 {
 		p.acked++
 	}
+	if r.answers++; r.deaf && r.answers%2 == 0 {
+		r.unheard++
+		return errors.New("lost on the way")
+	}
+	return nil
+}
+
+// lossy lets every other answer be lost on the way, or no longer.
+func (r *recorder) lossy(on bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.deaf = on
 }
 
 func (r *recorder) fail(err error) {

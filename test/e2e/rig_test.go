@@ -44,8 +44,8 @@ func (r *rig) server(n int) *plane.Server { return r.plane.Servers[n%len(r.plane
 // newRig builds and starts everything but kubetrail.
 func newRig(t *testing.T, ctx context.Context) *rig {
 	t.Helper()
-	r := &rig{t: t, dir: t.TempDir(), links: map[string]*link{}}
-	must(t, os.Chmod(r.dir, 0o700))
+	r := &rig{t: t, links: map[string]*link{}}
+	r.makeDir()
 	begun := time.Now()
 	bin, err := plane.Build(ctx, ".", os.Stdout)
 	must(t, err)
@@ -86,6 +86,24 @@ func newRig(t *testing.T, ctx context.Context) *rig {
 	t.Logf("control plane %s: etcd, %d kube-apiservers, kube-controller-manager, ready in %s",
 		plane.Version, len(r.plane.Servers), time.Since(begun).Round(100*time.Millisecond))
 	return r
+}
+
+// makeDir makes the directory of everything. Where the test fails it is kept, until the
+// next one does.
+func (r *rig) makeDir() {
+	dir, err := os.MkdirTemp("", "kubetrail-e2e-*")
+	must(r.t, err)
+	r.dir = dir
+	r.t.Cleanup(func() {
+		if r.t.Failed() {
+			failed := filepath.Join(os.TempDir(), "kubetrail-e2e-failed")
+			must(r.t, os.RemoveAll(failed))
+			must(r.t, os.Rename(dir, failed))
+			r.t.Logf("logs, posts and what processes said are in %s", failed)
+			return
+		}
+		must(r.t, os.RemoveAll(dir))
+	})
 }
 
 // token is the bearer token that kubetrail wants.

@@ -121,13 +121,15 @@ func (l *logged) note(event []byte, at int64, removed bool) error {
 // the trail: an answer that did not come says nothing about what became of the body.
 type posted struct {
 	least, most map[line]int
+	bodies      map[line]int // that hold it, each counted once
 	acked       map[key]int
 	total       int // acknowledged events, each time one was
 	posts, nays int // bodies, and tries that were not answered 2xx
+	unheard     int // answers that were lost on the way
 }
 
 func readPosts(r *recorder) (*posted, error) {
-	p := &posted{least: map[line]int{}, most: map[line]int{}, acked: map[key]int{}}
+	p := &posted{least: map[line]int{}, most: map[line]int{}, bodies: map[line]int{}, acked: map[key]int{}}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, x := range r.order {
@@ -143,6 +145,7 @@ func readPosts(r *recorder) (*posted, error) {
 			sum := sha256.Sum256(item)
 			p.least[sum] += x.acked
 			p.most[sum] += x.tried
+			p.bodies[sum]++
 			if x.acked > 0 {
 				k, _ := head(item)
 				p.acked[k]++
@@ -152,6 +155,7 @@ func readPosts(r *recorder) (*posted, error) {
 		p.posts++
 		p.nays += x.tried - x.acked
 	}
+	p.unheard = r.unheard
 	return p, nil
 }
 
