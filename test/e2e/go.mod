@@ -1,3 +1,7 @@
+// A real control plane to collect from. A module of its own, so that the product never
+// requires Kubernetes. What it runs are its tools, built as upstream is: the replacements
+// are those of k8s.io/kubernetes. It imports nothing but the standard library, and asks
+// kubetrail as people do, by its commands.
 module kubetrail/test/e2e
 
 go 1.26.0

@@ -4,6 +4,7 @@
 package plane
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -49,7 +50,7 @@ func Build(ctx context.Context, dir string, out io.Writer) (Binaries, error) {
 	if err != nil {
 		return "", err
 	}
-	sum := sha256.Sum256(mod)
+	sum := sha256.Sum256(withoutComments(mod))
 	to := filepath.Join(cache, "kubetrail-e2e", hex.EncodeToString(sum[:8]))
 	if err := os.MkdirAll(to, 0o755); err != nil {
 		return "", err
@@ -80,6 +81,16 @@ func Build(ctx context.Context, dir string, out io.Writer) (Binaries, error) {
 		fmt.Fprintf(out, "built %s in %s\n", p[0], time.Since(begun).Round(time.Second))
 	}
 	return Binaries(to), nil
+}
+
+// withoutComments drops the lines of a go.mod that are nothing but a comment.
+func withoutComments(mod []byte) (out []byte) {
+	for line := range bytes.Lines(mod) {
+		if !bytes.HasPrefix(line, []byte("//")) {
+			out = append(out, line...)
+		}
+	}
+	return out
 }
 
 // stamp are the linker's flags that tell the programs which release they are: without
