@@ -217,7 +217,7 @@ func (a *app) load(f *serveFlags, log *slog.Logger) (*config.File, error) {
 	}
 	for _, x := range findings {
 		switch {
-		case f.file == "" && x.Warning: // whoever is concerned says it later
+		case f.file == "" && (x.Warning || x.Path == "listen" || strings.HasPrefix(x.Path, "tls")): // the server says it, in the words of flags
 		case f.file == "":
 			return nil, failed(errors.New(x.Text.En), x.Hint.En)
 		case log != nil:
@@ -226,7 +226,7 @@ func (a *app) load(f *serveFlags, log *slog.Logger) (*config.File, error) {
 			printFinding(a.err, f.file, x, a.language())
 		}
 	}
-	if config.Bad(findings) {
+	if f.file != "" && config.Bad(findings) {
 		return nil, failed(fmt.Errorf("%s cannot be used", f.file), "kubetrail config check "+f.file+" tells why")
 	}
 	return file, nil
