@@ -245,9 +245,14 @@ type gap struct {
 	Events   int
 }
 
-// cover reports whether a gap of a server overlaps a time.
+// ragged is how far from a gap a loss may lie that it tells of. kube-apiserver posts a
+// batch again after pauses of its own choice, so that one may come through while another,
+// up to two seconds younger, is given up.
+const ragged = 2 * time.Second
+
+// cover reports whether a gap of a server tells of something between two times.
 func cover(gaps []gap, server string, from, to time.Time) bool {
 	return slices.ContainsFunc(gaps, func(g gap) bool {
-		return g.Server == server && !g.From.After(to) && !g.To.Before(from)
+		return g.Server == server && !g.From.After(to.Add(ragged)) && !g.To.Before(from.Add(-ragged))
 	})
 }
