@@ -18,9 +18,9 @@ import (
 
 // Config says what to tell of.
 type Config struct {
-	DataDir    string    // whose file system is told of
-	SpoolBytes int64     // that each spool may take
-	Now        time.Time // when collecting began
+	DataDir    string       // whose file system is told of
+	SpoolBytes func() int64 // that each spool may take now
+	Now        time.Time    // when collecting began
 }
 
 // Collecting tells about collecting; it is a prometheus.Collector. How far the feeds are
@@ -230,7 +230,7 @@ func (c *Collecting) Collect(ch chan<- prometheus.Metric) {
 	send("collect_stored_events_total", prometheus.CounterValue, float64(s.Stored))
 	send("collect_running", prometheus.GaugeValue, truth(s.Running))
 	send("collect_trail_writable", prometheus.GaugeValue, truth(s.Err == nil))
-	send("collect_spool_limit_bytes", prometheus.GaugeValue, float64(c.cfg.SpoolBytes))
+	send("collect_spool_limit_bytes", prometheus.GaugeValue, float64(c.cfg.SpoolBytes()))
 	now, told := time.Now(), map[[3]string]bool{}
 	for _, f := range s.Feeds {
 		labels := [3]string{f.Name, f.Cluster, f.Server}

@@ -18,7 +18,7 @@ import (
 
 func TestCollecting(t *testing.T) {
 	began := time.Now().Add(-time.Hour)
-	c := New(Config{DataDir: t.TempDir(), SpoolBytes: 1 << 30, Now: began})
+	c := New(Config{DataDir: t.TempDir(), SpoolBytes: func() int64 { return 1 << 30 }, Now: began})
 	r := prometheus.NewPedanticRegistry()
 	r.MustRegister(c)
 	s := collect.State{Running: true, Stored: 7, Feeds: []collect.Status{

@@ -74,7 +74,7 @@ func (d *Daemon) openIntake() (_ *intake, err error) {
 	if err != nil {
 		return in, err
 	}
-	m := metrics.New(metrics.Config{DataDir: cfg.Data, SpoolBytes: int64(cfg.Limits.SpoolBytes), Now: d.cfg.Now()})
+	m := metrics.New(metrics.Config{DataDir: cfg.Data, SpoolBytes: func() int64 { return int64(d.now.Load().Limits.SpoolBytes) }, Now: d.cfg.Now()})
 	tap := TapGaps(context.Background(), cfg.Data, in.w, d.cfg.Now, log)
 	clocks := metrics.NewClocks(d.cfg.Now)
 	in.collector = collect.New(collect.Config{
