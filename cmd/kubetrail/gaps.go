@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -155,7 +156,7 @@ func (a *app) printGaps(f *gapFlags, report gap.Report) error {
 		if d := g.Length(); d > 0 {
 			length = shortly(d)
 		}
-		if err := t.add(gapTime(g.From), to, length, cell(g.Cause), strconv.FormatInt(g.Events, 10), cell(gapServer(g.Cluster, g.Server, g.Source))); err != nil {
+		if err := t.add(gapTime(g.From), to, length, cell(g.Cause), strconv.FormatInt(g.Events, 10), cell(gapServer(g.Cluster, g.Server, cmp.Or(g.Lease, g.Source)))); err != nil {
 			return err
 		}
 	}

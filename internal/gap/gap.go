@@ -45,6 +45,7 @@ type Gap struct {
 	Cluster string `json:"cluster,omitempty"`
 	Server  string `json:"server,omitempty"` // empty where the trail does not know it
 	Source  string `json:"source,omitempty"` // the log, where the server is not known
+	Lease   string `json:"lease,omitempty"`  // the API server's own, where several share a source and it alone is meant
 	From    Time   `json:"from"`             // the last event before
 	To      Time   `json:"to"`               // the first event after, or the end of the question
 	Open    bool   `json:"open,omitempty"`   // there was no event after

@@ -94,7 +94,8 @@ func TestSmallestIsCertain(t *testing.T) {
 		if len(all) == 0 {
 			return
 		}
-		for name, way := range ways() {
+		for _, name := range []string{"Batch", "Live"} {
+			way := ways()[name]
 			d := New(Config{})
 			way(d, all)
 			r := d.Report(audit.NoTime)
@@ -449,18 +450,46 @@ func TestLosses(t *testing.T) {
 	}
 }
 
-// TestSharing: a log of several API servers says so.
+// TestSharing: a source of several API servers says so, and shows that one of them was
+// silent by the lease that it has for itself.
 func TestSharing(t *testing.T) {
-	streams := append(usual(""), beats{user: "system:apiserver", verb: "update", resource: "leases", name: "apiserver-b", every: 10})
-	all := play(drawn(), 600, streams...)
+	lease := func(name string) beats {
+		return beats{user: "system:apiserver", verb: "update", resource: "leases", name: "apiserver-" + name, every: 10, jitter: 0.4}
+	}
+	down := lease("c")
+	down.to = 20_000
+	again := lease("c")
+	again.from = 20_100
+	gone := lease("d")
+	gone.to = 15_000
+	all := play(drawn(), 25_000, append(usual(""), lease("b"), down, again, gone)...)
 	for _, m := range all {
 		m.of.Text[audit.Source] = []byte("webhook/prod")
-		m.of.Text[audit.Namespace] = []byte("kube-system")
+		if string(m.of.Text[audit.Resource]) == "leases" {
+			m.of.Text[audit.Namespace] = []byte("kube-system")
+		}
 	}
-	d := New(Config{})
-	watchAll(d, all)
-	if s := d.Report(audit.NoTime).Servers[0]; s.Sharing != 2 || s.Source != "webhook/prod" || s.Server != "" {
-		t.Errorf("%+v", s)
+	var late []moment
+	for name, way := range ways() {
+		d := New(Config{})
+		way(d, all)
+		r := d.Report(audit.NoTime)
+		if s := r.Servers[0]; s.Sharing != 3 || s.Source != "webhook/prod" || s.Server != "" {
+			t.Errorf("%s: %+v", name, s)
+		}
+		if len(r.Gaps) != 1 || r.Gaps[0].Lease != "apiserver-c" || r.Gaps[0].Length() < 100*time.Second || r.Gaps[0].Length() > 121*time.Second {
+			t.Errorf("%s: %+v", name, r.Gaps)
+		}
+		late = nil
+		for at := int64(19_999); at < 20_110; at += 9 {
+			late = append(late, moment{midnight + at*second, all[slices.IndexFunc(all, func(m moment) bool {
+				return string(m.of.Text[audit.Name]) == "apiserver-c"
+			})].of})
+		}
+		watchAll(d, late)
+		if r := d.Report(audit.NoTime); len(r.Gaps) != 0 {
+			t.Errorf("%s, when it came late: %+v", name, r.Gaps)
+		}
 	}
 }
 

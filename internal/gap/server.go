@@ -89,7 +89,7 @@ func (d *Detector) watch(b Beat) {
 		s.rate.begin(b.at)
 	case b.at < s.newest:
 		s.first = min(s.first, b.at)
-		s.fill(b.at, x.kind == own, d.cfg)
+		s.fill(b.at, x, d.cfg)
 	case b.at-s.newest > doubtful:
 		first, sure := s.doubt(b.at)
 		if !sure {
@@ -109,6 +109,7 @@ func (d *Detector) watch(b Beat) {
 		s.boot(b.at, d.cfg)
 	case x.kind != quiet && b.at > x.last:
 		if x.kind == own {
+			d.alone(x, b.at)
 			d.thin(s, b.at)
 		}
 		x.last = b.at
@@ -128,17 +129,8 @@ func (d *Detector) thin(s *server, at int64) {
 	if before == 0 || at-before < least || s.bootFirst > before {
 		return // a server that ends stops asking itself before it stops answering
 	}
-	var e evidence
-	for _, x := range s.beating() {
-		if x.kind == own && x.last != 0 && before-x.last <= x.late {
-			e.add(x, x.decades(x.missed(at-x.last)))
-		}
-	}
-	if len(e.groups) < 2 || !e.gap() {
-		return // one loop of it may hang
-	}
-	known := int64(0)
-	inside := func(g Gap) bool { return int64(g.From) < at && before < int64(g.To) }
+	known := int64(0) // of gaps that were found in it
+	inside := func(g Gap) bool { return g.Lease == "" && int64(g.From) < at && before < int64(g.To) }
 	for _, g := range s.gaps {
 		if inside(g) {
 			known += min(at, int64(g.To)) - max(before, int64(g.From))
@@ -146,6 +138,15 @@ func (d *Detector) thin(s *server, at int64) {
 	}
 	if at-before-known < least {
 		return
+	}
+	var e evidence
+	for _, x := range s.beating() {
+		if x.kind == own && x.last != 0 && before-x.last <= x.late {
+			e.add(x, x.decades(x.missed(at-x.last-known), 0))
+		}
+	}
+	if len(e.groups) < 2 || !e.gap() {
+		return // one loop of it may hang
 	}
 	s.gaps = slices.DeleteFunc(s.gaps, inside)
 	s.put(Gap{From: Time(before), To: Time(at), Cause: Partial, Events: max(0, s.rate.estimate(at-before)-int64(came))}, d.cfg)
@@ -203,6 +204,25 @@ func (s *server) astray(at int64) bool {
 	return true
 }
 
+// alone looks at the time since an API server renewed its own lease, where several write
+// to one source without a name: each has a lease of its own, and one that was not renewed
+// for long, while others were, tells of its server.
+func (d *Detector) alone(x *stream, at int64) {
+	if x.recent == nil || x.last == 0 || at-x.last <= x.late || !x.identity() || x.decades(x.missed(at-x.last), 0) < enough {
+		return
+	}
+	s, sharing := x.of, int64(1)
+	for _, y := range s.beating() {
+		if y != x && y.identity() && at-y.last <= y.late {
+			sharing++
+		}
+	}
+	all := slices.ContainsFunc(s.gaps, func(g Gap) bool { return int64(g.From) < at && x.last < int64(g.To) && g.Lease == "" })
+	if sharing > 1 && !all {
+		s.put(Gap{From: Time(x.last), To: Time(at), Cause: Silence, Lease: x.lease(), Events: s.rate.estimate(at-x.last) / sharing}, d.cfg)
+	}
+}
+
 // missed reports whether it is next to impossible that the pulse of s goes on, although
 // nothing came between s.newest and until.
 func (d *Detector) missed(s *server, until int64) bool {
@@ -218,7 +238,7 @@ func (d *Detector) missed(s *server, until int64) bool {
 		if n > 0 && x.kind == client && d.moved(x, s.newest) {
 			continue
 		}
-		e.add(x, x.decades(n))
+		e.add(x, x.decades(n, 0))
 	}
 	return e.gap()
 }
@@ -249,8 +269,8 @@ func (s *server) put(g Gap, cfg Config) {
 }
 
 // fill takes an event that came late: where it was observed there is no gap. One that is
-// partial has events in it, but none of the server's own.
-func (s *server) fill(at int64, own bool, cfg Config) {
+// partial has events in it, but none of the server's own; one of a lease has others.
+func (s *server) fill(at int64, x *stream, cfg Config) {
 	if n := len(s.gaps); n == 0 || at >= int64(s.gaps[n-1].To) {
 		return
 	}
@@ -259,7 +279,7 @@ func (s *server) fill(at int64, own bool, cfg Config) {
 		return
 	}
 	g := s.gaps[i]
-	if g.Cause == Partial && !own {
+	if g.Cause == Partial && x.kind != own || g.Lease != "" && (!x.identity() || x.lease() != g.Lease) {
 		return
 	}
 	var parts []Gap
@@ -357,7 +377,7 @@ func smallest(live []*stream, least int64) float64 {
 	n := sort.Search(steps, func(i int) bool {
 		var e evidence
 		for _, x := range live {
-			e.add(x, x.decades(x.missed(least+int64(i)*step)))
+			e.add(x, x.decades(x.missed(least+int64(i)*step), 1)) // the gap itself is one
 		}
 		return e.gap()
 	})

@@ -156,12 +156,13 @@ const (
 	mostGuest = 3.0 // of a client: it may have left just then
 )
 
-// decades is the evidence of so many missed beats: -log10 of their probability.
-func (s *stream) decades(missed int64) float64 {
+// decades is the evidence of so many missed beats: -log10 of their probability. So many
+// times more than is known was a beat missed before.
+func (s *stream) decades(missed int64, more float64) float64 {
 	if missed == 0 {
 		return 0
 	}
-	one := min(-math.Log10((s.skips+1)/(s.beats+2)), mostBeat)
+	one := min(-math.Log10((s.skips+more+1)/(s.beats+2)), mostBeat)
 	all := max(one, 0) * float64(missed)
 	if s.kind != own {
 		return min(all, mostGuest)
@@ -211,7 +212,12 @@ func (s *stream) describe() Stream {
 		Interval: float64(s.median) / float64(second), Beats: int64(s.beats)}
 }
 
+const leasesOf = "leases/kube-system/"
+
 // identity reports whether the stream renews the lease that an API server has for itself.
 func (s *stream) identity() bool {
-	return s.kind == own && s.verb == "update" && strings.HasPrefix(s.what, "leases/kube-system/apiserver-")
+	return s.kind == own && s.verb == "update" && strings.HasPrefix(s.what, leasesOf+"apiserver-")
 }
+
+// lease is the name of that lease.
+func (s *stream) lease() string { return strings.TrimPrefix(s.what, leasesOf) }
