@@ -105,12 +105,14 @@ func Columns() audit.Columns {
 const (
 	maxServers = 1024
 	// maxStreams bounds the streams of a server that are held, candidates included; keen
-	// is how many of them may be of kinds that are most probably no pulse.
+	// is how many of them may be of kinds that are most probably no pulse. maxHeld bounds
+	// those of all servers together.
 	maxStreams, keen = 24_576, 8_192
+	maxHeld          = 1 << 16
 )
 
 // Detector learns pulses and finds gaps. It is not safe for concurrent use. Its memory is
-// bounded: some 4 MB for each API server at worst.
+// bounded: some 30 MB, and the streams that API servers have of their own.
 type Detector struct {
 	cfg     Config
 	servers map[serverKey]*server
@@ -165,14 +167,14 @@ func (d *Detector) batch(beats []Beat) {
 		d.learn(b)
 	}
 	for _, s := range d.sorted {
-		s.sweep(math.MaxInt64, math.MinInt64)
+		d.sweep(s, math.MaxInt64, math.MinInt64)
 	}
 	for _, b := range beats {
 		d.watch(b)
 	}
 	for _, s := range d.sorted {
 		if s.newest != audit.NoTime {
-			s.sweep(math.MinInt64, s.newest-forgotten)
+			d.sweep(s, math.MinInt64, s.newest-forgotten)
 		}
 	}
 }

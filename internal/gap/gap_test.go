@@ -519,6 +519,18 @@ func TestBounds(t *testing.T) {
 		if r := d.Report(audit.NoTime); len(r.Gaps) != 3 || r.More != 7 {
 			t.Errorf("%s: %d gaps and %d more", name, len(r.Gaps), r.More)
 		}
+		for i := range 100_000 {
+			e := beats{server: fmt.Sprint("server-", i%50), user: "kubelet", verb: "update", resource: "leases", name: fmt.Sprint(i)}.event()
+			watchAll(d, []moment{{midnight + 4000*second, e}})
+		}
+		watchAll(d, []moment{{midnight + 4000*second, beats{server: "server-1", user: "system:apiserver", verb: "get", name: "/openapi/v3"}.event()}})
+		held := 0
+		for _, s := range d.sorted {
+			held += len(s.streams)
+		}
+		if held != d.held || held > maxHeld+1 || len(d.servers[serverKey{"made", "server-1", ""}].streams) < 2 {
+			t.Errorf("%s: %d streams are held, %d counted", name, held, d.held)
+		}
 		for i := range 2 * maxServers {
 			e := beats{server: fmt.Sprint("server-", i), user: "jane", verb: "get"}.event()
 			watchAll(d, []moment{{midnight, e}})

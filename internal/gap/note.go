@@ -85,7 +85,11 @@ func (d *Detector) stream(s *server, e *audit.Event) *stream {
 	if x := s.streams[hash]; x != nil {
 		return x
 	}
-	if room := d.room(s, e.Time(), ours || likely(resource, path)); !room {
+	limit := keen
+	if ours || likely(resource, path) {
+		limit = maxStreams
+	}
+	if !d.room(s, e.Time(), limit, ours) {
 		return s.idle
 	}
 	x := &stream{of: s, user: string(user), verb: string(verb), hash: hash}
@@ -100,24 +104,36 @@ func (d *Detector) stream(s *server, e *audit.Event) *stream {
 		}
 	}
 	s.streams[hash] = x
+	d.held++
 	return x
 }
 
-// room reports whether one more candidate may be held.
-func (d *Detector) room(s *server, at int64, likely bool) bool {
-	limit := keen
-	if likely {
-		limit = maxStreams
-	}
-	if len(s.streams) < limit {
+// room reports whether one more candidate may be held. Those of an API server's own may
+// be though too many are held of others.
+func (d *Detector) room(s *server, at int64, limit int, ours bool) bool {
+	free := func() bool { return len(s.streams) < limit && (ours || d.held < maxHeld) }
+	if free() {
 		return true
 	}
 	if d.holding || at-s.swept < maxInterval {
 		return false
 	}
 	s.swept = at
-	s.sweep(at-maxInterval, at-forgotten)
-	return len(s.streams) < limit
+	d.sweep(s, at-maxInterval, at-forgotten)
+	return free()
+}
+
+// sweep forgets candidates of a server that were not seen since a time, so that there is
+// room for others, and pulses that ended long before another.
+func (d *Detector) sweep(s *server, candidates, pulses int64) {
+	before := len(s.streams)
+	for hash, x := range s.streams {
+		if x.recent == nil && x.seen < candidates || x.recent != nil && max(x.seen, x.last) < pulses {
+			delete(s.streams, hash)
+			s.changed = true
+		}
+	}
+	d.held -= before - len(s.streams)
 }
 
 // forgotten is how long after its last beat a pulse is held.

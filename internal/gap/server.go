@@ -52,17 +52,6 @@ func newServer(key serverKey) *server {
 	return s
 }
 
-// sweep forgets candidates that were not seen since a time, so that there is room for
-// others, and pulses that ended long before another.
-func (s *server) sweep(candidates, pulses int64) {
-	for hash, x := range s.streams {
-		if x.recent == nil && x.seen < candidates || x.recent != nil && max(x.seen, x.last) < pulses {
-			delete(s.streams, hash)
-			s.changed = true
-		}
-	}
-}
-
 // beating returns the streams that are a pulse.
 func (s *server) beating() []*stream {
 	if !s.changed {
