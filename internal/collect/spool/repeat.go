@@ -146,7 +146,7 @@ func (f *Feed) remember(at int64) {
 	name := filepath.Join(f.spool.dir, repeatsName)
 	if saved, err := os.ReadFile(name); err == nil {
 		for _, l := range decodeSeen(saved) {
-			if l.end <= at {
+			if l.end <= at { // others are read again, and would be taken for repeats
 				f.memory.add(l, f.limit())
 				f.body.end = l.end
 			}
@@ -174,14 +174,12 @@ func (f *Feed) rememberSegment(g segment, at int64) {
 	f.file, f.begin, f.until = nil, 0, 0
 }
 
-// save makes durable what is remembered of all before the position that the trail has
-// durably, because segments of it are about to be removed. Of what comes after that
-// nothing may be saved: it would be read again after a crash, and taken for a repeat.
+// save makes durable what is remembered, because segments are about to be removed.
 // Where it fails the segments go all the same: to make room comes first, and this
 // process remembers until it ends.
 func (f *Feed) save() error {
 	return durable.Write(f.spool.cfg.FS, filepath.Join(f.spool.dir, repeatsName), func(w io.Writer) error {
-		_, err := w.Write(encodeSeen(f.memory.lines[f.memory.gone:], f.stored))
+		_, err := w.Write(encodeSeen(f.memory.lines[f.memory.gone:]))
 		return err
 	})
 }
@@ -191,16 +189,13 @@ const (
 	seenBytes = 16 + 8 // a line: its sum, and its end
 )
 
-// encodeSeen encodes those lines that end at or before an offset: the magic, each line,
-// and the hash of all that.
-func encodeSeen(lines []seen, until int64) []byte {
+// encodeSeen encodes lines: the magic, each line, and the hash of all that.
+func encodeSeen(lines []seen) []byte {
 	b := make([]byte, 0, len(seenMagic)+len(lines)*seenBytes+sha256.Size)
 	b = append(b, seenMagic...)
 	for _, l := range lines {
-		if l.end <= until {
-			b = append(b, l.sum[:]...)
-			b = binary.LittleEndian.AppendUint64(b, uint64(l.end))
-		}
+		b = append(b, l.sum[:]...)
+		b = binary.LittleEndian.AppendUint64(b, uint64(l.end))
 	}
 	sum := sha256.Sum256(b)
 	return append(b, sum[:]...)
