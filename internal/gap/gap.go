@@ -127,6 +127,7 @@ type Detector struct {
 	unread  int                    // losses that there was no room for
 	recent  int                    // losses that came while events did
 	waiting []*loss                // those of them that no event came after yet
+	held    int                    // streams of all servers
 	holding bool                   // beats of a batch wait, so that no stream may be forgotten
 }
 
