@@ -213,3 +213,15 @@ func TestFollowPattern(t *testing.T) {
 		t.Errorf("%d logs are followed at the end", n)
 	}
 }
+
+func TestKubeletNames(t *testing.T) {
+	for name, want := range map[string]turn{
+		"0.log":                    {kind: current},
+		"0.log.20261121-101112":    {kind: dated, date: "20261121-101112"},
+		"0.log.20261121-101112.gz": {kind: dated, date: "20261121-101112"},
+	} {
+		if set, got := rotationNames().place(name); set != "0.log" || got != want {
+			t.Errorf("%s: %s, %+v", name, set, got)
+		}
+	}
+}

@@ -165,7 +165,7 @@ func (c *comparison) take(s sample, recovered int64) []trail.Loss {
 	}
 	c.samples = append(c.samples, s)
 	if more := recovered - c.base - (s.allLost() - c.samples[0].allLost()); more > 0 {
-		c.base += more // these were counted before the first sample
+		c.base += more // these were counted before the first sample that is kept
 	}
 	var losses []trail.Loss
 	for _, b := range c.backends {
@@ -269,7 +269,5 @@ func (c *comparison) forget() {
 	if n == 0 {
 		return
 	}
-	// What was lost until the first sample that stays is named or told of by now.
-	c.base += c.samples[n].allLost() - c.samples[0].allLost()
 	c.samples = append(c.samples[:0], c.samples[n:]...)
 }

@@ -208,19 +208,67 @@ func TestClockSet(t *testing.T) {
 	if len(c.samples) != 1 {
 		t.Errorf("%d samples after the clock was set", len(c.samples))
 	}
+}
 
-	r := rand.New(rand.NewPCG(1, 1))
-	s := simulate(r, 60, false)
-	s.lose(len(s.events)/4, 3000)
-	legacy := &comparison{}
+// TestLegacyFormat checks that nothing is concluded from events of which some do not
+// tell the time of their stage.
+func TestLegacyFormat(t *testing.T) {
+	s := simulate(rand.New(rand.NewPCG(1, 1)), 60, false)
+	c := &comparison{}
 	for i, e := range s.events {
-		if i%300 == 0 {
-			if got := legacy.take(sample{at: e.at / second * second, here: time.Duration(e.at) * time.Microsecond, events: int64(i), errors: map[string]int64{}}, 0); len(got) > 0 {
+		if i%100 == 0 {
+			if got := c.take(sample{at: e.at / second * second, here: time.Duration(e.at) * time.Microsecond, events: int64(i), errors: map[string]int64{}}, 0); len(got) > 0 {
 				t.Fatalf("found %+v", got)
 			}
 		}
-		if e.arrives >= 0 {
-			legacy.observe(false, &audit.Event{Form: audit.FormLegacy, Staged: e.at})
+		var event audit.Event
+		if event.Staged = e.at; i%2 == 0 {
+			event.Form = audit.FormLegacy
 		}
+		c.observe(false, &event)
+	}
+}
+
+// TestSlowAuthentication checks that events which are counted long after their time, for
+// some minutes, are not taken for lost.
+func TestSlowAuthentication(t *testing.T) {
+	seeds(t, func(t *testing.T, r *rand.Rand) {
+		s := simulate(r, 60, false)
+		from := s.events[0].at + int64(20+r.IntN(30))*60*second
+		for i := range s.events {
+			if e := &s.events[i]; e.at > from && e.at < from+180*second {
+				e.counted += 10 * second
+				e.arrives += 10 * second
+			}
+		}
+		if found := s.run(r, true); len(found) > 0 {
+			t.Fatalf("found %+v", found)
+		}
+	})
+}
+
+// TestErrorsNamedBefore checks that events which were named before, in an older part of
+// the log or hours ago, do not hide an error that is not.
+func TestErrorsNamedBefore(t *testing.T) {
+	c := &comparison{}
+	var found []trail.Loss
+	for n := range int64(4 * 120) { // two hours
+		s := sample{at: n * 15 * second, here: time.Duration(n) * 15 * time.Second, errors: map[string]int64{"log": 1000}}
+		switch n {
+		case 1: // a log is read from its beginning
+			c.recovered += 100
+		case 10:
+			c.recovered += 50
+		}
+		if n >= 10 {
+			s.errors["log"] += 50
+		}
+		if n >= 400 {
+			s.errors["log"] += 7
+		}
+		found = append(found, c.take(s, c.recovered)...)
+	}
+	if len(found) != 1 || found[0].Events != 7 || found[0].From != 399*15*second {
+		t.Errorf("found %+v", found)
 	}
 }
