@@ -120,7 +120,8 @@ func (a *app) serveVerb() *cobra.Command {
 // serveFields are the fields that flags of serve are for.
 func serveFields() map[string]string {
 	return map[string]string{
-		"data": "data", "source": "clusters", "apiserver-log": "clusters", "scrape": "clusters", "spool-bytes": "limits.spoolBytes", "keep": "retention.keep",
+		"data": "data", "source": "clusters", "apiserver-log": "clusters", "scrape": "clusters",
+		"scrape-token-file": "clusters", "scrape-ca": "clusters", "spool-bytes": "limits.spoolBytes", "keep": "retention.keep",
 		"keep-bytes": "retention.keepBytes", "part-bytes": "limits.partBytes", "read-only": "readOnly", "listen": "listen",
 		"tls-cert": "tls.cert", "tls-key": "tls.key", "client-ca": "tls.clientCA", "token-file": "tokens", "log-json": "log.format",
 	}

@@ -15,7 +15,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/spf13/pflag"
+
 	"kubetrail/internal/collect/collecttest"
+	"kubetrail/internal/config"
 )
 
 // configured is a serve of the real program with a configuration file.
@@ -370,5 +373,30 @@ func TestServeSystemd(t *testing.T) {
 	<-c.rest
 	if err := c.cmd.Wait(); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestServeFlagsAreFields wants every flag of serve to be for a field of the
+// configuration, so that giving both is noticed.
+func TestServeFlagsAreFields(t *testing.T) {
+	a := &app{env: func(string) string { return "" }}
+	known := map[string]bool{}
+	for _, f := range config.Fields() {
+		for path := f.Path; path != ""; {
+			known[strings.TrimSuffix(path, "[]")] = true
+			path = path[:max(strings.LastIndexByte(path, '.'), 0)]
+		}
+	}
+	flags := a.serveVerb().Flags()
+	fields := serveFields()
+	flags.VisitAll(func(f *pflag.Flag) {
+		path := fields[f.Name]
+		if f.Name != "config" && f.Name != "sample" && !known[path] {
+			t.Errorf("--%s is for the field %q, which there is none", f.Name, path)
+		}
+		delete(fields, f.Name)
+	})
+	if len(fields) > 0 {
+		t.Errorf("no such flags: %v", fields)
 	}
 }

@@ -171,20 +171,24 @@ func TestFlags(t *testing.T) {
 	flags := Defaults("/flag")
 	flags.Listen = "127.0.0.1:1"
 	flags.Add("", Source{Path: "/a"})
-	given := []Flag{{"--data", "data"}, {"--listen", "listen"}, {"--source", "clusters"}}
+	given := []Flag{{"--data", "data"}, {"--listen", "listen"}, {"--source", "clusters"}, {"--scrape", "clusters"}}
 	f, findings := LoadWith([]byte(head+"log: {level: warn}\n"), "/d", flags, given)
 	if len(findings) > 0 || f.Config.Data != "/flag" || f.Config.Listen != "127.0.0.1:1" || f.Config.Clusters[0].Sources[0] != (Source{"/a", "", AuditLog}) {
 		t.Errorf("%+v, %+v", f.Config, findings)
 	}
 	for text, want := range map[string]string{
 		"data: /file\n":                           "--data was given as well",
-		"clusters: [{sources: [{path: /b}]}]\n":   "--source was given as well",
+		"data: /file\nlisten: 127.0.0.1:2\n":      "--data was given as well",
 		"listen: 127.0.0.1:2\nlog: {level: warn}": "--listen was given as well",
 	} {
 		_, findings := LoadWith([]byte(head+text), "/d", flags, given)
-		if len(findings) != 1 || !strings.Contains(findings[0].Text.En, want) || findings[0].Line != 3 {
+		if len(findings) != strings.Count(text, ": 127")+strings.Count(text, ": /") || !strings.Contains(findings[0].Text.En, want) || findings[0].Line != 3 {
 			t.Errorf("%s: %+v", text, findings)
 		}
+	}
+	_, findings = LoadWith([]byte(head+"clusters: [{sources: [{path: /b}]}]\n"), "/d", flags, given)
+	if len(findings) != 2 || !strings.Contains(findings[0].Text.En+findings[1].Text.En, "--source was given") || !strings.Contains(findings[0].Text.En+findings[1].Text.En, "--scrape was given") {
+		t.Errorf("%+v", findings)
 	}
 }
 

@@ -73,8 +73,9 @@ func LoadWith(data []byte, dir string, defaults Config, flags []Flag) (*File, []
 	f := &File{places: place.New(data), origin: map[string]string{}}
 	findings := f.decode(data)
 	f.Config.Resolve(dir)
+	taken := slices.DeleteFunc(slices.Clone(flags), func(flag Flag) bool { return !f.has(flag.Path) })
 	for _, flag := range flags {
-		if f.has(flag.Path) {
+		if slices.Contains(taken, flag) {
 			findings = append(findings, Finding{Path: flag.Path,
 				Text: say("%s was given as well: there would be two values", "同时给出了 %s：会有两个值", flag.Name),
 				Hint: say("leave one of them away", "去掉其中一个")})
