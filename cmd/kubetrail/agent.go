@@ -17,8 +17,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/spf13/cobra"
 
 	"kubetrail/internal/agent"
@@ -179,56 +177,25 @@ func (a *app) agent(ctx context.Context, f *agentFlags) error {
 			return failed(err, "another program may have this port; choose another one")
 		}
 		fmt.Fprintf(a.err, "health and metrics at http://%s\n", listener.Addr())
-		web := &http.Server{Handler: agentHandler(ship), ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: 16 << 10}
+		web := &http.Server{Handler: ship.Handler(), ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: 16 << 10}
 		beside.Go(func() { _ = web.Serve(listener) }) // ends with Close
 		context.AfterFunc(ctx, func() { web.Close() })
 		defer web.Close()
 	}
-	beside.Go(func() { system.Run(ctx, func() bool { return true }) })
+	var last uint64
+	beside.Go(func() {
+		system.Run(ctx, func() bool {
+			rounds := ship.Status().Rounds
+			moved := rounds != last
+			last = rounds
+			return moved
+		})
+	})
 	context.AfterFunc(ctx, system.Stopping)
 	system.Ready("shipping")
 	err = ship.Run(ctx)
 	stop()
 	return err
-}
-
-// agentHandler serves health and metrics. An agent is alive while it runs, and ready
-// while the server takes what it ships.
-func agentHandler(ship *agent.Agent) http.Handler {
-	r := prometheus.NewRegistry()
-	gauge := func(name, help string, value func(agent.Status) float64) {
-		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "kubetrail_agent_" + name, Help: help}, func() float64 { return value(ship.Status()) }))
-	}
-	counter := func(name, help string, value func(agent.Status) uint64) {
-		r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "kubetrail_agent_" + name, Help: help}, func() float64 { return float64(value(ship.Status())) }))
-	}
-	truth := map[bool]float64{true: 1}
-	gauge("lag_bytes", "Bytes that are there and that the server does not have.", func(s agent.Status) float64 { return float64(s.Waiting) })
-	gauge("lag_seconds", "Since when there are some.", func(s agent.Status) float64 { return s.Behind.Seconds() })
-	gauge("holds_seconds", "How long the logs keep what was not sent; 0: unknown.", func(s agent.Status) float64 { return s.Holds.Seconds() })
-	gauge("last_contact_timestamp_seconds", "When the server answered last.", func(s agent.Status) float64 {
-		if s.Contact.IsZero() {
-			return 0
-		}
-		return float64(s.Contact.UnixMilli()) / 1000
-	})
-	gauge("failing", "1 if the last request failed.", func(s agent.Status) float64 { return truth[s.Err != nil] })
-	gauge("read_failing", "1 if not everything can be read.", func(s agent.Status) float64 { return truth[s.ReadError != nil] })
-	counter("shipped_bytes_total", "Bytes of logs that the server has taken.", func(s agent.Status) uint64 { return s.Shipped })
-	counter("requests_total", "Requests to the server.", func(s agent.Status) uint64 { return s.Requests })
-	counter("failed_requests_total", "Requests that failed.", func(s agent.Status) uint64 { return s.Refused })
-	counter("restarts_total", "Times that the server had another position than expected.", func(s agent.Status) uint64 { return s.Restarts })
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(r, promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
-	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		s := ship.Status()
-		if err := errors.Join(s.Err, s.ReadError); err != nil || s.Contact.IsZero() {
-			w.WriteHeader(http.StatusServiceUnavailable)
-		}
-		fmt.Fprintln(w, plain(s.String(), false))
-	})
-	return mux
 }
 
 // checkAgent says how everything is.

@@ -17,8 +17,10 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"kubetrail/internal/collect"
 	"kubetrail/internal/collect/spool"
@@ -60,6 +62,7 @@ type Status struct {
 	Shipped   uint64        // bytes of files that it took since the start
 	Requests  uint64
 	Refused   uint64 // requests that failed
+	Rounds    uint64 // of the loop, which goes on as long as the agent is well
 	Restarts  uint64 // times that the agent asked how far the server is because they disagreed
 	Err       error  // why the last request failed; nil if it went well
 	ReadError error  // why not everything can be read
@@ -232,7 +235,7 @@ func (a *Agent) gather(ctx context.Context) (more bool) {
 	if failed != nil && (a.Status().ReadError == nil || a.Status().ReadError.Error() != failed.Error()) {
 		a.log.Warn("cannot read all of a log; trying again", "err", failed)
 	}
-	a.note(func(s *Status) { s.ReadError, s.Waiting = failed, waiting+a.batch.raw })
+	a.note(func(s *Status) { s.ReadError, s.Waiting, s.Rounds = failed, waiting+a.batch.raw, s.Rounds+1 })
 	return more
 }
 
@@ -280,6 +283,7 @@ func (a *Agent) retry(ctx context.Context, request func(context.Context) error) 
 			if err := a.cfg.Wait(ctx, min(wait, 5*time.Second)); err != nil {
 				return err
 			}
+			a.note(func(s *Status) { s.Rounds++ })
 			a.look()
 		}
 	}
@@ -370,10 +374,18 @@ func (s Status) String() string {
 	if s.Err != nil {
 		text += ", the server takes nothing: " + s.Err.Error()
 	}
+	if s.ReadError != nil {
+		text += ", cannot read all of " + s.ReadError.Error()
+	}
 	if s.Holds > 0 {
 		text += ", the logs hold about " + Span(s.Holds)
 	}
-	return text
+	return strings.Map(func(c rune) rune {
+		if unicode.IsPrint(c) {
+			return c
+		}
+		return '?'
+	}, text)
 }
 
 // Report is what Check finds out.

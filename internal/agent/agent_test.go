@@ -451,6 +451,14 @@ func TestAgentWaits(t *testing.T) {
 	if st := a.Status(); st.Waiting == 0 {
 		t.Errorf("%+v", st)
 	}
+	ask := func(path string) (int, string) {
+		w := httptest.NewRecorder()
+		a.Handler().ServeHTTP(w, httptest.NewRequest("GET", path, nil))
+		return w.Code, w.Body.String()
+	}
+	if code, text := ask("/readyz"); code != http.StatusServiceUnavailable || !strings.Contains(text, "takes nothing") {
+		t.Errorf("/readyz: %d %s", code, text)
+	}
 	before := a.batch.raw // the agent is in retry, and does not touch it
 	if before > batchBytes+blockBytes {
 		t.Errorf("%d bytes are in memory", before)
@@ -458,6 +466,15 @@ func TestAgentWaits(t *testing.T) {
 	s.set(func() { s.cut = false })
 	s.until("all", func() bool { return len(s.m.Lines) == len(j.written) })
 	s.until("all well", func() bool { st := a.Status(); return st.Err == nil && st.Waiting == 0 && st.Behind == 0 })
+	if code, text := ask("/readyz"); code != http.StatusOK || !strings.HasPrefix(text, "0 bytes wait") {
+		t.Errorf("/readyz: %d %s", code, text)
+	}
+	if code, _ := ask("/livez"); code != http.StatusOK {
+		t.Errorf("/livez: %d", code)
+	}
+	if _, text := ask("/metrics"); !strings.Contains(text, "kubetrail_agent_lag_bytes 0\n") || strings.Contains(text, "kubetrail_agent_failed_requests_total 0\n") {
+		t.Errorf("/metrics: %s", text)
+	}
 }
 
 // TestAgentCheck asks once and stores nothing.
