@@ -17,7 +17,14 @@ import (
 func APIServerLog() *Format {
 	return &Format{
 		Decode: func(in io.Reader, cfg audit.ReaderConfig) Decoder {
-			return klog.NewDecoder(in, klog.Config{ReaderConfig: cfg, Now: time.Now().UnixMicro()})
+			c := klog.Config{ReaderConfig: cfg}
+			// klog writes local time. Where that may be another one than UTC, which a
+			// container has, there is no telling.
+			now := time.Now()
+			if _, offset := now.Zone(); offset == 0 {
+				c.Now = now.UnixMicro()
+			}
+			return klog.NewDecoder(in, c)
 		},
 		Foreign: func(head []byte) string {
 			if klog.Looks(head) != klog.Unlike {
