@@ -277,7 +277,7 @@ kubetrail_gaps{cluster="prod",server="cp-1",cause="silence"} 1
 kubetrail_silent_seconds{cluster="prod",server="cp-1"} 5
 kubetrail_gap_smallest_seconds{cluster="prod",server="cp-1"} 20
 kubetrail_apiserver_audit_missing_events_total{cluster="prod",server="cp-1",cause="x"} 3
-kubetrail_server_skew_seconds{cluster="prod",server="cp-1"} 0.2
+kubetrail_server_clock_skew_seconds{cluster="prod",server="cp-1"} 0.2
 kubetrail_collect_losses_total{cluster="prod",server="cp-1"} 2
 kubetrail_collect_marked_events_total{cluster="prod",server="cp-1",mark="recovered"} 2
 kubetrail_collect_marked_events_total{cluster="prod",server="cp-1",mark="repeat"} 2
@@ -327,7 +327,7 @@ kubetrail_collect_marked_events_total{cluster="prod",server="cp-1",mark="repeat"
 		{"KubeTrailUpkeepFailing", change{"kubetrail_trail_upkeep_failures_total": func(v, m float64) float64 { return v + m }}},
 		{"", change{"kubetrail_trail_upkeep_failures_total": by(1)}},
 		{"KubeTrailCommitsSlow", change{"kubetrail_collect_commit_duration_seconds_bucket": func(v, m float64) float64 { return v }}},
-		{"KubeTrailClockSkew", change{"kubetrail_server_skew_seconds": to(-31)}},
+		{"KubeTrailClockSkew", change{"kubetrail_server_clock_skew_seconds": to(-31)}},
 	}
 	known := map[string]bool{}
 	for _, a := range alerts(t) {
