@@ -66,9 +66,11 @@ func TestCollect(t *testing.T) {
 
 // live runs everything at once, until the story is told and the kills are done.
 func (r *rig) live(ctx context.Context, c *chaos, seed uint64) error {
+	ctx, fail := context.WithCancel(ctx)
+	defer fail()
 	background, over := context.WithCancel(ctx)
 	defer over()
-	var first firstError
+	first := firstError{fail: fail}
 	var wg, keeping sync.WaitGroup
 	keepers, kept := context.WithCancel(ctx)
 	defer kept()
@@ -102,17 +104,19 @@ func (r *rig) live(ctx context.Context, c *chaos, seed uint64) error {
 	return first.get()
 }
 
-// firstError keeps the first of many errors.
+// firstError keeps the first of many errors, and ends what the others come from.
 type firstError struct {
-	mu  sync.Mutex
-	err error
+	fail func()
+	mu   sync.Mutex
+	err  error
 }
 
 func (f *firstError) is(err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.err == nil {
+	if f.err == nil && err != nil {
 		f.err = err
+		f.fail()
 	}
 }
 
