@@ -30,6 +30,10 @@ type Config struct {
 	Poll  time.Duration // feeds are looked at that often if nothing wakes the collector; 0: 250 ms
 	Drain time.Duration // for what is there when ctx ends; 0: 10 seconds
 
+	// Going is what is known about where requests go; nil: nothing yet. It belongs to
+	// the collector from then on.
+	Going *destination.Known
+
 	// Merge makes one larger part of small ones and reports whether there was any
 	// need. It runs beside everything else, but for Expire, on a goroutine of its own.
 	Merge func(context.Context) (bool, error)
@@ -122,7 +126,7 @@ func New(cfg Config) *Collector {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Collector{cfg: cfg, log: cfg.Logger, w: counted{Appender: cfg.Writer, known: &destination.Known{}}, broken: map[Feed]string{}}
+	return &Collector{cfg: cfg, log: cfg.Logger, w: counted{Appender: cfg.Writer, known: cmp.Or(cfg.Going, &destination.Known{})}, broken: map[Feed]string{}}
 }
 
 // Run collects until ctx ends. It then takes what the feeds have at that moment,

@@ -60,6 +60,9 @@ func (k *Known) learnHook(e *audit.Event, configuration, name string) {
 	}
 }
 
+// Learn takes from e what later events need, as Of does.
+func (k *Known) Learn(e *audit.Event) { k.learn(e) }
+
 // learn takes from e what later events need, if it was done.
 func (k *Known) learn(e *audit.Event) {
 	if e.Code < 200 || e.Code > 299 || len(e.Text[audit.Name]) > maxName {

@@ -78,7 +78,7 @@ func (d *Daemon) openIntake() (_ *intake, err error) {
 	tap := TapGaps(context.Background(), cfg.Data, in.w, d.cfg.Now, log)
 	clocks := metrics.NewClocks(d.cfg.Now)
 	in.collector = collect.New(collect.Config{
-		Writer: in.counters.Tap(m.Tap(clocks.Tap(tap))), More: in.feeds, Turn: in.logs.Turn, Arrived: in.spools.Arrived(), Logger: log, OnCommit: m.Committed,
+		Writer: in.counters.Tap(m.Tap(clocks.Tap(tap))), More: in.feeds, Turn: in.logs.Turn, Going: known(context.Background(), cfg.Data, log), Arrived: in.spools.Arrived(), Logger: log, OnCommit: m.Committed,
 		Merge: m.Merging(merger.Step),
 		Expire: func(ctx context.Context) error {
 			gone, err := Expire(ctx, in.w, *in.retention.Load(), d.cfg.Now())

@@ -257,3 +257,25 @@ func BenchmarkAdd(b *testing.B) {
 		n++
 	}
 }
+
+// Whatever events hold, nothing breaks.
+func FuzzAdd(f *testing.F) {
+	f.Add([]byte(`{"kind":"Event","apiVersion":"audit.k8s.io/v1","stage":"ResponseComplete","verb":"update","objectRef":{"resource":"leases","name":"a","resourceVersion":"7"},"responseStatus":{"code":200},"responseObject":{"metadata":{"resourceVersion":"8"}},"requestReceivedTimestamp":"2026-11-20T15:00:00.000000Z","stageTimestamp":"2026-11-20T15:00:00.100000Z"}`), uint8(3))
+	f.Fuzz(func(t *testing.T, line []byte, servers uint8) {
+		s, e := New(), &audit.Event{}
+		if e.Scan(line) != nil {
+			return
+		}
+		for i := range servers % 8 {
+			e.Text[audit.Server] = []byte{'a' + i}
+			s.Add(e)
+			e.Received -= int64(i) * 1000
+			s.Moment(e, int64(i))
+		}
+		for name, k := range s.Skews("") {
+			if k.Known && k.Low > k.High {
+				t.Errorf("%s: %+v", name, k)
+			}
+		}
+	})
+}
