@@ -15,11 +15,12 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, _ := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, func() {
-		again, _ := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-		stop()
-		<-again.Done() // a second signal ends the process at once: nothing that counts can be lost
+		<-signals // the one that ended ctx
+		<-signals // a second one ends the process at once: nothing that counts can be lost
 		os.Exit(exitInterrupted)
 	})
 	a := &app{in: os.Stdin, out: os.Stdout, err: os.Stderr, env: os.Getenv, now: time.Now}
