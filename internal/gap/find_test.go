@@ -94,6 +94,10 @@ func TestFind(t *testing.T) {
 	if err != nil || len(part.Gaps) != 11 || int64(part.Gaps[0].To) < cuts[10].to || !part.Gaps[10].Open {
 		t.Errorf("%v; %d gaps of those from one to another, want 11", err, len(part.Gaps))
 	}
+	q.Since, q.Until = cuts[30].from-5*second, cuts[30].to+5*second
+	if one, err := Find(t.Context(), r, q); err != nil || len(one.Gaps) != 1 {
+		t.Errorf("%v; %d gaps in a time that is too short to learn in, want 1", err, len(one.Gaps))
+	}
 	for _, q := range []Question{{Cluster: "another"}, {Server: "cp-2"}} {
 		q.Since, q.Until, q.Now = audit.NoTime, audit.NoTime, audit.NoTime
 		if none, err := Find(t.Context(), r, q); err != nil || len(none.Gaps)+len(none.Servers) > 0 {

@@ -145,6 +145,7 @@ func TestClientLeaves(t *testing.T) {
 	}
 	for name, streams := range map[string][]beats{
 		"Usual": append(usual("cp-1"), gone), "Slow": append(slow, gone), "Client": {gone, leases("cp-1", "scheduler")}, "All": all,
+		"Last": {gone, {server: "cp-1", user: "jane", verb: "get", resource: "pods", every: 100, jitter: 300}},
 	} {
 		for seed := range int64(10) {
 			if gaps := gapsIn(play(rand.New(rand.NewSource(seed)), 1800, streams...)); len(gaps) > 0 {
@@ -221,6 +222,55 @@ func TestEnd(t *testing.T) {
 	g := d.Report(last + 600*second).Gaps[0]
 	if want := int64(len(all)) / 3; g.Events < want*9/10 || g.Events > want*11/10 {
 		t.Errorf("about %d are missing, want %d", g.Events, want)
+	}
+}
+
+// TestEstimate: a time that was not observed tells nothing of how many events come.
+func TestEstimate(t *testing.T) {
+	rest := without(without(play(drawn(), 7200, usual("cp-1")...), 2000, 3800), 3900, 5700)
+	gaps := gapsIn(rest)
+	if len(gaps) != 2 {
+		t.Fatalf("%+v", gaps)
+	}
+	for _, g := range gaps { // two every five seconds
+		if want := int64(g.Length().Seconds() * 2 / 5); g.Events < want*8/10 || g.Events > want*12/10 {
+			t.Errorf("about %d are missing, want %d", g.Events, want)
+		}
+	}
+}
+
+// TestTwice: what comes by two ways, log and webhook, beats as what comes by one.
+func TestTwice(t *testing.T) {
+	all := play(drawn(), 1800, usual("cp-1")...)
+	var twice []moment
+	for _, m := range all {
+		twice = append(twice, m, moment{m.at, m.of}, moment{m.at + 2000, m.of})
+	}
+	for name, way := range ways() {
+		once, two := New(Config{}), New(Config{})
+		way(once, all)
+		way(two, inOrder(twice))
+		a, b := once.Report(audit.NoTime).Servers[0], two.Report(audit.NoTime).Servers[0]
+		if a.Smallest == 0 || a.Smallest != b.Smallest || a.Streams != b.Streams {
+			t.Errorf("%s: once %+v, twice %+v", name, a, b)
+		}
+	}
+}
+
+// TestSmallestCountsItself: the shortest gap is one though it is a missed beat itself.
+func TestSmallestCountsItself(t *testing.T) {
+	for beats := 20.0; beats < 1000; beats += 7 {
+		x := &stream{kind: own, group: "x", beats: beats, median: 14 * second, late: 17 * second}
+		length := int64(smallest([]*stream{x}, 10*second) * float64(second))
+		if length == 0 {
+			continue
+		}
+		x.skips++
+		var e evidence
+		e.add(x, x.decades(x.missed(length), 0))
+		if !e.gap() {
+			t.Errorf("after %v beats, %d s is no gap", beats, length/second)
+		}
 	}
 }
 
@@ -309,6 +359,11 @@ func TestPartial(t *testing.T) {
 	again.from = 1300
 	if gaps := gapsIn(play(drawn(), 1800, append(append(hangs, again), users...)...)); len(gaps) > 0 {
 		t.Errorf("one loop: %+v", gaps)
+	}
+	alone, after := usual("cp-1")[0], again
+	alone.to, after.from = 1000, 1100
+	if gaps := gapsIn(play(drawn(), 1800, append(users, alone, after)...)); len(gaps) > 0 {
+		t.Errorf("the only loop that is recorded: %+v", gaps)
 	}
 	// Its requests to itself are not recorded any more, since it was started anew.
 	ends := usual("cp-1")
