@@ -114,6 +114,16 @@ func TestReadSomeClusters(t *testing.T) {
 				t.Errorf("%v of %d: %s: %s", c.clusters, c.held, target, got)
 			}
 		}
+		for _, rt := range s.allRoutes() { // those of today and of tomorrow
+			path, asks := strings.CutPrefix(rt.pattern, "GET ")
+			path = strings.NewReplacer("{seq}", "0", "{$}", "").Replace(path)
+			if !asks || found || rt.endless || rt.role != "" {
+				continue
+			}
+			if got := ask(path); strings.Contains(got, "of-") || strings.Contains(got, `"cluster":"`) && c.held < 2 {
+				t.Errorf("%v of %d: %s tells of other clusters: %s", c.clusters, c.held, path, got)
+			}
+		}
 		if got := ask("/api/v1/summary"); !strings.Contains(got, fmt.Sprintf(`"events":%d,`, c.events)) || !found && strings.Contains(got, `"cluster"`) {
 			t.Errorf("%v of %d: %s", c.clusters, c.held, got)
 		}
