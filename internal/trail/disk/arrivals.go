@@ -60,25 +60,15 @@ func (t *Trail) Back(ctx context.Context, q trail.Query, n int) (from uint64, er
 		if n <= 0 {
 			return from, nil
 		}
-		if err := ctx.Err(); err != nil {
-			return 0, err
-		}
-		if from = p.meta.First; p.rows == 0 || !p.overlaps(q) {
-			continue
-		}
-		v.open(p)
-		rows, err := v.inOrder(q, 0)
+		rows, seq, err := v.inOrder(ctx, p, q, 0)
 		if err != nil {
 			return 0, err
 		}
 		if n <= len(rows) {
-			seq, err := v.number(colSeq)
-			if err != nil {
-				return 0, err
-			}
 			return p.meta.First + uint64(seq[rows[len(rows)-n]]), nil
 		}
 		n -= len(rows)
+		from = p.meta.First
 	}
 	return from, nil
 }
@@ -95,26 +85,21 @@ func (t *Trail) from(from uint64) ([]*part, error) {
 		if err != nil {
 			return nil, err
 		}
-		whole, at := true, from
+		old, whole, at := 0, true, from
 		for _, p := range parts {
 			if p.meta.Last < from {
+				old++
 				continue
 			}
-			whole = whole && p.meta.First <= at
-			at = p.meta.Last + 1
+			whole, at = whole && p.meta.First <= at, p.meta.Last+1
 		}
-		behind := from > 0 && (len(parts) == 0 || parts[len(parts)-1].meta.Last+1 < from)
+		behind := old == len(parts) && from > 0 && (old == 0 || parts[old-1].meta.Last+1 < from)
 		if whole && !behind || try == looksAgain {
 			if behind {
-				t.release(parts)
-				return nil, fmt.Errorf("%w: no number %d", ErrAhead, from)
-			}
-			old := 0
-			for old < len(parts) && parts[old].meta.Last < from {
-				old++
+				old, err = len(parts), fmt.Errorf("%w: no number %d", ErrAhead, from)
 			}
 			t.release(parts[:old])
-			return parts[old:], nil
+			return parts[old:], err
 		}
 		t.release(parts)
 	}
@@ -132,52 +117,44 @@ func (t *Trail) arrivals(ctx context.Context, parts []*part, q trail.Query, from
 	}
 	defer t.giveView(v)
 	for _, p := range parts {
-		if err := ctx.Err(); err != nil {
-			return nil, a, err
-		}
 		if p.meta.First > a.Next {
 			a.Gone += p.meta.First - a.Next
 			a.Next = p.meta.First
 		}
-		if p.rows > 0 && p.overlaps(q) {
-			v.open(p)
-			rows, err := v.inOrder(q, a.Next-p.meta.First)
-			if err != nil {
-				return nil, a, err
+		rows, seq, err := v.inOrder(ctx, p, q, a.Next-p.meta.First)
+		if err != nil {
+			return nil, a, err
+		}
+		for _, row := range rows {
+			if len(hits) == limit {
+				a.Next = hits[limit-1].seq + 1
+				return hits, a, nil
 			}
-			seq, err := v.number(colSeq)
-			if err != nil {
-				return nil, a, err
-			}
-			for _, row := range rows {
-				if len(hits) == limit {
-					a.Next = hits[limit-1].seq + 1
-					return hits, a, nil
-				}
-				hits = append(hits, hit{seq: p.meta.First + uint64(seq[row]), part: p, row: row})
-			}
+			hits = append(hits, hit{seq: p.meta.First + uint64(seq[row]), part: p, row: row})
 		}
 		a.Next = p.meta.Last + 1
 	}
 	return hits, a, nil
 }
 
-// inOrder returns the rows of the open part that answer q, by ascending number, from
-// the number least of the part on.
-func (v *view) inOrder(q trail.Query, least uint64) ([]int32, error) {
+// inOrder returns the rows of a part that answer q, by ascending number, from the number
+// least of the part on, and the numbers of all its rows.
+func (v *view) inOrder(ctx context.Context, p *part, q trail.Query, least uint64) (rows []int32, seq []int64, err error) {
+	if err := ctx.Err(); err != nil || p.rows == 0 || !p.overlaps(q) {
+		return nil, nil, err
+	}
+	v.open(p)
 	sel, err := v.answers(q)
 	if err != nil || sel.empty() {
-		return nil, err
+		return nil, nil, err
 	}
-	rows, err := v.arrival()
-	if err != nil {
-		return nil, err
+	if rows, err = v.arrival(); err != nil {
+		return nil, nil, err
 	}
-	seq, err := v.number(colSeq)
-	if err != nil {
-		return nil, err
+	if seq, err = v.number(colSeq); err != nil {
+		return nil, nil, err
 	}
 	return slices.DeleteFunc(rows, func(row int32) bool {
 		return uint64(seq[row]) < least || sel[row>>6]&(1<<(row&63)) == 0
-	}), nil
+	}), seq, nil
 }
