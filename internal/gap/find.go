@@ -44,6 +44,7 @@ const (
 // on how large the trail is, but for a count of events for every minute.
 func Find(ctx context.Context, r trail.Reader, q Question) (Report, error) {
 	d := New(q.Config)
+	d.begins, d.ends = q.Since != audit.NoTime, q.Until != audit.NoTime
 	wider := q
 	if q.Since != audit.NoTime {
 		wider.Since -= warmTime

@@ -95,8 +95,8 @@ func TestFind(t *testing.T) {
 		t.Errorf("%v; %d gaps of those from one to another, want 11", err, len(part.Gaps))
 	}
 	q.Since, q.Until = cuts[30].from-5*second, cuts[30].to+5*second
-	if one, err := Find(t.Context(), r, q); err != nil || len(one.Gaps) != 1 {
-		t.Errorf("%v; %d gaps in a time that is too short to learn in, want 1", err, len(one.Gaps))
+	if one, err := Find(t.Context(), r, q); err != nil || len(one.Gaps) != 1 || one.Gaps[0].Cause != Silence {
+		t.Errorf("%v; %+v in a time that is too short to learn in, want one silence", err, one.Gaps)
 	}
 	for _, q := range []Question{{Cluster: "another"}, {Server: "cp-2"}} {
 		q.Since, q.Until, q.Now = audit.NoTime, audit.NoTime, audit.NoTime

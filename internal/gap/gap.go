@@ -127,6 +127,8 @@ type Detector struct {
 	unread  int                    // losses that there was no room for
 	recent  int                    // losses that came while events did
 	waiting []*loss                // those of them that no event came after yet
+	begins  bool                   // it is given what came since a time alone
+	ends    bool                   // likewise, until a time
 	held    int                    // streams of all servers
 	holding bool                   // beats of a batch wait, so that no stream may be forgotten
 }

@@ -118,6 +118,15 @@ func (d *Detector) place(e *audit.Event) {
 	}
 }
 
+// outside reports whether a loss may be before or after all that was read, where that
+// does not begin or end with the trail.
+func (x *loss) outside(begins, ends bool) bool {
+	if l := x.fault.Lost; l != nil && (l.From != audit.NoTime || l.To != audit.NoTime) {
+		return false
+	}
+	return begins && x.before == audit.NoTime || ends && x.after == audit.NoTime
+}
+
 // gap is what a loss amounts to.
 func (x *loss) gap() Gap {
 	g := Gap{Cluster: x.fault.Cluster, Server: x.fault.Server, From: Time(x.before), To: Time(x.after), Cause: Hole}
@@ -141,7 +150,9 @@ func (x *loss) gap() Gap {
 func (d *Detector) withLosses(r Report) Report {
 	for _, list := range d.losses {
 		for _, x := range list {
-			r.addLoss(d, x)
+			if !x.outside(d.begins, d.ends) {
+				r.addLoss(d, x)
+			}
 		}
 	}
 	r.More += d.unread
