@@ -24,6 +24,7 @@ import (
 type item struct {
 	Seq     uint64          `json:"seq"`
 	Cluster string          `json:"cluster"`
+	To      []string        `json:"destination"`
 	Source  string          `json:"source"`
 	Offset  int64           `json:"offset"`
 	Event   json.RawMessage `json:"event"`
@@ -88,6 +89,9 @@ func check(t *testing.T, got []item, want []wanted) {
 	}
 	for i, w := range want {
 		g := got[i]
+		if exec := strings.Contains(w.Line, `/exec?`) && strings.Contains(w.Line, `"authorization.k8s.io/decision":"allow"`); exec && len(g.To) == 0 {
+			t.Errorf("event %d went nowhere", g.Seq)
+		}
 		if g.Seq != w.Seq || g.Offset != w.Offset || g.Cluster != "prod" || g.Source != "audit.log" || string(g.Event) != w.Line {
 			t.Fatalf("item %d: %d of %s %s at %d: %.99s\nwant %d at %d: %.99s", i, g.Seq, g.Cluster, g.Source, g.Offset, g.Event, w.Seq, w.Offset, w.Line)
 		}
