@@ -596,3 +596,25 @@ func (s *steps) Read(b []byte) (int, error) {
 	}
 	return n, nil
 }
+
+// TestAgentDisagrees: a server that was set back is given again what it lost.
+func TestAgentDisagrees(t *testing.T) {
+	j := &journal{t: t, path: filepath.Join(t.TempDir(), "audit.log")}
+	j.write(100, false)
+	s, a, end := shipAll(t, j.path, 100)
+	defer end()
+	s.stop()
+	s.m, s.dir = collecttest.New(), t.TempDir()
+	s.start()
+	j.write(50, false)
+	s.until("all again", func() bool { return len(s.m.Lines) >= 150 })
+	if a.Status().Restarts == 0 {
+		t.Errorf("%+v", a.Status())
+	}
+	end()
+	slices.Sort(s.m.Lines)
+	slices.Sort(j.written)
+	if !slices.Equal(s.m.Lines, j.written) {
+		t.Errorf("%d events, want %d", len(s.m.Lines), len(j.written))
+	}
+}

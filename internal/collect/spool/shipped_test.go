@@ -18,6 +18,7 @@ import (
 	"kubetrail/audit"
 	"kubetrail/internal/collect"
 	"kubetrail/internal/collect/collecttest"
+	"kubetrail/internal/durable"
 	"kubetrail/internal/durable/durabletest"
 	"kubetrail/internal/trail"
 )
@@ -480,6 +481,18 @@ func FuzzParseRecords(f *testing.F) {
 	})
 }
 
+// quick is the operating system's file system without durability.
+type quick struct{ durable.OS }
+
+type quickFile struct{ durable.File }
+
+func (quickFile) Sync() error      { return nil }
+func (quick) SyncDir(string) error { return nil }
+func (q quick) Create(name string) (durable.File, error) {
+	f, err := q.OS.Create(name)
+	return quickFile{f}, err
+}
+
 // FuzzShipped: whatever records say, the store takes or refuses them, reads all it took,
 // and opens again where it was.
 func FuzzShipped(f *testing.F) {
@@ -493,7 +506,7 @@ func FuzzShipped(f *testing.F) {
 			return
 		}
 		dir, m := t.TempDir(), collecttest.New()
-		s := openShippedIn(t, m, ShippedConfig{Dir: dir})
+		s := openShippedIn(t, m, ShippedConfig{Dir: dir, FS: quick{}})
 		first := &remote{name: "/a.log", print: "a", content: []byte(item(1) + "\n" + item(2) + "\n")}
 		for _, x := range [][]Record{{first.record(0, 20)}, {r}, {r, first.record(20, len(first.content))}} {
 			_, err := s.Append(t.Context(), cp1, x)
@@ -506,7 +519,7 @@ func FuzzShipped(f *testing.F) {
 			t.Fatal(err)
 		}
 		s.Close()
-		s = openShippedIn(t, m, ShippedConfig{Dir: dir})
+		s = openShippedIn(t, m, ShippedConfig{Dir: dir, FS: quick{}})
 		defer s.Close()
 		after, err := s.Positions(cp1)
 		if err != nil || !slices.EqualFunc(before, after, func(a, b trail.Source) bool { return a.Position == b.Position && a.Name == b.Name }) {
@@ -543,5 +556,67 @@ func TestShippedKinds(t *testing.T) {
 	commitShipped(t, s, m)
 	if len(m.Lines) != 2 || used != 1 {
 		t.Errorf("%d events, decoded by the other format: %d", len(m.Lines), used)
+	}
+}
+
+// TestShippedAgain: what is sent again takes no room, and a record that was changed is none.
+func TestShippedAgain(t *testing.T) {
+	m, dir := collecttest.New(), t.TempDir()
+	s := openShippedIn(t, m, ShippedConfig{Dir: dir})
+	defer s.Close()
+	r := &remote{name: "/a.log", print: "a", content: []byte(item(1) + "\n" + item(2) + "\n")}
+	var size int64
+	for i, to := range []int{len(r.content), len(r.content), 100, len(r.content)} {
+		if _, err := s.Append(t.Context(), cp1, []Record{r.record(0, to)}); err != nil {
+			t.Fatal(err)
+		}
+		info, err := os.Stat(glob(t, filepath.Join(dir, "prod+cp-1", "*"))[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i > 0 && info.Size() != size {
+			t.Errorf("sent again it takes %d bytes, not %d", info.Size(), size)
+		}
+		size = info.Size()
+	}
+	text := AppendRecord(nil, r.record(0, len(r.content)))
+	for i := range text {
+		changed := bytes.Clone(text)
+		changed[i] ^= 4
+		if _, err := ParseRecords(changed); !errors.Is(err, ErrRecord) {
+			t.Fatalf("byte %d was changed: %v", i, err)
+		}
+	}
+}
+
+// TestShippedHalves keeps few decoders, and reads the halves of events of others again.
+func TestShippedHalves(t *testing.T) {
+	m := collecttest.New()
+	s := openShippedIn(t, m, ShippedConfig{Dir: t.TempDir()})
+	defer s.Close()
+	var files []*remote
+	for i := range 5 * maxDecoders {
+		files = append(files, &remote{name: fmt.Sprint("/", i), print: fmt.Sprint(i), content: []byte(item(i) + "\n")})
+	}
+	for _, to := range []int{20, 100, len(item(1)) / 2} {
+		for _, r := range files {
+			if _, err := s.Append(t.Context(), cp1, []Record{r.record(0, to)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		pullShipped(t, s, m, 1<<20)
+		if f := s.Feeds()[0].(*shippedFeed); len(f.live) > maxDecoders {
+			t.Errorf("%d decoders", len(f.live))
+		}
+	}
+	for _, r := range files {
+		if _, err := s.Append(t.Context(), cp1, []Record{r.record(0, len(r.content))}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pullShipped(t, s, m, 1<<20)
+	commitShipped(t, s, m)
+	if len(m.Lines) != len(files) || len(m.Aside) > 0 {
+		t.Errorf("%d events, set aside %+v", len(m.Lines), m.Aside)
 	}
 }
