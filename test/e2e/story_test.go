@@ -43,22 +43,16 @@ const (
 )
 
 // story is what people do: some of it is allowed, some refused, some malformed.
-func story() []step {
-	var all []step
-	all = append(all, people1()...)
-	all = append(all, workloads()...)
-	all = append(all, objects()...)
-	all = append(all, escalation()...)
-	all = append(all, refused()...)
-	all = append(all, hostile()...)
-	for i := range 6 {
-		all = append(all, lost(i)...)
+func story() (all []step) {
+	chapters := [][]step{rights(), workloads(), objects(), escalation(), refused(), hostile()}
+	for i, c := range chapters {
+		all = append(append(all, c...), lost(i)...)
 	}
 	return append(all, farewell()...)
 }
 
-// people1 gives alice a role in the shop and bob the whole cluster.
-func people1() []step {
+// rights gives alice a role in the shop and bob the whole cluster.
+func rights() []step {
 	return []step{
 		sh("admin", "create namespace shop"),
 		sh("admin", "create namespace payments"),
