@@ -111,6 +111,9 @@ func TestServersVerb(t *testing.T) {
 	if last != 298 {
 		t.Errorf("the last version is %d", last)
 	}
+	if out, _ := runHere(t, "show", "--data", data, "200"); !strings.Contains(string(out), "Observed   prod  cp-2  webhook/prod/cp-2:") || !strings.Contains(string(out), "To         node/n1\n") {
+		t.Errorf("%s", out)
+	}
 	if out, code := runHere(t, "servers", "--data", data, "--lang", "zh"); code != 0 || !strings.Contains(string(out), "基准") {
 		t.Errorf("%s", out)
 	}

@@ -238,6 +238,9 @@ func onWhat(e *audit.Event) string {
 
 func observed(e *audit.Event) string {
 	s := string(e.Text[audit.Source]) + ":" + strconv.FormatInt(e.Offset, 10)
+	if server := e.Text[audit.Server]; len(server) > 0 {
+		s = string(server) + "  " + s
+	}
 	if c := e.Text[audit.Cluster]; len(c) > 0 {
 		s = string(c) + "  " + s
 	}
