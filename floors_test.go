@@ -70,6 +70,7 @@ func rooms() []room {
 		{"internal/trail/remote", 3, impure, "the trail behind another KubeTrail's HTTP API"},
 		{"internal/trail/trailtest", 3, testOnly, "the law that every trail must pass"},
 		{"internal/collect", 3, impure, "finds audit logs, reads them in order and remembers how far"},
+		{"internal/collect/collector", 4, impure, "takes from feeds without end, and commits"},
 		{"internal/collect/collecttest", 3, testOnly, "a trail in memory that forgets what was not committed"},
 		{"internal/collect/spool", 4, impure, "keeps what arrives over the network until it is in the trail"},
 		{"internal/metrics", 5, impure, "what Prometheus is told of collecting"},

@@ -12,6 +12,7 @@ import (
 
 	"kubetrail/audit"
 	"kubetrail/internal/collect"
+	"kubetrail/internal/collect/collector"
 	"kubetrail/internal/trail"
 	"kubetrail/internal/trail/disk"
 	"kubetrail/internal/trail/remote"
@@ -247,7 +248,7 @@ func (t *tailing) files(ctx context.Context) error {
 	if err := w.begin(); err != nil {
 		return err
 	}
-	err := collect.New(collect.Config{Writer: w, Feeds: feeds, Every: 200 * time.Millisecond, Drain: time.Second}).Run(ctx)
+	err := collector.New(collector.Config{Writer: w, Feeds: feeds, Every: 200 * time.Millisecond, Drain: time.Second}).Run(ctx)
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
 	}

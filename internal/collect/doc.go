@@ -5,6 +5,6 @@
 // or one member of an archive. It is known again by its content, see [Import], so
 // that a file which rotation renamed or compressed goes on where it was left.
 //
-// [Import] reads what is there and ends. A [Collector] takes without end from feeds: a
-// [Follower] is a log that is being written, the [Spools] keep what a webhook receives.
+// [Import] reads what is there and ends. A [Follower] is a [Feed]: a log that is being
+// written, which package collector takes from without end.
 package collect

@@ -6,8 +6,8 @@ import (
 )
 
 // A Feed is a stream of audit events that does not end: a log that is being written
-// (Follower), or what a webhook received (SpoolFeed). Its methods are called from the
-// one goroutine of Collect, which owns the Appender.
+// (Follower), or what arrived over the network (package spool). Its methods are called from the
+// one goroutine of collector.Collector, which owns the Appender.
 type Feed interface {
 	// Pull appends what has come since the last call, and notes with Advance how far
 	// it came. It stops after about limit bytes; more tells that there is more

@@ -13,6 +13,7 @@ import (
 
 	"kubetrail/audit"
 	"kubetrail/internal/collect"
+	"kubetrail/internal/collect/collector"
 	"kubetrail/internal/trail"
 )
 
@@ -39,7 +40,7 @@ type Collecting struct {
 	lost    *prometheus.CounterVec
 
 	mu    sync.Mutex // guards state
-	state func() collect.State
+	state func() collector.State
 }
 
 // feed is what is told of a feed.
@@ -133,16 +134,16 @@ func New(cfg Config) *Collecting {
 }
 
 // Of tells whose state is told.
-func (c *Collecting) Of(state func() collect.State) {
+func (c *Collecting) Of(state func() collector.State) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.state = state
 }
 
-// Committed notes a commit; it is collect.Config.OnCommit.
+// Committed notes a commit; it is collector.Config.OnCommit.
 func (c *Collecting) Committed(took time.Duration, _ uint64) { c.commits.Observe(took.Seconds()) }
 
-// Merging is step, with the time it takes noted; it is collect.Config.Merge.
+// Merging is step, with the time it takes noted; it is collector.Config.Merge.
 func (c *Collecting) Merging(step func(context.Context) (bool, error)) func(context.Context) (bool, error) {
 	return func(ctx context.Context) (bool, error) {
 		start := time.Now()

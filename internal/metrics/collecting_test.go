@@ -12,6 +12,7 @@ import (
 
 	"kubetrail/audit"
 	"kubetrail/internal/collect"
+	"kubetrail/internal/collect/collector"
 	"kubetrail/internal/collect/collecttest"
 	"kubetrail/internal/trail"
 )
@@ -21,12 +22,12 @@ func TestCollecting(t *testing.T) {
 	c := New(Config{DataDir: t.TempDir(), SpoolBytes: func() int64 { return 1 << 30 }, Now: began})
 	r := prometheus.NewPedanticRegistry()
 	r.MustRegister(c)
-	s := collect.State{Running: true, Stored: 7, Feeds: []collect.Status{
+	s := collector.State{Running: true, Stored: 7, Feeds: []collect.Status{
 		{Name: "/a.log", Cluster: "prod", Server: "cp-1", Events: 5, Faults: 2, Bytes: 100},
 		{Name: "webhook/prod", Cluster: "prod", Waiting: 50, Err: errors.New("no")},
 		{Name: "webhook/prod", Cluster: "prod", Waiting: 60}, // the same once more must not spoil all
 	}}
-	c.Of(func() collect.State { return s })
+	c.Of(func() collector.State { return s })
 	w := c.Tap(collecttest.New())
 	var e audit.Event
 	if err := e.Scan([]byte(collecttest.Event(1))); err != nil {

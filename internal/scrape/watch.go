@@ -164,7 +164,7 @@ func (s *server) tell(l trail.Loss) {
 
 func (s *server) name() string { return "metrics/" + s.target.Cluster + "/" + s.target.Server }
 
-// Feeds are the servers, for [collect.Config]: each brings the faults that were found.
+// Feeds are the servers, for collector.Config: each brings the faults that were found.
 func (w *Watch) Feeds() []collect.Feed {
 	var feeds []collect.Feed
 	for _, s := range w.list() {

@@ -13,6 +13,7 @@ import (
 
 	"kubetrail/audit"
 	"kubetrail/internal/collect"
+	"kubetrail/internal/collect/collector"
 	"kubetrail/internal/collect/spool"
 	"kubetrail/internal/config"
 	"kubetrail/internal/metrics"
@@ -31,7 +32,7 @@ type intake struct {
 	logs      *collect.Logs
 	spools    *spool.Spools
 	shipped   *spool.Shipped
-	collector *collect.Collector
+	collector *collector.Collector
 	counters  *scrape.Watch
 	retention atomic.Pointer[config.Retention]
 }
@@ -77,7 +78,7 @@ func (d *Daemon) openIntake() (_ *intake, err error) {
 	m := metrics.New(metrics.Config{DataDir: cfg.Data, SpoolBytes: func() int64 { return int64(d.now.Load().Limits.SpoolBytes) }, Now: d.cfg.Now()})
 	tap := TapGaps(context.Background(), cfg.Data, in.w, d.cfg.Now, log)
 	clocks := metrics.NewClocks(d.cfg.Now)
-	in.collector = collect.New(collect.Config{
+	in.collector = collector.New(collector.Config{
 		Writer: in.counters.Tap(m.Tap(clocks.Tap(tap))), More: in.feeds, Turn: in.logs.Turn, Going: known(context.Background(), cfg.Data, log), Arrived: in.spools.Arrived(), Logger: log, OnCommit: m.Committed,
 		Merge: m.Merging(merger.Step),
 		Expire: func(ctx context.Context) error {

@@ -1,4 +1,4 @@
-package collect
+package collector
 
 import (
 	"bytes"
@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"kubetrail/audit"
+	"kubetrail/internal/collect"
 	"kubetrail/internal/collect/collecttest"
 	"kubetrail/internal/durable/durabletest"
 	"kubetrail/internal/trail"
@@ -38,11 +39,11 @@ func (s *script) give(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for range n {
-		s.lines = append(s.lines, strings.TrimSuffix(event(len(s.lines)), "\n"))
+		s.lines = append(s.lines, strings.TrimSuffix(collecttest.Event(len(s.lines)), "\n"))
 	}
 }
 
-func (s *script) Pull(ctx context.Context, w Appender, limit int64) (bool, error) {
+func (s *script) Pull(ctx context.Context, w collect.Appender, limit int64) (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.pulls++
@@ -70,10 +71,10 @@ func (s *script) Committed() {
 	s.committed = s.read
 }
 
-func (s *script) Status() Status {
+func (s *script) Status() collect.Status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return Status{Name: s.name, Events: uint64(s.read), Waiting: int64(len(s.lines) - s.read)}
+	return collect.Status{Name: s.name, Events: uint64(s.read), Waiting: int64(len(s.lines) - s.read)}
 }
 
 func (s *script) Close() error { return nil }
@@ -102,7 +103,7 @@ func TestCommitsInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, f := collecttest.New(), &script{name: "a"}
 		var commits atomic.Int32
-		c, stop := running(t, Config{Writer: w, Feeds: []Feed{f}, OnCommit: func(time.Duration, uint64) { commits.Add(1) }})
+		c, stop := running(t, Config{Writer: w, Feeds: []collect.Feed{f}, OnCommit: func(time.Duration, uint64) { commits.Add(1) }})
 		for i := range 1000 { // for ten seconds
 			f.give(1)
 			time.Sleep(10 * time.Millisecond)
@@ -141,7 +142,7 @@ func TestFair(t *testing.T) {
 		long.give(20000)
 		short.give(1)
 		first := -1
-		_, stop := running(t, Config{Writer: w, Feeds: []Feed{long, short}, Now: func() time.Time {
+		_, stop := running(t, Config{Writer: w, Feeds: []collect.Feed{long, short}, Now: func() time.Time {
 			if first < 0 && short.kept() > 0 {
 				first = long.kept()
 			}
@@ -172,7 +173,7 @@ func diskFull(t *testing.T, kind durabletest.Kind) {
 	}
 	var said bytes.Buffer
 	f := &script{name: "a"}
-	c, stop := running(t, Config{Writer: w, Feeds: []Feed{f}, Logger: slog.New(slog.NewTextHandler(&said, nil))})
+	c, stop := running(t, Config{Writer: w, Feeds: []collect.Feed{f}, Logger: slog.New(slog.NewTextHandler(&said, nil))})
 	failed := false
 	for range 60 {
 		f.give(10)
@@ -241,7 +242,7 @@ func checkStored(t *testing.T, dir string, f *script) {
 func TestStopIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, endless := collecttest.New(), &endless{}
-		_, stop := running(t, Config{Writer: w, Feeds: []Feed{endless}, Drain: 2 * time.Second})
+		_, stop := running(t, Config{Writer: w, Feeds: []collect.Feed{endless}, Drain: 2 * time.Second})
 		before := time.Now()
 		if err := stop(); err != nil || time.Since(before) > 3*time.Second {
 			t.Errorf("%v after %s", err, time.Since(before))
@@ -253,7 +254,7 @@ func TestStopIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &script{name: "a"}
 		f.give(10)
-		_, stop := running(t, Config{Writer: &unwritable{collecttest.New()}, Feeds: []Feed{f}})
+		_, stop := running(t, Config{Writer: &unwritable{collecttest.New()}, Feeds: []collect.Feed{f}})
 		time.Sleep(time.Minute)
 		before := time.Now()
 		if err := stop(); !errors.Is(err, errBroken) || time.Since(before) > 11*time.Second {
@@ -268,9 +269,9 @@ type endless struct {
 	n int
 }
 
-func (f *endless) Pull(_ context.Context, w Appender, _ int64) (bool, error) {
+func (f *endless) Pull(_ context.Context, w collect.Appender, _ int64) (bool, error) {
 	var e audit.Event
-	if err := e.Scan([]byte(event(f.n))); err != nil {
+	if err := e.Scan([]byte(collecttest.Event(f.n))); err != nil {
 		return false, err
 	}
 	w.Append(&e)
@@ -292,7 +293,7 @@ func TestBrokenFeed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var said bytes.Buffer
 		w, good, bad := collecttest.New(), &script{name: "good"}, &script{name: "bad", err: errors.New("no permission")}
-		_, stop := running(t, Config{Writer: w, Feeds: []Feed{bad, good}, Logger: slog.New(slog.NewTextHandler(&said, nil))})
+		_, stop := running(t, Config{Writer: w, Feeds: []collect.Feed{bad, good}, Logger: slog.New(slog.NewTextHandler(&said, nil))})
 		good.give(10)
 		bad.give(10)
 		time.Sleep(10 * time.Second)
@@ -319,7 +320,7 @@ func TestMergeBeside(t *testing.T) {
 		w, f := collecttest.New(), &script{name: "a"}
 		var mu sync.Mutex
 		merging, merges, expired := false, 0, 0
-		_, stop := running(t, Config{Writer: w, Feeds: []Feed{f},
+		_, stop := running(t, Config{Writer: w, Feeds: []collect.Feed{f},
 			Merge: func(context.Context) (bool, error) {
 				mu.Lock()
 				merging = true
@@ -379,7 +380,7 @@ func (w *watching) Watched() []string { return []string{w.dir} }
 // next look was far away, and that a busy feed is not watched.
 func TestWakesUp(t *testing.T) {
 	f := &watching{script{name: "a"}, t.TempDir()}
-	c := New(Config{Writer: collecttest.New(), Feeds: []Feed{f}, Poll: time.Hour})
+	c := New(Config{Writer: collecttest.New(), Feeds: []collect.Feed{f}, Poll: time.Hour})
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- c.Run(ctx) }()

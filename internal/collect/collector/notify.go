@@ -1,4 +1,4 @@
-package collect
+package collector
 
 import (
 	"log/slog"
@@ -6,6 +6,8 @@ import (
 	"sync"
 
 	"github.com/fsnotify/fsnotify"
+
+	"kubetrail/internal/collect"
 )
 
 // watcher is a feed that knows where its changes are to be seen.
@@ -18,7 +20,7 @@ type watcher interface{ Watched() []string }
 // overlay file systems tell of nothing.
 type notifier struct {
 	changed chan struct{} // at most one value waits
-	feeds   func() []Feed
+	feeds   func() []collect.Feed
 	dirs    []string // being watched
 	log     *slog.Logger
 	fs      *fsnotify.Watcher // nil: not made yet
@@ -30,7 +32,7 @@ type notifier struct {
 
 // newNotifier prepares to watch the directories of those feeds that feeds returns
 // whenever it is armed.
-func newNotifier(feeds func() []Feed, log *slog.Logger) *notifier {
+func newNotifier(feeds func() []collect.Feed, log *slog.Logger) *notifier {
 	return &notifier{changed: make(chan struct{}, 1), feeds: feeds, log: log, told: map[string]bool{}}
 }
 

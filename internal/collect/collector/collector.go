@@ -1,4 +1,6 @@
-package collect
+// Package collector brings what feeds have into a trail, for as long as it runs: one
+// goroutine that pulls, commits and removes, and one beside it that merges.
+package collector
 
 import (
 	"cmp"
@@ -9,18 +11,19 @@ import (
 	"time"
 
 	"kubetrail/audit"
+	"kubetrail/internal/collect"
 	"kubetrail/internal/destination"
 	"kubetrail/internal/trail"
 )
 
 // Config says what a Collector collects, and when it commits.
 type Config struct {
-	Writer Appender // the collector's alone while it runs
-	Feeds  []Feed   // whoever made them closes them after Run
+	Writer collect.Appender // the collector's alone while it runs
+	Feeds  []collect.Feed   // whoever made them closes them after Run
 
 	// More returns feeds that come up while it runs, and Arrived gets a value when they
 	// have something. Both may be nil.
-	More    func() []Feed
+	More    func() []collect.Feed
 	Arrived <-chan struct{}
 	// Turn is called at the beginning of every round, on the goroutine that owns the
 	// Writer and pulls the feeds: what it changes of More is asked for next. May be nil.
@@ -70,8 +73,8 @@ type Collector struct {
 	mergeErr  bool // the last merge failed, and that was told
 	expired   time.Time
 	watched   *notifier
-	idle      bool            // nothing came in the last round
-	broken    map[Feed]string // feeds and the error that was told of them
+	idle      bool                    // nothing came in the last round
+	broken    map[collect.Feed]string // feeds and the error that was told of them
 
 	mu    sync.Mutex // guards state
 	state State
@@ -83,7 +86,7 @@ type State struct {
 	Rounds  uint64 // begun so far: a collector that is alive begins one every second
 	Err     error  // why the trail cannot be written, nil if it can
 	Stored  uint64 // events committed since the start
-	Feeds   []Status
+	Feeds   []collect.Status
 }
 
 // merged is the outcome of one call of Config.Merge.
@@ -94,7 +97,7 @@ type merged struct {
 
 // counted is an Appender that knows what was not committed yet.
 type counted struct {
-	Appender
+	collect.Appender
 	events uint64
 	faults uint64
 	known  *destination.Known
@@ -126,7 +129,7 @@ func New(cfg Config) *Collector {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Collector{cfg: cfg, log: cfg.Logger, w: counted{Appender: cfg.Writer, known: cmp.Or(cfg.Going, &destination.Known{})}, broken: map[Feed]string{}}
+	return &Collector{cfg: cfg, log: cfg.Logger, w: counted{Appender: cfg.Writer, known: cmp.Or(cfg.Going, &destination.Known{})}, broken: map[collect.Feed]string{}}
 }
 
 // Run collects until ctx ends. It then takes what the feeds have at that moment,
@@ -169,7 +172,7 @@ func (c *Collector) note(change func(*State)) {
 	change(&c.state)
 }
 
-func (c *Collector) feeds() []Feed {
+func (c *Collector) feeds() []collect.Feed {
 	feeds := c.cfg.Feeds
 	if c.cfg.More != nil {
 		feeds = append(feeds[:len(feeds):len(feeds)], c.cfg.More()...)
@@ -266,7 +269,7 @@ func (c *Collector) failed(err error) {
 }
 
 // tellFeed logs the error of a feed when it is another one than before.
-func (c *Collector) tellFeed(f Feed, err error) {
+func (c *Collector) tellFeed(f collect.Feed, err error) {
 	text := ""
 	if err != nil {
 		text = err.Error()
