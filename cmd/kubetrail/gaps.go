@@ -20,18 +20,18 @@ import (
 
 const gapOutputs = "table, json, jsonl"
 
-const gapsLong = `Gaps tells when an API server was not observed: from when to when, why, and about
-how many events are missing.
+const gapsLong = `Gaps tells when an API server was not observed: from when to when, why, and
+about how many events are missing.
 
-An API server has a pulse: requests that it sends to itself, and leases that are
-renewed, come at intervals that are learned from the trail. A silence in which it is
-next to impossible that all of them missed what was due is a gap. So are a start of
-the API server, and what the trail says it lost. For every API server it is said how
-long a silence must be to be found for certain, or that this cannot be known because
-no pulse is recorded.
+An API server has a pulse: requests that it sends to itself, and leases that
+are renewed, come at intervals that are learned from the trail. A silence in
+which it is next to impossible that all of them missed what was due is a gap.
+So are a start of the API server, and what the trail says it lost. For every
+API server it is said how long a silence must be to be found for certain, or
+that this cannot be known because no pulse is recorded.
 
-The time after the last event is looked at where --until is given, or where a server
-that collects is asked.`
+The time after the last event is looked at where --until is given, or where a
+server that collects is asked.`
 
 const gapsExample = `  # when was nothing observed since yesterday?
   kubetrail gaps --since 1d
