@@ -107,7 +107,7 @@ func (l *logDir) sizes() map[int64]bool {
 // TestAgentCrash kills the agent and the server at any moment while a log is written and
 // rotated, and starts them again: every line is in the trail once, byte for byte.
 func TestAgentCrash(t *testing.T) {
-	n := *kills / 2
+	n := *kills / 4
 	if testing.Short() {
 		n = min(n, 3)
 	}

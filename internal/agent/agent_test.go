@@ -534,6 +534,12 @@ func TestHeld(t *testing.T) {
 			t.Errorf("%s: %v, want %v", c.name, got, c.want)
 		}
 	}
+	for name, want := range map[string]bool{"audit.log": true, "audit-2026-11-20T15-13-23.604.log": true, "audit-2026-11-20T15-13-23.604.log.gz": true,
+		"audit.log.1": true, "audit.log-20261120.gz": true, "audit-policy.yaml": false, "other.log": false} {
+		if ofLog(name, "audit.log") != want {
+			t.Errorf("%s is of audit.log: %v", name, !want)
+		}
+	}
 	for d, want := range map[time.Duration]string{76 * time.Hour: "3 d 4 h", 90 * time.Minute: "1 h 30 min", 61 * time.Second: "1 min 1 s", 5 * time.Second: "5 s"} {
 		if got := Span(d); got != want {
 			t.Errorf("%v is %q", d, got)

@@ -122,17 +122,16 @@ func filesOf(path string) [][]file {
 	}
 	var sets [][]file
 	for _, path := range paths {
-		dir, stem := filepath.Dir(path), strings.TrimSuffix(filepath.Base(path), filepath.Ext(path))
+		dir, log := filepath.Dir(path), filepath.Base(path)
 		if info, err := os.Stat(path); err == nil && info.IsDir() {
-			dir, stem = path, ""
+			dir, log = path, ""
 		}
 		entries, _ := os.ReadDir(dir) // who follows the log tells of an error
 		var set []file
 		for _, e := range entries {
 			info, err := e.Info()
-			if err == nil && info.Mode().IsRegular() && strings.HasPrefix(e.Name(), stem) {
-				ext := filepath.Ext(e.Name())
-				set = append(set, file{info.Size(), info.ModTime(), ext == ".gz" || ext == ".zst"})
+			if err == nil && info.Mode().IsRegular() && ofLog(e.Name(), log) {
+				set = append(set, file{info.Size(), info.ModTime(), plainName(e.Name()) != e.Name()})
 			}
 		}
 		slices.SortFunc(set, func(a, b file) int { return a.changed.Compare(b.changed) })
@@ -141,6 +140,21 @@ func filesOf(path string) [][]file {
 		}
 	}
 	return sets
+}
+
+// ofLog reports whether a file is a log or a backup of it, as kube-apiserver (audit-TIME.log)
+// and logrotate (audit.log.1, audit.log-DATE) name them, and not what else lies there, such
+// as a policy. Of a directory every log is.
+func ofLog(name, log string) bool {
+	if log == "" {
+		return strings.Contains(name, ".log")
+	}
+	ext := filepath.Ext(log)
+	return strings.HasPrefix(name, log) || strings.HasPrefix(name, strings.TrimSuffix(log, ext)+"-") && strings.HasSuffix(plainName(name), ext)
+}
+
+func plainName(name string) string {
+	return strings.TrimSuffix(strings.TrimSuffix(name, ".gz"), ".zst")
 }
 
 // Span is a duration in its two largest units.
