@@ -340,6 +340,15 @@ func TestShippedBounds(t *testing.T) {
 		}
 		at = to
 	}
+	pullShipped(t, s, m, 1<<20)
+	commitShipped(t, s, m)
+	large := &remote{name: "/large.log", print: "large", content: bytes.Repeat([]byte(item(1)+"\n"), 100)}
+	for i, want := range []error{nil, ErrFull} {
+		half := len(large.content) / 2
+		if _, err := s.Append(t.Context(), cp1, []Record{large.record(i*half, (i+1)*half)}); !errors.Is(err, want) {
+			t.Errorf("half %d of what is larger than the bound: %v", i, err)
+		}
+	}
 	if _, err := s.Append(t.Context(), cp1, []Record{{Source: "/x", Print: "x", Kind: "poem"}}); !errors.Is(err, ErrKind) {
 		t.Error(err)
 	}

@@ -299,7 +299,9 @@ func (a *shipper) plan(records []Record) ([]Record, error) {
 		fresh = append(fresh, r)
 		size += r.Length + int64(len(r.Source)) + 300
 	}
-	if size > 0 && a.waiting+size > a.cfg.MaxBytes {
+	// An empty spool takes any append: there is no other way for one larger than the bound.
+	used := slices.ContainsFunc(a.segments, func(g *shippedSegment) bool { return g.pieces > 0 })
+	if size > 0 && a.waiting+size > a.cfg.MaxBytes && used {
 		return nil, fmt.Errorf("%w: %d bytes wait in it, and there is room for %d", ErrFull, a.waiting, a.cfg.MaxBytes)
 	}
 	return fresh, nil
