@@ -42,6 +42,7 @@ func rooms() []room {
 		{"audit", 0, plain, "the audit event: scan, encode, read from files, name its fields"},
 		{"internal/durable", 0, impure, "files that survive a crash, and a lock"},
 		{"internal/service", 0, impure, "what systemd is told, and whether a file has changed"},
+		{"internal/bitmap", 0, plain, "sets of row numbers, narrowed a word at a time"},
 		{"internal/parquet", 0, plain, "the shapes of Parquet file that a trail is made of"},
 		{"internal/sample", 0, plain, "a bundled real log, to try things with"},
 		{"policy", 1, plain, "the audit policy: load and match it as kube-apiserver does"},

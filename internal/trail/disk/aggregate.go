@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"kubetrail/audit"
+	"kubetrail/internal/bitmap"
 	"kubetrail/internal/parquet"
 	"kubetrail/internal/trail"
 )
@@ -32,7 +33,7 @@ func (t *Trail) Aggregate(ctx context.Context, q trail.Query, by []audit.Ref, li
 	total := newTally(by)
 	err = t.each(ctx, overlapping(parts, q), func(v *view) error {
 		sel, err := v.answers(q)
-		if err != nil || sel.empty() {
+		if err != nil || sel.Empty() {
 			return err
 		}
 		return v.tally(total, sel)
@@ -122,7 +123,7 @@ func (c *counter[T]) each(f func(key, count T)) {
 }
 
 // tally counts the rows in sel.
-func (v *view) tally(t *tally, sel bitmap) error {
+func (v *view) tally(t *tally, sel bitmap.Rows) error {
 	codes := make([]*parquet.Codes, len(t.by))
 	combinations := uint64(1)
 	for i, ref := range t.by {
@@ -149,9 +150,9 @@ func (v *view) tally(t *tally, sel bitmap) error {
 
 // countCodes counts the rows in sel by the combination of their codes: the codes as
 // the digits of a number, the first column's the most significant.
-func (v *view) countCodes(codes []*parquet.Codes, sel bitmap) {
-	if n := sel.count(); n < v.p.rows/4 {
-		for i := sel.next(0); i >= 0; i = sel.next(i + 1) {
+func (v *view) countCodes(codes []*parquet.Codes, sel bitmap.Rows) {
+	if n := sel.Count(); n < v.p.rows/4 {
+		for i := sel.Next(0); i >= 0; i = sel.Next(i + 1) {
 			var key uint32
 			for _, c := range codes {
 				key = key*uint32(max(1, c.Dict.Len())) + c.At(i)
@@ -292,14 +293,14 @@ func (t *tally) check() error {
 }
 
 // tallyRows counts row by row: for lists, keys of maps and paths into bodies.
-func (v *view) tallyRows(t *tally, sel bitmap) error {
+func (v *view) tallyRows(t *tally, sel bitmap.Rows) error {
 	defer v.forget()
 	var needs audit.Columns
 	for _, ref := range t.by {
 		needs |= ref.Needs()
 	}
 	lists := make([][][]byte, len(t.by))
-	for i := sel.next(0); i >= 0; i = sel.next(i + 1) {
+	for i := sel.Next(0); i >= 0; i = sel.Next(i + 1) {
 		if err := v.fill(&v.scratch, i, needs); err != nil {
 			return err
 		}
@@ -407,7 +408,7 @@ func (t *Trail) Histogram(ctx context.Context, q trail.Query, every time.Duratio
 	var total counter[uint64]
 	err = t.each(ctx, overlapping(parts, q), func(v *view) error {
 		sel, err := v.answers(q)
-		if err != nil || sel.empty() {
+		if err != nil || sel.Empty() {
 			return err
 		}
 		if err := v.countTimes(sel, width); err != nil {
@@ -426,7 +427,7 @@ func (t *Trail) Histogram(ctx context.Context, q trail.Query, every time.Duratio
 
 // countTimes counts the rows in sel by the number of their bucket. Numbers before
 // 1970 are negative; as keys they are moved up by bucketZero.
-func (v *view) countTimes(sel bitmap, width int64) error {
+func (v *view) countTimes(sel bitmap.Rows, width int64) error {
 	times, err := v.times()
 	if err != nil {
 		return err
@@ -436,7 +437,7 @@ func (v *view) countTimes(sel bitmap, width int64) error {
 	// the row before, and no division is needed.
 	var from, to, n int64
 	key := uint64(0)
-	for i := sel.next(0); i >= 0; i = sel.next(i + 1) {
+	for i := sel.Next(0); i >= 0; i = sel.Next(i + 1) {
 		t := times[i]
 		if t == audit.NoTime {
 			continue

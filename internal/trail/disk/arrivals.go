@@ -73,12 +73,8 @@ func (t *Trail) Back(ctx context.Context, q trail.Query, n int) (from uint64, er
 	return from, nil
 }
 
-// looksAgain is how often the directory is listed again before a number that it lacks
-// is believed to be gone. Merging may go on while it is listed, and then neither the
-// merged part nor those that it is made of need be in the list.
-const looksAgain = 3
-
-// from is a snapshot of the parts with numbers from or higher.
+// from is a snapshot of the parts with numbers from or higher, which looks again also
+// where those before the first part are missing.
 func (t *Trail) from(from uint64) ([]*part, error) {
 	for try := 0; ; try++ {
 		parts, err := t.snapshot()
@@ -145,7 +141,7 @@ func (v *view) inOrder(ctx context.Context, p *part, q trail.Query, least uint64
 	}
 	v.open(p)
 	sel, err := v.answers(q)
-	if err != nil || sel.empty() {
+	if err != nil || sel.Empty() {
 		return nil, nil, err
 	}
 	if rows, err = v.arrival(); err != nil {

@@ -8,14 +8,15 @@ import (
 	"slices"
 
 	"kubetrail/audit"
+	"kubetrail/internal/bitmap"
 	"kubetrail/internal/parquet"
 	"kubetrail/internal/query"
 	"kubetrail/internal/trail"
 )
 
 // answers returns the rows of the open part that answer q.
-func (v *view) answers(q trail.Query) (bitmap, error) {
-	sel := bitmap(nil).full(v.p.rows)
+func (v *view) answers(q trail.Query) (bitmap.Rows, error) {
+	sel := bitmap.Rows(nil).Full(v.p.rows)
 	if q.Since != audit.NoTime || q.Until != audit.NoTime {
 		lo, hi := q.Since, q.Until
 		if hi == audit.NoTime {
@@ -45,7 +46,7 @@ func (v *view) answers(q trail.Query) (bitmap, error) {
 }
 
 // keepTimes leaves the rows whose event time lies between lo and hi.
-func (v *view) keepTimes(sel bitmap, lo, hi int64) error {
+func (v *view) keepTimes(sel bitmap.Rows, lo, hi int64) error {
 	times, err := v.times()
 	if err != nil {
 		return err
@@ -54,7 +55,7 @@ func (v *view) keepTimes(sel bitmap, lo, hi int64) error {
 		clear(sel)
 		return nil
 	}
-	sel.keepRange(times, lo, hi)
+	sel.KeepRange(times, lo, hi)
 	return nil
 }
 
@@ -118,30 +119,30 @@ func (v *view) mayHold(needs audit.Columns, literal []byte) (bool, error) {
 }
 
 // filter leaves in sel the rows that answer n.
-func (v *view) filter(n *query.Node, sel bitmap) error {
+func (v *view) filter(n *query.Node, sel bitmap.Rows) error {
 	switch n.Op {
 	case query.All:
 		return nil
 	case query.And:
 		return v.filterAll(n.Kids, sel)
 	case query.Or:
-		rest, found := sel.clone(), make(bitmap, len(sel))
+		rest, found := sel.Clone(), make(bitmap.Rows, len(sel))
 		for _, kid := range cheapestFirst(n.Kids) {
-			hits := rest.clone()
+			hits := rest.Clone()
 			if err := v.filter(kid, hits); err != nil {
 				return err
 			}
-			found.union(hits)
-			rest.minus(hits)
+			found.Union(hits)
+			rest.Minus(hits)
 		}
 		copy(sel, found)
 		return nil
 	case query.Not:
-		hits := sel.clone()
+		hits := sel.Clone()
 		if err := v.filterAll(n.Kids, hits); err != nil {
 			return err
 		}
-		sel.minus(hits)
+		sel.Minus(hits)
 		return nil
 	case query.Text:
 		return v.filterText(n, sel)
@@ -149,9 +150,9 @@ func (v *view) filter(n *query.Node, sel bitmap) error {
 	return v.filterTest(n, sel)
 }
 
-func (v *view) filterAll(kids []*query.Node, sel bitmap) error {
+func (v *view) filterAll(kids []*query.Node, sel bitmap.Rows) error {
 	for _, kid := range cheapestFirst(kids) {
-		if sel.empty() {
+		if sel.Empty() {
 			return nil
 		}
 		if err := v.filter(kid, sel); err != nil {
@@ -204,7 +205,7 @@ func dictionaryOf(needs audit.Columns) (int, bool) {
 	return colCode, needs == audit.Set(audit.Code)
 }
 
-func (v *view) filterTest(n *query.Node, sel bitmap) error {
+func (v *view) filterTest(n *query.Node, sel bitmap.Rows) error {
 	needs := n.Needs()
 	if i, ok := dictionaryOf(needs); ok {
 		return v.filterDictionary(n, i, sel)
@@ -224,7 +225,7 @@ func (v *view) filterTest(n *query.Node, sel bitmap) error {
 }
 
 // filterDictionary asks n about every distinct value, and then only compares codes.
-func (v *view) filterDictionary(n *query.Node, column int, sel bitmap) error {
+func (v *view) filterDictionary(n *query.Node, column int, sel bitmap.Rows) error {
 	c, err := v.dict(column)
 	if err != nil {
 		return err
@@ -256,7 +257,7 @@ func (v *view) valueTest(n *query.Node, column int) func(value []byte) bool {
 }
 
 // keepCodes leaves the rows whose value passes.
-func (v *view) keepCodes(c *parquet.Codes, sel bitmap, passes func(value []byte) bool) {
+func (v *view) keepCodes(c *parquet.Codes, sel bitmap.Rows, passes func(value []byte) bool) {
 	if n := c.Dict.Len(); n <= 1 {
 		var only []byte
 		if n == 1 {
@@ -291,17 +292,17 @@ func (v *view) keepCodes(c *parquet.Codes, sel bitmap, passes func(value []byte)
 	case !some:
 		clear(sel)
 	case c.Width == 8:
-		sel.keepBytes(c.Data, (*[256]byte)(stays))
+		sel.KeepBytes(c.Data, (*[256]byte)(stays))
 	case c.Width == 16:
-		sel.keepWords(c.Data, stays)
+		sel.KeepWords(c.Data, stays)
 	default:
-		sel.keep(v.p.rows, func(i int) bool { k := int(c.At(i)); return k < len(stays) && stays[k] != 0 })
+		sel.Keep(v.p.rows, func(i int) bool { k := int(c.At(i)); return k < len(stays) && stays[k] != 0 })
 	}
 }
 
 // filterIDs compares UUIDs as the 16 bytes they are; done is false where one of the
 // literals is none.
-func (v *view) filterIDs(literals [][]byte, sel bitmap) (done bool, err error) {
+func (v *view) filterIDs(literals [][]byte, sel bitmap.Rows) (done bool, err error) {
 	wanted := make([][16]byte, len(literals))
 	for i, l := range literals {
 		if !parseUUID(&wanted[i], l) {
@@ -312,12 +313,12 @@ func (v *view) filterIDs(literals [][]byte, sel bitmap) (done bool, err error) {
 	if err != nil {
 		return true, err
 	}
-	found := make(bitmap, len(sel))
+	found := make(bitmap.Rows, len(sel))
 	for _, w := range wanted {
 		low, high := binary.LittleEndian.Uint64(w[:]), binary.LittleEndian.Uint64(w[8:])
 		for i := 0; i+16 <= len(ids); i += 16 {
 			if binary.LittleEndian.Uint64(ids[i:]) == low && binary.LittleEndian.Uint64(ids[i+8:]) == high {
-				found.set(i / 16)
+				found.Set(i / 16)
 			}
 		}
 	}
@@ -328,14 +329,14 @@ func (v *view) filterIDs(literals [][]byte, sel bitmap) (done bool, err error) {
 }
 
 // filterRows asks n about every row that is left.
-func (v *view) filterRows(n *query.Node, needs audit.Columns, sel bitmap) error {
+func (v *view) filterRows(n *query.Node, needs audit.Columns, sel bitmap.Rows) error {
 	defer v.forget()
-	for i := sel.next(0); i >= 0; i = sel.next(i + 1) {
+	for i := sel.Next(0); i >= 0; i = sel.Next(i + 1) {
 		if err := v.fill(&v.scratch, i, needs); err != nil {
 			return err
 		}
 		if !n.Match(&v.scratch) {
-			sel.unset(i)
+			sel.Unset(i)
 		}
 	}
 	return nil
@@ -347,7 +348,7 @@ func (v *view) forget() { v.scratch = audit.Event{} }
 
 // filterBodies is filterRows for a test on bodies: whole pages are searched for the
 // fragments that an answer must contain before any row is looked at.
-func (v *view) filterBodies(n *query.Node, needs audit.Columns, sel bitmap) error {
+func (v *view) filterBodies(n *query.Node, needs audit.Columns, sel bitmap.Rows) error {
 	if needs&^bodyColumns == 0 || n.Op == query.Test {
 		if err := v.keepFragments(longest(n.Fragments()), sel); err != nil {
 			return err
@@ -366,7 +367,7 @@ func longest(fragments [][]byte) (f []byte) {
 }
 
 // keepFragments leaves the rows whose bodies contain fragment.
-func (v *view) keepFragments(fragment []byte, sel bitmap) error {
+func (v *view) keepFragments(fragment []byte, sel bitmap.Rows) error {
 	if len(fragment) == 0 || v.p.meta.Hidden > 0 { // fragments say nothing of such bodies
 		return nil
 	}
@@ -374,20 +375,20 @@ func (v *view) keepFragments(fragment []byte, sel bitmap) error {
 		clear(sel)
 		return nil
 	}
-	row := sel.next(0)
+	row := sel.Next(0)
 	for row >= 0 {
 		if _, err := v.long(colBodies, &v.bodies, row); err != nil {
 			return err
 		}
 		place := v.bodies.places[v.bodies.at]
 		v.keepInPage(fragment, sel, place)
-		row = sel.next(place.FirstRow + place.Rows)
+		row = sel.Next(place.FirstRow + place.Rows)
 	}
 	return nil
 }
 
 // keepInPage searches the page in memory, all its bodies in one go.
-func (v *view) keepInPage(fragment []byte, sel bitmap, place parquet.Place) {
+func (v *view) keepInPage(fragment []byte, sel bitmap.Rows, place parquet.Place) {
 	data, ends := v.bodies.long.Data, v.bodies.long.Ends
 	data = data[:ends[len(ends)-1]]
 	rare := rarest(data, fragment)
@@ -400,7 +401,7 @@ func (v *view) keepInPage(fragment []byte, sel bitmap, place parquet.Place) {
 		at += from
 		hit, _ := slices.BinarySearch(ends, int64(at)+1) // the row that holds byte at
 		for ; row < hit; row++ {
-			sel.unset(place.FirstRow + row)
+			sel.Unset(place.FirstRow + row)
 		}
 		if int64(at+len(fragment)) <= ends[hit] {
 			row, from = hit+1, int(ends[hit])
@@ -409,23 +410,23 @@ func (v *view) keepInPage(fragment []byte, sel bitmap, place parquet.Place) {
 		}
 	}
 	for ; row < place.Rows; row++ {
-		sel.unset(place.FirstRow + row)
+		sel.Unset(place.FirstRow + row)
 	}
 }
 
 // filterText looks for bare text in every column, and last in the bodies.
-func (v *view) filterText(n *query.Node, sel bitmap) error {
-	rest, found := sel.clone(), make(bitmap, len(sel))
-	take := func(filter func(bitmap) error) error {
-		if rest.empty() {
+func (v *view) filterText(n *query.Node, sel bitmap.Rows) error {
+	rest, found := sel.Clone(), make(bitmap.Rows, len(sel))
+	take := func(filter func(bitmap.Rows) error) error {
+		if rest.Empty() {
 			return nil
 		}
-		hits := rest.clone()
+		hits := rest.Clone()
 		if err := filter(hits); err != nil {
 			return err
 		}
-		found.union(hits)
-		rest.minus(hits)
+		found.Union(hits)
+		rest.Minus(hits)
 		return nil
 	}
 	for i := range audit.NumText {
@@ -433,15 +434,15 @@ func (v *view) filterText(n *query.Node, sel bitmap) error {
 		if c == audit.AuditID || folded(c) || v.p.chunk[i] == nil || !n.Needs().Has(c) {
 			continue
 		}
-		if err := take(func(b bitmap) error { return v.filterDictionary(n, i, b) }); err != nil {
+		if err := take(func(b bitmap.Rows) error { return v.filterDictionary(n, i, b) }); err != nil {
 			return err
 		}
 	}
-	if err := take(func(b bitmap) error { return v.filterFolded(n, b) }); err != nil {
+	if err := take(func(b bitmap.Rows) error { return v.filterFolded(n, b) }); err != nil {
 		return err
 	}
 	if v.p.chunk[colBodies] != nil {
-		if err := take(func(b bitmap) error { return v.filterBodies(n, bodyColumns, b) }); err != nil {
+		if err := take(func(b bitmap.Rows) error { return v.filterBodies(n, bodyColumns, b) }); err != nil {
 			return err
 		}
 	}
@@ -451,7 +452,7 @@ func (v *view) filterText(n *query.Node, sel bitmap) error {
 
 // filterFolded looks for bare text in what is put together row by row: the audit
 // ID, the columns that hold the object's name as a star, the code and the times.
-func (v *view) filterFolded(n *query.Node, sel bitmap) error {
+func (v *view) filterFolded(n *query.Node, sel bitmap.Rows) error {
 	needs := n.Needs() &^ (bodyColumns | audit.Set(audit.Line))
 	for i := range audit.NumText {
 		if c := audit.Column(i); c != audit.AuditID && !folded(c) {
@@ -484,16 +485,16 @@ func inUUID(f []byte) bool {
 
 // keepFolded leaves the rows whose folded columns can contain f: because they do
 // beside the star, or because f and the object's name overlap.
-func (v *view) keepFolded(f []byte, sel bitmap) error {
-	found := make(bitmap, len(sel))
+func (v *view) keepFolded(f []byte, sel bitmap.Rows) error {
+	found := make(bitmap.Rows, len(sel))
 	test := func(column audit.Column, passes func([]byte) bool) error {
 		c, err := v.dict(int(column))
 		if err != nil {
 			return err
 		}
-		hits := sel.clone()
+		hits := sel.Clone()
 		v.keepCodes(c, hits, passes)
-		found.union(hits)
+		found.Union(hits)
 		return nil
 	}
 	contains := func(value []byte) bool { return bytes.Contains(value, f) }

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -190,5 +191,49 @@ func TestMergeFaults(t *testing.T) {
 				break
 			}
 		}
+	}
+}
+
+// A listing made while parts are merged may hold neither those nor what they became:
+// no question may take that for the truth.
+func TestListingAmidAMerge(t *testing.T) {
+	dir := t.TempDir()
+	w := openWriter(t, Config{Dir: dir})
+	for i := range 9 {
+		add(t, w, "audit.log", [][]byte{fmt.Appendf(nil, `{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Metadata","auditID":"%d","stage":"ResponseComplete","requestURI":"/api","verb":"get","user":{}}`, i)})
+		if err := w.Commit(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	torn := 0
+	r.readDir = func(dir string) ([]os.DirEntry, error) {
+		entries, err := os.ReadDir(dir)
+		if torn++; torn%2 == 1 && len(entries) == 9 {
+			entries = append(slices.Clone(entries[:3]), entries[6:]...)
+		}
+		return entries, err
+	}
+	for range 4 {
+		s, err := r.Summary(t.Context())
+		if err != nil || s.Events != 9 {
+			t.Errorf("%d events, %v", s.Events, err)
+		}
+	}
+	// What is gone for good is gone.
+	for _, name := range []string{partName(4, 4), partName(5, 5)} {
+		if err := os.Remove(filepath.Join(dir, "parts", name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s, err := r.Summary(t.Context()); err != nil || s.Events != 7 {
+		t.Errorf("%d events, %v", s.Events, err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"kubetrail/audit"
+	"kubetrail/internal/bitmap"
 	"kubetrail/internal/trail"
 )
 
@@ -53,9 +54,9 @@ func (t *Trail) Scan(ctx context.Context, q trail.Query, columns audit.Columns, 
 }
 
 // scan gives the events of the rows in sel.
-func (v *view) scan(ctx context.Context, sel bitmap, columns audit.Columns, give func(*audit.Event) error) error {
+func (v *view) scan(ctx context.Context, sel bitmap.Rows, columns audit.Columns, give func(*audit.Event) error) error {
 	var e audit.Event
-	for i, n := sel.next(0), 0; i >= 0; i, n = sel.next(i+1), n+1 {
+	for i, n := sel.Next(0), 0; i >= 0; i, n = sel.Next(i+1), n+1 {
 		if n%looks == 0 && ctx.Err() != nil {
 			return ctx.Err()
 		}

@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"kubetrail/audit"
+	"kubetrail/internal/bitmap"
 	"kubetrail/internal/trail"
 )
 
@@ -142,7 +143,7 @@ func (t *Trail) best(ctx context.Context, parts []*part, q trail.Query, page tra
 			return nil
 		}
 		sel, err := v.answers(q)
-		if err != nil || sel.empty() {
+		if err != nil || sel.Empty() {
 			return err
 		}
 		hits, err := v.hits(sel, page, n)
@@ -188,7 +189,7 @@ func mayFollow(p *part, page trail.Page) bool {
 }
 
 // hits returns the best n of the rows in sel.
-func (v *view) hits(sel bitmap, page trail.Page, n int) ([]hit, error) {
+func (v *view) hits(sel bitmap.Rows, page trail.Page, n int) ([]hit, error) {
 	times, err := v.times()
 	if err != nil {
 		return nil, err
@@ -199,7 +200,7 @@ func (v *view) hits(sel bitmap, page trail.Page, n int) ([]hit, error) {
 	}
 	f := &found{limit: n, oldest: page.Oldest}
 	after := hit{time: page.After.Time, seq: page.After.Seq}
-	for i := sel.next(0); i >= 0; i = sel.next(i + 1) {
+	for i := sel.Next(0); i >= 0; i = sel.Next(i + 1) {
 		h := hit{time: times[i], seq: v.p.meta.First + uint64(seq[i]), part: v.p, row: int32(i)}
 		if page.After == (trail.Cursor{}) || f.before(after, h) {
 			f.add(h)

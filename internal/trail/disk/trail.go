@@ -21,6 +21,7 @@ import (
 type Trail struct {
 	dir     string
 	workers int
+	readDir func(string) ([]os.DirEntry, error) // os.ReadDir, but in a test
 
 	mu    sync.Mutex
 	parts map[string]*part // open parts by file name
@@ -33,7 +34,7 @@ var ErrNoTrail = errors.New("no trail")
 // Open opens the trail in dir for reading, with as many questions' worth of memory
 // as there are processors. Its error is an ErrNoTrail where nothing was ever kept.
 func Open(dir string) (*Trail, error) {
-	t := &Trail{dir: filepath.Join(dir, "parts"), workers: runtime.GOMAXPROCS(0), parts: make(map[string]*part)}
+	t := &Trail{dir: filepath.Join(dir, "parts"), workers: runtime.GOMAXPROCS(0), readDir: os.ReadDir, parts: make(map[string]*part)}
 	if _, err := os.Stat(t.dir); errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("%w in %s", ErrNoTrail, dir)
 	} else if err != nil {
@@ -64,21 +65,36 @@ func (t *Trail) snapshot() ([]*part, error) {
 	defer t.mu.Unlock()
 	for try := 0; ; try++ {
 		parts, err := t.list()
-		if err == nil {
+		if err == nil && (whole(parts) || try >= looksAgain) {
 			for _, p := range parts {
 				p.refs++
 			}
 			return parts, nil
 		}
 		// A part can be merged into another between listing and opening.
-		if !errors.Is(err, os.ErrNotExist) || try == 10 {
+		if err != nil && !errors.Is(err, os.ErrNotExist) || try == 10 {
 			return nil, err
 		}
 	}
 }
 
+// looksAgain is how often the directory is listed again before numbers that it lacks
+// are believed to be gone. Merging may go on while it is listed, and then neither the
+// merged part nor those that it is made of need be in the list.
+const looksAgain = 3
+
+// whole reports whether no number is missing between the first and the last of parts.
+func whole(parts []*part) bool {
+	for i := 1; i < len(parts); i++ {
+		if parts[i].meta.First > parts[i-1].meta.Last+1 {
+			return false
+		}
+	}
+	return true
+}
+
 func (t *Trail) list() ([]*part, error) {
-	entries, err := os.ReadDir(t.dir)
+	entries, err := t.readDir(t.dir)
 	if err != nil {
 		return nil, err
 	}

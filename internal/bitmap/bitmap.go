@@ -1,18 +1,19 @@
-package disk
+// Package bitmap holds sets of the rows of a part, and narrows them a word at a time.
+package bitmap
 
 import (
 	"encoding/binary"
 	"math/bits"
 )
 
-// bitmap is a set of the rows of a part.
-type bitmap []uint64
+// Rows is a set of row numbers from 0 on, 64 in each word.
+type Rows []uint64
 
-// full makes b hold the rows 0 to rows-1.
-func (b bitmap) full(rows int) bitmap {
+// Full makes b hold the rows 0 to rows-1.
+func (b Rows) Full(rows int) Rows {
 	n := (rows + 63) / 64
 	if cap(b) < n {
-		b = make(bitmap, n)
+		b = make(Rows, n)
 	}
 	b = b[:n]
 	for i := range b {
@@ -24,9 +25,11 @@ func (b bitmap) full(rows int) bitmap {
 	return b
 }
 
-func (b bitmap) clone() bitmap { return append(bitmap(nil), b...) }
+// Clone returns a copy.
+func (b Rows) Clone() Rows { return append(Rows(nil), b...) }
 
-func (b bitmap) empty() bool {
+// Empty reports whether there is no row in b.
+func (b Rows) Empty() bool {
 	for _, w := range b {
 		if w != 0 {
 			return false
@@ -35,18 +38,20 @@ func (b bitmap) empty() bool {
 	return true
 }
 
-func (b bitmap) count() (n int) {
+// Count is how many rows there are in b.
+func (b Rows) Count() (n int) {
 	for _, w := range b {
 		n += bits.OnesCount64(w)
 	}
 	return n
 }
 
-func (b bitmap) set(i int)   { b[i>>6] |= 1 << (i & 63) }
-func (b bitmap) unset(i int) { b[i>>6] &^= 1 << (i & 63) }
+// Set adds a row, and Unset takes one out: b was made by Full for more than i rows.
+func (b Rows) Set(i int)   { b[i>>6] |= 1 << (i & 63) }
+func (b Rows) Unset(i int) { b[i>>6] &^= 1 << (i & 63) }
 
-// next returns the first row of b at or after i, -1 if there is none.
-func (b bitmap) next(i int) int {
+// Next returns the first row of b at or after i, -1 if there is none.
+func (b Rows) Next(i int) int {
 	w := i >> 6
 	if w >= len(b) {
 		return -1
@@ -62,21 +67,23 @@ func (b bitmap) next(i int) int {
 	return -1
 }
 
-func (b bitmap) union(o bitmap) {
+// Union adds the rows of o, which is as long as b.
+func (b Rows) Union(o Rows) {
 	for i, w := range o {
 		b[i] |= w
 	}
 }
 
-func (b bitmap) minus(o bitmap) {
+// Minus takes out the rows of o, which is as long as b.
+func (b Rows) Minus(o Rows) {
 	for i, w := range o {
 		b[i] &^= w
 	}
 }
 
-// keep leaves in b only the rows for which hit says so. It asks for whole words of
+// Keep leaves in b only the rows for which hit says so. It asks for whole words of
 // rows at a time: passing over what is already out costs nothing.
-func (b bitmap) keep(rows int, hit func(i int) bool) {
+func (b Rows) Keep(rows int, hit func(i int) bool) {
 	for w, word := range b {
 		for rest := word; rest != 0; rest &= rest - 1 {
 			i := w<<6 + bits.TrailingZeros64(rest)
@@ -88,8 +95,8 @@ func (b bitmap) keep(rows int, hit func(i int) bool) {
 	}
 }
 
-// keepBytes is keep for codes of 8 bits and a table of the codes that stay.
-func (b bitmap) keepBytes(codes []byte, stays *[256]byte) {
+// KeepBytes is Keep for codes of 8 bits and a table of the codes that stay.
+func (b Rows) KeepBytes(codes []byte, stays *[256]byte) {
 	for w, word := range b {
 		if word == 0 {
 			continue
@@ -102,8 +109,8 @@ func (b bitmap) keepBytes(codes []byte, stays *[256]byte) {
 	}
 }
 
-// keepWords is keepBytes for codes of 16 bits, little endian.
-func (b bitmap) keepWords(codes []byte, stays []byte) {
+// KeepWords is KeepBytes for codes of 16 bits, little endian.
+func (b Rows) KeepWords(codes []byte, stays []byte) {
 	for w, word := range b {
 		if word == 0 {
 			continue
@@ -116,8 +123,8 @@ func (b bitmap) keepWords(codes []byte, stays []byte) {
 	}
 }
 
-// keepRange is keep for numbers from lo to hi, both included.
-func (b bitmap) keepRange(values []int64, lo, hi int64) {
+// KeepRange is Keep for numbers from lo to hi, both included.
+func (b Rows) KeepRange(values []int64, lo, hi int64) {
 	span := uint64(hi) - uint64(lo)
 	for w, word := range b {
 		if word == 0 {
