@@ -51,6 +51,7 @@ func rooms() []room {
 		{"internal/corpustest", 0, testOnly, "finds the real logs beside the repository, or skips"},
 		{"bench/generate", 0, plain, "makes realistic events from a seed, any number of them"},
 		{"internal/durable/durabletest", 1, testOnly, "a file system that fails on purpose"},
+		{"internal/output", 1, plain, "prints events and rows: tables, JSON, YAML, names, and text made safe"},
 		{"internal/destination", 1, plain, "where the API server passed a request on to"},
 		{"internal/query", 1, plain, "the question language and its tree; matches one event"},
 		{"internal/klog", 2, plain, "finds the events that kube-apiserver lost in what it logs itself"},

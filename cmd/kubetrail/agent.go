@@ -22,6 +22,7 @@ import (
 	"kubetrail/internal/agent"
 	"kubetrail/internal/collect"
 	"kubetrail/internal/config"
+	"kubetrail/internal/output"
 	"kubetrail/internal/serve"
 	"kubetrail/internal/service"
 	"kubetrail/internal/trail"
@@ -165,7 +166,7 @@ func (a *app) agent(ctx context.Context, f *agentFlags) error {
 		f.Logger.Warn("events and the token cross the network in clear text; give the server a certificate", "server", f.Server)
 	}
 	for _, l := range f.Logs {
-		fmt.Fprintf(a.err, "follow<%s> -> %s as %s/%s\n", plain(l.Path, false), plain(f.Server, false), f.Cluster, f.Name)
+		fmt.Fprintf(a.err, "follow<%s> -> %s as %s/%s\n", output.Plain(l.Path, false), output.Plain(f.Server, false), f.Cluster, f.Name)
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -222,17 +223,17 @@ func (a *app) checkAgent(ctx context.Context, f *agentFlags, ship *agent.Agent) 
 	if r.Holds > 0 {
 		holds = "about " + agent.Span(r.Holds) + "; events are lost if the server is away for longer"
 	}
-	fmt.Fprintf(out, "server  %s takes what %s/%s ships\nwaiting %s\nholds   %s\n", plain(f.Server, false), f.Cluster, f.Name, size(r.Waiting), holds)
+	fmt.Fprintf(out, "server  %s takes what %s/%s ships\nwaiting %s\nholds   %s\n", output.Plain(f.Server, false), f.Cluster, f.Name, size(r.Waiting), holds)
 	if len(r.Sources) > 0 {
 		fmt.Fprintln(out)
 	}
-	t := &table{w: out, titles: []string{"FILE", "POSITION", "LINE"}, headers: true, right: []int{1, 2}}
+	t := &output.Table{W: out, Titles: []string{"FILE", "POSITION", "LINE"}, Headers: true, Right: []int{1, 2}}
 	for _, s := range r.Sources {
-		if err := t.add(cell(s.Name), fmt.Sprint(s.Position), fmt.Sprint(s.Line)); err != nil {
+		if err := t.Add(output.Cell(s.Name), fmt.Sprint(s.Position), fmt.Sprint(s.Line)); err != nil {
 			return err
 		}
 	}
-	return t.flush()
+	return t.Flush()
 }
 
 func checkHint(err error) string {

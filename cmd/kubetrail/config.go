@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"kubetrail/internal/config"
+	"kubetrail/internal/output"
 	"kubetrail/internal/serve"
 )
 
@@ -161,12 +162,12 @@ func (a *app) checkFiles(file *config.File) (all []config.Finding) {
 
 func (a *app) printConfigFindings(f *configFlags, name string, findings []config.Finding) error {
 	if f.output != "table" {
-		return a.printRows(&f.asked, "ConfigCheck", map[string]any{"file": name, "usable": !config.Bad(findings)}, len(findings), func(b []byte, i int) []byte {
+		return output.Rows(a.stdout(), f.output, "ConfigCheck", map[string]any{"file": name, "usable": !config.Bad(findings)}, len(findings), func(b []byte, i int) []byte {
 			x := findings[i]
 			b = fmt.Appendf(b, `{"line":%d,"column":%d,"severity":%q`, x.Line, x.Column, severity(x))
-			b = appendString(append(b, `,"path":`...), x.Path)
-			b = appendString(append(b, `,"text":`...), x.Text.In(f.lang))
-			return append(appendString(append(b, `,"hint":`...), x.Hint.In(f.lang)), '}')
+			b = output.AppendString(append(b, `,"path":`...), x.Path)
+			b = output.AppendString(append(b, `,"text":`...), x.Text.In(f.lang))
+			return append(output.AppendString(append(b, `,"hint":`...), x.Hint.In(f.lang)), '}')
 		})
 	}
 	w := a.stdout()
@@ -188,9 +189,9 @@ func severity(x config.Finding) string {
 
 // printFinding prints a finding as compilers do, and below it what to do about it.
 func printFinding(w io.Writer, name string, x config.Finding, lang string) {
-	fmt.Fprintf(w, "%s:%d:%d: %s: %s\n", plain(name, false), x.Line, x.Column, severity(x), plain(x.Text.In(lang), false))
+	fmt.Fprintf(w, "%s:%d:%d: %s: %s\n", output.Plain(name, false), x.Line, x.Column, severity(x), output.Plain(x.Text.In(lang), false))
 	if hint := x.Hint.In(lang); hint != "" {
-		fmt.Fprintf(w, "    %s\n", plain(hint, false))
+		fmt.Fprintf(w, "    %s\n", output.Plain(hint, false))
 	}
 }
 

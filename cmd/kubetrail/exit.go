@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"strings"
 	"syscall"
+
+	"kubetrail/internal/output"
 )
 
 // The exit codes, all of them.
@@ -63,13 +65,13 @@ func report(w io.Writer, verb string, err error) int {
 	case errors.Is(err, syscall.EPIPE):
 		return exitError // the reader of our output left: nobody to tell
 	}
-	fmt.Fprintf(w, "%s: %s\n", verb, plain(cause(err), true))
+	fmt.Fprintf(w, "%s: %s\n", verb, output.Plain(cause(err), true))
 	hint := f.hint
 	if hint == "" {
 		hint = commonHint(err)
 	}
 	if hint != "" {
-		fmt.Fprintf(w, "hint: %s\n", plain(hint, true))
+		fmt.Fprintf(w, "hint: %s\n", output.Plain(hint, true))
 	}
 	return f.code
 }

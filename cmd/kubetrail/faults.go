@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"kubetrail/internal/output"
 	"kubetrail/internal/trail"
 )
 
@@ -25,7 +26,7 @@ func (a *app) showFaults(ctx context.Context, f *asked) error {
 		if f.output == "jsonl" {
 			return json.NewEncoder(w).Encode(x)
 		}
-		_, err := fmt.Fprintf(w, "%s:%d: %s (%d bytes)\n", plain(x.Source, false), x.Offset, plain(x.Reason, false), x.Length)
+		_, err := fmt.Fprintf(w, "%s:%d: %s (%d bytes)\n", output.Plain(x.Source, false), x.Offset, output.Plain(x.Reason, false), x.Length)
 		return err
 	})
 	return errors.Join(err, w.Flush())

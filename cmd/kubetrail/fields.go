@@ -4,6 +4,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"kubetrail/audit"
+	"kubetrail/internal/output"
 )
 
 const fieldsLong = `Fields lists every field that a question, --by or --fields can name. Behind a Map
@@ -31,22 +32,22 @@ func (a *app) fields(f *asked) error {
 	}
 	all := audit.Fields()
 	if f.output != "table" {
-		return a.printRows(f, "FieldList", map[string]any{}, len(all), func(b []byte, i int) []byte {
+		return output.Rows(a.stdout(), f.output, "FieldList", map[string]any{}, len(all), func(b []byte, i int) []byte {
 			return appendFieldEntry(b, all[i])
 		})
 	}
-	t := table{w: a.stdout(), headers: !f.noHeaders, fit: terminal(a.out),
-		titles: []string{"FIELD", "ALIAS", "TYPE", "MEANING"}, soft: []int{3}}
+	t := output.Table{W: a.stdout(), Headers: !f.noHeaders, Fit: terminal(a.out),
+		Titles: []string{"FIELD", "ALIAS", "TYPE", "MEANING"}, Soft: []int{3}}
 	for _, x := range all {
 		doc := x.Doc
 		if f.lang == "zh" {
 			doc = x.DocZH
 		}
-		if err := t.add(x.Path, cell(x.Alias), x.Type.String(), doc); err != nil {
+		if err := t.Add(x.Path, output.Cell(x.Alias), x.Type.String(), doc); err != nil {
 			return err
 		}
 	}
-	return t.flush()
+	return t.Flush()
 }
 
 func appendFieldEntry(b []byte, x audit.Field) []byte {
@@ -55,7 +56,7 @@ func appendFieldEntry(b []byte, x audit.Field) []byte {
 		{`,"doc":`, x.Doc}, {`,"docZH":`, x.DocZH},
 	} {
 		b = append(b, m.lead...)
-		b = appendString(b, m.value)
+		b = output.AppendString(b, m.value)
 	}
 	return append(b, '}')
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"kubetrail/audit"
+	"kubetrail/internal/output"
 	"kubetrail/internal/query"
 	"kubetrail/internal/trail"
 )
@@ -193,4 +194,15 @@ func (a *app) language() string {
 		}
 	}
 	return "en"
+}
+
+const searchOutputs = "table, wide, json, jsonl, yaml, name, raw"
+
+// printer returns the printer that the flags ask for; fields are those of --fields.
+func (a *app) printer(f *asked, fields []audit.Ref) (output.Printer, error) {
+	if len(fields) > 0 && (f.output == "raw" || f.output == "name") {
+		return nil, usage("use -o table, json, jsonl or yaml with --fields", "-o %s prints no fields", f.output)
+	}
+	return output.NewPrinter(a.stdout(), output.Options{Format: f.output, Fields: fields, Headers: !f.noHeaders,
+		Fit: terminal(a.out), Color: a.colored(f.color, a.out)}), nil
 }

@@ -15,6 +15,7 @@ import (
 
 	"kubetrail/audit"
 	"kubetrail/internal/gap"
+	"kubetrail/internal/output"
 	"kubetrail/internal/trail/remote"
 )
 
@@ -146,25 +147,25 @@ func (a *app) printGaps(f *gapFlags, report gap.Report) error {
 		return w.Flush()
 	}
 	fmt.Fprintln(w)
-	t := table{w: w, headers: !f.noHeaders, fit: terminal(a.out), right: []int{2, 4}, soft: []int{5},
-		titles: []string{"FROM", "TO", "LENGTH", "CAUSE", "EVENTS", "SERVER"}}
+	t := output.Table{W: w, Headers: !f.noHeaders, Fit: terminal(a.out), Right: []int{2, 4}, Soft: []int{5},
+		Titles: []string{"FROM", "TO", "LENGTH", "CAUSE", "EVENTS", "SERVER"}}
 	for _, g := range report.Gaps {
-		to, length := gapTime(g.To), none
+		to, length := gapTime(g.To), output.None
 		if g.Open {
 			to = words.still
 		}
 		if d := g.Length(); d > 0 {
 			length = shortly(d)
 		}
-		if err := t.add(gapTime(g.From), to, length, cell(g.Cause), strconv.FormatInt(g.Events, 10), cell(gapServer(g.Cluster, g.Server, cmp.Or(g.Lease, g.Source)))); err != nil {
+		if err := t.Add(gapTime(g.From), to, length, output.Cell(g.Cause), strconv.FormatInt(g.Events, 10), output.Cell(gapServer(g.Cluster, g.Server, cmp.Or(g.Lease, g.Source)))); err != nil {
 			return err
 		}
 	}
-	if err := t.flush(); err != nil {
+	if err := t.Flush(); err != nil {
 		return err
 	}
 	if report.More > 0 {
-		fmt.Fprintf(a.err, "%s\n", count(report.More, "older gap")+" not listed; narrow the time with --since and --until")
+		fmt.Fprintf(a.err, "%s\n", output.Count(report.More, "older gap")+" not listed; narrow the time with --since and --until")
 	}
 	return nil
 }
@@ -182,7 +183,7 @@ func gapServer(cluster, server, source string) string {
 
 func gapTime(t gap.Time) string {
 	if t == audit.NoTime {
-		return none
+		return output.None
 	}
 	return time.UnixMicro(int64(t)).UTC().Format("2006-01-02T15:04:05.000Z")
 }
@@ -233,7 +234,7 @@ func gapWordsOf(lang string) gapWords {
 
 // server tells of one API server and its pulse.
 func (words gapWords) server(w *bufio.Writer, s gap.Server) {
-	fmt.Fprintf(w, words.events, cell(gapServer(s.Cluster, s.Server, s.Source)), s.Events, gapTime(s.First), gapTime(s.Last))
+	fmt.Fprintf(w, words.events, output.Cell(gapServer(s.Cluster, s.Server, s.Source)), s.Events, gapTime(s.First), gapTime(s.Last))
 	if s.Sharing > 1 {
 		fmt.Fprintf(w, words.sharing, s.Sharing)
 	}
@@ -248,7 +249,7 @@ func (words gapWords) server(w *bufio.Writer, s gap.Server) {
 		fmt.Fprintf(w, words.pulse, s.Streams)
 	}
 	x := s.Pulse[0]
-	fmt.Fprintf(w, words.fastest, cell(x.User), cell(x.Verb), cell(x.Object), shortly(seconds(x.Interval)))
+	fmt.Fprintf(w, words.fastest, output.Cell(x.User), output.Cell(x.Verb), output.Cell(x.Object), shortly(seconds(x.Interval)))
 }
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }

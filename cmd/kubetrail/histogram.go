@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"kubetrail/internal/output"
 	"kubetrail/internal/trail"
 )
 
@@ -68,7 +69,7 @@ func (a *app) histogram(ctx context.Context, f *asked, words []string, every str
 
 func (a *app) printBuckets(f *asked, buckets []trail.Bucket) error {
 	if f.output != "table" {
-		return a.printRows(f, "BucketList", map[string]any{}, len(buckets), func(b []byte, i int) []byte {
+		return output.Rows(a.stdout(), f.output, "BucketList", map[string]any{}, len(buckets), func(b []byte, i int) []byte {
 			b = append(b, `{"time":"`...)
 			b = time.UnixMicro(buckets[i].Start).UTC().AppendFormat(b, time.RFC3339Nano)
 			b = append(b, `","count":`...)
@@ -84,14 +85,14 @@ func (a *app) printBuckets(f *asked, buckets []trail.Bucket) error {
 	if columns == 0 {
 		columns = 80
 	}
-	t := table{w: a.stdout(), headers: !f.noHeaders, titles: []string{"TIME", "COUNT", "BAR"}, right: []int{1}}
+	t := output.Table{W: a.stdout(), Headers: !f.noHeaders, Titles: []string{"TIME", "COUNT", "BAR"}, Right: []int{1}}
 	for _, b := range buckets {
 		start := time.UnixMicro(b.Start).UTC().Format("2006-01-02T15:04:05.999Z")
-		if err := t.add(start, strconv.FormatUint(b.Count, 10), bar(b.Count, most, columns-36)); err != nil {
+		if err := t.Add(start, strconv.FormatUint(b.Count, 10), bar(b.Count, most, columns-36)); err != nil {
 			return err
 		}
 	}
-	return t.flush()
+	return t.Flush()
 }
 
 // bar draws n as a bar, most being columns wide, in eighths of a column. What is not

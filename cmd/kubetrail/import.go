@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"kubetrail/internal/collect"
+	"kubetrail/internal/output"
 	"kubetrail/internal/service"
 	"kubetrail/internal/trail"
 	"kubetrail/internal/trail/disk"
@@ -129,7 +130,7 @@ func (a *app) importPaths(ctx context.Context, f *importFlags, paths []string) e
 	case f.strict && len(unread) > 0:
 		return errRefused(unread)
 	case f.strict && len(faults.faults) > 0:
-		return failed(fmt.Errorf("%s held no event; all others are kept", count(len(faults.faults)+faults.more, "stretch")), "leave --strict away to take them as warnings")
+		return failed(fmt.Errorf("%s held no event; all others are kept", output.Count(len(faults.faults)+faults.more, "stretch")), "leave --strict away to take them as warnings")
 	}
 	return nil
 }
@@ -141,28 +142,28 @@ func (a *app) tellSkips(skips []collect.Skip) {
 	skips = slices.DeleteFunc(skips, func(s collect.Skip) bool { return s.Refused })
 	for i, s := range skips {
 		if i == keptSkips {
-			fmt.Fprintf(a.err, "skipped %s more\n", count(len(skips)-i, "file"))
+			fmt.Fprintf(a.err, "skipped %s more\n", output.Count(len(skips)-i, "file"))
 			return
 		}
-		fmt.Fprintf(a.err, "skipped %s: %s\n", plain(s.Name, false), plain(s.Reason, false))
+		fmt.Fprintf(a.err, "skipped %s: %s\n", output.Plain(s.Name, false), output.Plain(s.Reason, false))
 	}
 }
 
 // tellReport prints what an import came to. gone is how many events were removed.
 func (a *app) tellReport(ctx context.Context, f *importFlags, r collect.Report, gone uint64, took time.Duration) {
-	fmt.Fprintf(a.err, "%s from %s, %s in %s", count(r.Events, "event"), count(r.Sources, "source"), size(r.Bytes), took.Round(10*time.Millisecond))
+	fmt.Fprintf(a.err, "%s from %s, %s in %s", output.Count(r.Events, "event"), output.Count(r.Sources, "source"), size(r.Bytes), took.Round(10*time.Millisecond))
 	if r.Known > 0 {
-		fmt.Fprintf(a.err, "; %s held nothing new", count(r.Known, "source"))
+		fmt.Fprintf(a.err, "; %s held nothing new", output.Count(r.Known, "source"))
 	}
 	if r.Faults > 0 {
-		fmt.Fprintf(a.err, "; %s set aside", count(r.Faults, "stretch"))
+		fmt.Fprintf(a.err, "; %s set aside", output.Count(r.Faults, "stretch"))
 	}
 	if gone > 0 {
-		fmt.Fprintf(a.err, "; %s removed as the oldest", count(gone, "event"))
+		fmt.Fprintf(a.err, "; %s removed as the oldest", output.Count(gone, "event"))
 	}
 	fmt.Fprintln(a.err)
 	if s, err := summary(context.WithoutCancel(ctx), f.data); err == nil {
-		fmt.Fprintf(a.err, "%s holds %s, %s on disk for %s of lines\n", plain(f.data, false), count(s.Events, "event"), size(s.StoredBytes), size(s.LineBytes))
+		fmt.Fprintf(a.err, "%s holds %s, %s on disk for %s of lines\n", output.Plain(f.data, false), output.Count(s.Events, "event"), size(s.StoredBytes), size(s.LineBytes))
 	}
 }
 
@@ -222,15 +223,15 @@ func (m *meter) show(p collect.Progress) {
 		if p.Total > 0 { // a stream has no size
 			fmt.Fprintf(m.w, "%s of %s, ", size(p.Bytes), size(p.Total))
 		}
-		fmt.Fprintf(m.w, "%d events, %.0f/s, %s\n", p.Events, rate, plain(p.Name, false))
+		fmt.Fprintf(m.w, "%d events, %.0f/s, %s\n", p.Events, rate, output.Plain(p.Name, false))
 		return
 	}
 	text := fmt.Sprintf("%d events  %.0f/s  ", p.Events, rate)
 	if p.Total > 0 {
 		done := min(1, float64(p.Bytes)/float64(p.Total))
-		text = fmt.Sprintf("%3.0f%% %s  %9s  ", 100*done, pad(bar(uint64(1000*done), 1000, 20), 20), size(p.Bytes)) + text
+		text = fmt.Sprintf("%3.0f%% %s  %9s  ", 100*done, output.Pad(bar(uint64(1000*done), 1000, 20), 20), size(p.Bytes)) + text
 	}
-	fmt.Fprintf(m.w, "\r\x1b[K%s", clip(text+plain(p.Name, false), m.columns-1))
+	fmt.Fprintf(m.w, "\r\x1b[K%s", output.Clip(text+output.Plain(p.Name, false), m.columns-1))
 	m.drawn = true
 }
 
@@ -250,7 +251,7 @@ func (m *meter) during(what string, work func() error) error {
 	case m.columns == 0:
 		fmt.Fprintln(m.w, what)
 	default:
-		fmt.Fprintf(m.w, "\r\x1b[K%s", clip(what, m.columns-1))
+		fmt.Fprintf(m.w, "\r\x1b[K%s", output.Clip(what, m.columns-1))
 		m.drawn = true
 	}
 	err := <-done

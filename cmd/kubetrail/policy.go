@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"kubetrail/internal/output"
 	"kubetrail/policy"
 )
 
@@ -132,7 +133,7 @@ func (a *app) loadPolicy(name string, k policy.Kubernetes) (*policy.Document, er
 		return nil, failed(fmt.Errorf("%s: %w", name, err), "kubetrail policy lint "+name+" tells more")
 	}
 	for _, f := range append(doc.Warnings, doc.Notes...) {
-		fmt.Fprintf(a.err, "warning: %s:%d: %s\n", plain(name, false), f.Line, plain(f.Text, false))
+		fmt.Fprintf(a.err, "warning: %s:%d: %s\n", output.Plain(name, false), f.Line, output.Plain(f.Text, false))
 	}
 	return doc, nil
 }

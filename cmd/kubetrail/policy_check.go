@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"kubetrail/internal/output"
 	"kubetrail/policy"
 )
 
@@ -104,7 +105,7 @@ func (a *app) judgePolicy(name string, k policy.Kubernetes) (v policyVerdict, er
 func (a *app) printVerdict(v policyVerdict) error {
 	shown := func(text string) string { return text }
 	if terminal(a.out) > 0 {
-		shown = func(text string) string { return plain(text, true) }
+		shown = func(text string) string { return output.Plain(text, true) }
 	}
 	w := a.stdout()
 	if v.rejected != nil {
@@ -144,11 +145,11 @@ func (a *app) printVerdictRows(f *asked, v policyVerdict, k policy.Kubernetes) e
 	if texts != nil {
 		head["warnings"] = texts
 	}
-	return a.printRows(f, "PolicyCheck", head, len(rows), func(b []byte, i int) []byte {
-		b = appendString(append(b, `{"severity":`...), severities[i])
-		b = appendString(append(b, `,"text":`...), rows[i].Text)
+	return output.Rows(a.stdout(), f.output, "PolicyCheck", head, len(rows), func(b []byte, i int) []byte {
+		b = output.AppendString(append(b, `{"severity":`...), severities[i])
+		b = output.AppendString(append(b, `,"text":`...), rows[i].Text)
 		if rows[i].Path != "" {
-			b = appendString(append(b, `,"path":`...), rows[i].Path)
+			b = output.AppendString(append(b, `,"path":`...), rows[i].Path)
 		}
 		if rows[i].Line > 0 {
 			b = fmt.Appendf(b, `,"line":%d,"column":%d`, rows[i].Line, rows[i].Column)

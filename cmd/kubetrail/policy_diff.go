@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"kubetrail/internal/output"
 	"kubetrail/policy"
 	"kubetrail/policy/diff"
 	"kubetrail/policy/space"
@@ -100,7 +101,7 @@ func (a *app) policyDiff(c *compared) error {
 func (a *app) printDiff(c *compared, r *diff.Result) error {
 	if c.output != "table" {
 		head := map[string]any{"a": c.names[0], "b": c.names[1], "equal": len(r.Changes) == 0, "classes": r.Classes, "steps": r.Steps}
-		return a.printRows(&c.asked, "PolicyDifferenceList", head, len(r.Changes), func(b []byte, i int) []byte {
+		return output.Rows(a.stdout(), c.output, "PolicyDifferenceList", head, len(r.Changes), func(b []byte, i int) []byte {
 			return appendJSON(b, c.change(r.Changes[i]))
 		})
 	}
@@ -120,11 +121,11 @@ func (a *app) printDiff(c *compared, r *diff.Result) error {
 		fmt.Fprintf(w, format, classes)
 		return w.Flush()
 	}
-	title := fmt.Sprintf("%s between %s (A) and %s (B)", count(len(r.Changes), "difference"), c.names[0], c.names[1])
+	title := fmt.Sprintf("%s between %s (A) and %s (B)", output.Count(len(r.Changes), "difference"), c.names[0], c.names[1])
 	if zh {
 		title = fmt.Sprintf("%s（A）与 %s（B）有 %d 处不同", c.names[0], c.names[1], len(r.Changes))
 	}
-	paragraph(w, plain(title, false), "")
+	paragraph(w, output.Plain(title, false), "")
 	for i, change := range r.Changes {
 		if i == c.top && c.top > 0 {
 			more := fmt.Sprintf("and %d more: --top 0 describes all", len(r.Changes)-i)
@@ -139,7 +140,7 @@ func (a *app) printDiff(c *compared, r *diff.Result) error {
 			if k == 0 {
 				s.Text = fmt.Sprintf("%d. %s", i+1, s.Text)
 			}
-			paragraph(w, plain(s.Text, false), strings.Repeat("  ", s.Depth))
+			paragraph(w, output.Plain(s.Text, false), strings.Repeat("  ", s.Depth))
 		}
 	}
 	return w.Flush()

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"kubetrail/internal/output"
 	"kubetrail/policy"
 	"kubetrail/policy/explain"
 )
@@ -107,7 +108,7 @@ func (f *explainFlags) check(args []string) error {
 	case f.requests != "" && len(f.files) > 0:
 		return usage("give one of them", "--requests and -f exclude each other")
 	case single && len(args) != 2:
-		return usage("for example GET '/api/v1/pods?limit=10' --user alice, or --requests FILE, or -f AUDITLOG", "want METHOD and URI, not %s", count(len(args), "word"))
+		return usage("for example GET '/api/v1/pods?limit=10' --user alice, or --requests FILE, or -f AUDITLOG", "want METHOD and URI, not %s", output.Count(len(args), "word"))
 	case f.requests != "" && len(args) > 0:
 		return usage("every request stands in the file", "unexpected argument %q", args[0])
 	case !single && (f.hasUser || len(f.groups) > 0):
@@ -204,7 +205,7 @@ func (a *app) printExplanation(f *explainFlags, doc *policy.Document, r *policy.
 		"stages":   r.Stages(),
 		"text":     []string{words.Request, words.Decision, words.Events},
 	}
-	return a.printRows(&f.asked, "PolicyExplanation", head, len(rules), func(b []byte, i int) []byte {
+	return output.Rows(a.stdout(), f.output, "PolicyExplanation", head, len(rules), func(b []byte, i int) []byte {
 		return appendJSON(b, rules[i])
 	})
 }
@@ -239,15 +240,15 @@ const paragraphColumns = 80
 // two columns more. It breaks at spaces outside of quotes and before Chinese
 // characters.
 func paragraph(w io.Writer, text, indent string) {
-	line, col := indent, width(indent)
+	line, col := indent, output.Width(indent)
 	for i, word := range unbroken(text) {
-		n := width(strings.TrimRight(word, " "))
+		n := output.Width(strings.TrimRight(word, " "))
 		if i > 0 && col+n > paragraphColumns {
 			fmt.Fprintln(w, strings.TrimRight(line, " "))
-			line, col = indent+"  ", width(indent)+2
+			line, col = indent+"  ", output.Width(indent)+2
 		}
 		line += word
-		col += width(word)
+		col += output.Width(word)
 	}
 	fmt.Fprintln(w, strings.TrimRight(line, " "))
 }
@@ -265,7 +266,7 @@ func unbroken(text string) []string {
 		}
 	}
 	for _, r := range text {
-		if wide := runeWidth(r) == 2; wide && !quoted && !opened && !strings.ContainsRune("，。、；：）", r) {
+		if wide := output.RuneWidth(r) == 2; wide && !quoted && !opened && !strings.ContainsRune("，。、；：）", r) {
 			cut()
 		}
 		word.WriteRune(r)

@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"kubetrail/audit"
+	"kubetrail/internal/output"
 	"kubetrail/policy"
 	"kubetrail/policy/simulate"
 )
@@ -76,7 +77,7 @@ func (a *app) explainEvents(ctx context.Context, f *explainFlags, doc *policy.Do
 		err = a.printRuleCounts(f, used, unknown, uint64(n))
 	}
 	if err == nil && unknown.Events > 0 {
-		fmt.Fprintf(a.err, "warning: %s cannot be judged, such as %s: %s\n", count(unknown.Events, "event"), plain(unknown.Example, false), plain(reason, false))
+		fmt.Fprintf(a.err, "warning: %s cannot be judged, such as %s: %s\n", output.Count(unknown.Events, "event"), output.Plain(unknown.Example, false), output.Plain(reason, false))
 	}
 	return a.finish(&f.asked, r, n, err)
 }
@@ -93,20 +94,20 @@ func example(e *audit.Event) string {
 func (a *app) printRuleCounts(f *explainFlags, rules []ruleCount, unknown ruleCount, events uint64) error {
 	if f.output != "table" {
 		head := map[string]any{"events": events, "unknown": unknown.Events}
-		return a.printRows(&f.asked, "RuleCountList", head, len(rules), func(b []byte, i int) []byte { return appendJSON(b, rules[i]) })
+		return output.Rows(a.stdout(), f.output, "RuleCountList", head, len(rules), func(b []byte, i int) []byte { return appendJSON(b, rules[i]) })
 	}
-	t := table{w: a.stdout(), headers: !f.noHeaders, fit: terminal(a.out), right: []int{3, 4}, soft: []int{5},
-		titles: []string{"RULE", "LINE", "LEVEL", "EVENTS", "SHARE", "EXAMPLE"}}
+	t := output.Table{W: a.stdout(), Headers: !f.noHeaders, Fit: terminal(a.out), Right: []int{3, 4}, Soft: []int{5},
+		Titles: []string{"RULE", "LINE", "LEVEL", "EVENTS", "SHARE", "EXAMPLE"}}
 	for _, c := range rules {
-		name, line := none, none
+		name, line := output.None, output.None
 		if c.Rule >= 0 {
 			name, line = fmt.Sprintf("rules[%d]", c.Rule), strconv.Itoa(c.Line)
 		}
-		if err := t.add(name, line, string(c.Level), strconv.FormatUint(c.Events, 10), share(c.Events, events), plain(c.Example, false)); err != nil {
+		if err := t.Add(name, line, string(c.Level), strconv.FormatUint(c.Events, 10), share(c.Events, events), output.Plain(c.Example, false)); err != nil {
 			return err
 		}
 	}
-	return t.flush()
+	return t.Flush()
 }
 
 // appendEventDecision appends the line for one event: what it is, and what is decided
@@ -116,7 +117,7 @@ func appendEventDecision(b []byte, e *audit.Event, d policy.Decision, err error)
 		lead   string
 		column audit.Column
 	}{{`{"auditID":`, audit.AuditID}, {`,"stage":`, audit.Stage}, {`,"verb":`, audit.Verb}, {`,"requestURI":`, audit.RequestURI}, {`,"user":`, audit.Username}} {
-		b = appendString(append(b, m.lead...), string(e.Text[m.column]))
+		b = output.AppendString(append(b, m.lead...), string(e.Text[m.column]))
 	}
 	b = append(b, ',')
 	if err != nil {

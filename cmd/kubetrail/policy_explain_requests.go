@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 
+	"kubetrail/internal/output"
 	"kubetrail/policy"
 )
 
@@ -64,7 +65,7 @@ func (a *app) explainRequests(ctx context.Context, doc *policy.Document, name st
 		return err
 	}
 	if bad > 0 {
-		return failed(fmt.Errorf("%s: %s of %d held no request", name, count(bad, "line"), n), "each has its error in its place in the output")
+		return failed(fmt.Errorf("%s: %s of %d held no request", name, output.Count(bad, "line"), n), "each has its error in its place in the output")
 	}
 	return nil
 }
@@ -140,5 +141,5 @@ func badRequest(err error) error {
 }
 
 func appendError(b []byte, err error) []byte {
-	return append(appendString(append(b, `{"error":`...), err.Error()), "}\n"...)
+	return append(output.AppendString(append(b, `{"error":`...), err.Error()), "}\n"...)
 }

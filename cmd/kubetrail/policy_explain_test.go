@@ -13,6 +13,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"kubetrail/internal/output"
 	"kubetrail/policy"
 	"kubetrail/policy/explain"
 )
@@ -32,8 +33,8 @@ func TestParagraph(t *testing.T) {
 			t.Fatalf("%q became %q", text, b.String())
 		}
 		for i, line := range set {
-			if width(line) > paragraphColumns && len(unbroken(strings.TrimSpace(line))) > 1 {
-				t.Fatalf("line %d has %d columns: %q", i, width(line), line)
+			if output.Width(line) > paragraphColumns && len(unbroken(strings.TrimSpace(line))) > 1 {
+				t.Fatalf("line %d has %d columns: %q", i, output.Width(line), line)
 			}
 			if strings.Count(strings.ReplaceAll(line, `\"`, ""), `"`)%2 != 0 {
 				t.Fatalf("a value is broken: %q", set)

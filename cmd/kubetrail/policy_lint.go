@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"kubetrail/internal/output"
 	"kubetrail/policy"
 	"kubetrail/policy/lint"
 	"kubetrail/policy/yamltext"
@@ -157,7 +158,7 @@ func (a *app) fixPolicy(f *linting, name string, data []byte) error {
 			next := yamltext.Apply(fixed, found.Fix.Edits)
 			sum := sha256.Sum256(next)
 			if again = !seen[sum]; again {
-				fmt.Fprintf(a.err, "%s:%d:%d: %s: %s\n", plain(name, false), found.Line, found.Column, found.Check, plain(found.Fix.Text.In(f.lang), false))
+				fmt.Fprintf(a.err, "%s:%d:%d: %s: %s\n", output.Plain(name, false), found.Line, found.Column, found.Check, output.Plain(found.Fix.Text.In(f.lang), false))
 				seen[sum] = true
 				fixed = next
 				break
@@ -193,7 +194,7 @@ func (a *app) printLint(f *linting, files []linted) error {
 	}
 	whys := whysOf(f.lang)
 	head := map[string]any{"kubernetes": f.cfg.Kubernetes.String()}
-	return a.printRows(&f.asked, "PolicyLint", head, len(rows), func(b []byte, i int) []byte {
+	return output.Rows(a.stdout(), f.output, "PolicyLint", head, len(rows), func(b []byte, i int) []byte {
 		text, err := json.Marshal(findingJSON(rows[i].file, rows[i].found, f.lang, whys))
 		if err != nil {
 			panic(err) // strings and numbers always encode
@@ -254,8 +255,8 @@ func (a *app) printFindings(f *linting, files []linted) error {
 	for _, file := range files {
 		for _, found := range file.findings {
 			counts[found.Severity]++
-			head := fmt.Sprintf("%s:%d:%d: %s: %s [%s]", plain(file.name, false), found.Line, found.Column,
-				found.Severity, plain(found.Message.In(f.lang), false), found.Check)
+			head := fmt.Sprintf("%s:%d:%d: %s: %s [%s]", output.Plain(file.name, false), found.Line, found.Column,
+				found.Severity, output.Plain(found.Message.In(f.lang), false), found.Check)
 			if columns > 0 {
 				head = wrap(head, columns)
 			}
@@ -268,9 +269,9 @@ func (a *app) printFindings(f *linting, files []linted) error {
 				delete(whys, found.Check)
 			}
 			if found.Fix != nil {
-				fmt.Fprintln(w, below(repair+plain(found.Fix.Text.In(f.lang), false)))
+				fmt.Fprintln(w, below(repair+output.Plain(found.Fix.Text.In(f.lang), false)))
 				for _, line := range yamltext.Diff(file.data, found.Fix.Edits) {
-					fmt.Fprintln(w, "      "+plain(line, false))
+					fmt.Fprintln(w, "      "+output.Plain(line, false))
 				}
 			}
 		}
@@ -292,7 +293,7 @@ func tally(counts map[lint.Severity]int, files int, lang string) string {
 		case lang == "zh":
 			parts = append(parts, strconv.Itoa(n)+" "+words[s][1])
 		default:
-			parts = append(parts, count(n, words[s][0]))
+			parts = append(parts, output.Count(n, words[s][0]))
 		}
 	}
 	switch {
@@ -303,7 +304,7 @@ func tally(counts map[lint.Severity]int, files int, lang string) string {
 	case parts == nil:
 		parts = []string{"nothing found"}
 	}
-	return strings.Join(parts, ", ") + " in " + count(files, "file")
+	return strings.Join(parts, ", ") + " in " + output.Count(files, "file")
 }
 
 func paintSeverity(s lint.Severity, text string) string {
@@ -326,21 +327,21 @@ func below(text string) string {
 func (a *app) listChecks(f *linting) error {
 	if f.output != "table" {
 		checks := lint.Checks()
-		return a.printRows(&f.asked, "PolicyCheckList", map[string]any{}, len(checks), func(b []byte, i int) []byte {
-			b = appendString(append(b, `{"check":`...), checks[i].ID)
-			b = appendString(append(b, `,"severity":`...), string(checks[i].Severity))
-			b = appendString(append(b, `,"title":`...), checks[i].Title.In(f.lang))
-			b = appendString(append(b, `,"why":`...), checks[i].Why.In(f.lang))
+		return output.Rows(a.stdout(), f.output, "PolicyCheckList", map[string]any{}, len(checks), func(b []byte, i int) []byte {
+			b = output.AppendString(append(b, `{"check":`...), checks[i].ID)
+			b = output.AppendString(append(b, `,"severity":`...), string(checks[i].Severity))
+			b = output.AppendString(append(b, `,"title":`...), checks[i].Title.In(f.lang))
+			b = output.AppendString(append(b, `,"why":`...), checks[i].Why.In(f.lang))
 			return append(b, '}')
 		})
 	}
-	t := table{w: a.stdout(), headers: true, fit: terminal(a.out), titles: []string{"CHECK", "SEVERITY", "FINDS"}, soft: []int{2}}
+	t := output.Table{W: a.stdout(), Headers: true, Fit: terminal(a.out), Titles: []string{"CHECK", "SEVERITY", "FINDS"}, Soft: []int{2}}
 	for _, c := range lint.Checks() {
-		if err := t.add(c.ID, string(c.Severity), c.Title.In(f.lang)); err != nil {
+		if err := t.Add(c.ID, string(c.Severity), c.Title.In(f.lang)); err != nil {
 			return err
 		}
 	}
-	return t.flush()
+	return t.Flush()
 }
 
 // printSARIF prints findings as SARIF 2.1.0, which code hosts show beside the lines.

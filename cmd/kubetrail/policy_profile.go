@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"kubetrail/internal/output"
 	"kubetrail/policy/profile"
 )
 
@@ -73,27 +74,27 @@ func (a *app) listProfiles(f *asked) error {
 	}
 	all := profile.All()
 	if f.output != "table" {
-		return a.printRows(f, "ProfileList", map[string]any{}, len(all), func(b []byte, i int) []byte {
+		return output.Rows(a.stdout(), f.output, "ProfileList", map[string]any{}, len(all), func(b []byte, i int) []byte {
 			return appendProfile(b, all[i])
 		})
 	}
-	t := table{w: a.stdout(), headers: !f.noHeaders, fit: terminal(a.out), right: []int{1, 2, 3, 4}, soft: []int{5},
-		titles: []string{"PROFILE", "EVENTS", "BYTES", "BODIES", "B/REQ", "RECORDS"}}
+	t := output.Table{W: a.stdout(), Headers: !f.noHeaders, Fit: terminal(a.out), Right: []int{1, 2, 3, 4}, Soft: []int{5},
+		Titles: []string{"PROFILE", "EVENTS", "BYTES", "BODIES", "B/REQ", "RECORDS"}}
 	for _, p := range all {
 		about, c := p.About, p.Cost()
 		if f.lang == "zh" {
 			about = p.AboutZH
 		}
-		bodies := none
+		bodies := output.None
 		if c.Bodies > 0 {
 			bodies = "~" + megabytes(c.Bodies)
 		}
 		perRequest := strconv.FormatInt((c.Bytes+c.Bodies)/int64(max(c.Requests, 1)), 10)
-		if err := t.add(p.Name, strconv.Itoa(c.Events), megabytes(c.Bytes), bodies, perRequest, about); err != nil {
+		if err := t.Add(p.Name, strconv.Itoa(c.Events), megabytes(c.Bytes), bodies, perRequest, about); err != nil {
 			return err
 		}
 	}
-	if err := t.flush(); err != nil {
+	if err := t.Flush(); err != nil {
 		return err
 	}
 	c, note := profile.Traffic(), "Measured on %d requests to a real kube-apiserver; everything but bodies had\nbeen recorded: %d events, %s. The size of bodies is an estimate.\n"
@@ -109,9 +110,9 @@ func megabytes(n int64) string { return fmt.Sprintf("%.1f MB", float64(n)/1e6) }
 
 func appendProfile(b []byte, p profile.Profile) []byte {
 	c := p.Cost()
-	b = appendString(append(b, `{"name":`...), p.Name)
-	b = appendString(append(b, `,"about":`...), p.About)
-	b = appendString(append(b, `,"aboutZH":`...), p.AboutZH)
+	b = output.AppendString(append(b, `{"name":`...), p.Name)
+	b = output.AppendString(append(b, `,"about":`...), p.About)
+	b = output.AppendString(append(b, `,"aboutZH":`...), p.AboutZH)
 	return fmt.Appendf(b, `,"requests":%d,"events":%d,"bytes":%d,"estimatedBodyBytes":%d,"eventsOfUnknownBody":%d}`,
 		c.Requests, c.Events, c.Bytes, c.Bodies, c.Unknown)
 }

@@ -14,6 +14,7 @@ import (
 
 	"kubetrail/audit"
 	"kubetrail/internal/collect"
+	"kubetrail/internal/output"
 	"kubetrail/internal/trail"
 	"kubetrail/internal/trail/disk"
 	"kubetrail/policy"
@@ -160,21 +161,21 @@ func (a *app) printSimulation(f *asked, s *simulateFlags, r *simulate.Report) er
 			w.WriteString("\n")
 		}
 		w.WriteString(section.Title + "\n")
-		t := table{w: w, headers: !f.noHeaders, fit: max(80, terminal(a.out)),
-			titles: section.Columns, right: section.Right, soft: section.Soft}
+		t := output.Table{W: w, Headers: !f.noHeaders, Fit: max(80, terminal(a.out)),
+			Titles: section.Columns, Right: section.Right, Soft: section.Soft}
 		for _, row := range section.Rows {
 			for i := range row {
-				row[i] = plain(row[i], false)
+				row[i] = output.Plain(row[i], false)
 			}
-			if err := t.add(row...); err != nil {
+			if err := t.Add(row...); err != nil {
 				return err
 			}
 		}
-		if err := t.flush(); err != nil {
+		if err := t.Flush(); err != nil {
 			return err
 		}
 		for _, note := range section.Notes {
-			w.WriteString(wrap(plain(note, false), 80) + "\n")
+			w.WriteString(wrap(output.Plain(note, false), 80) + "\n")
 		}
 	}
 	return w.Flush()
@@ -185,10 +186,10 @@ func (a *app) printSimulation(f *asked, s *simulateFlags, r *simulate.Report) er
 func wrap(text string, columns int) string {
 	const indent = "  "
 	var lines []string
-	for width(text) > columns {
+	for output.Width(text) > columns {
 		cut, at := 0, 0
 		for i, r := range text {
-			n := runeWidth(r)
+			n := output.RuneWidth(r)
 			if i > len(indent) && (r == ' ' || n == 2 && !strings.ContainsRune("，。；：、）", r)) {
 				cut = i
 			}

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"kubetrail/internal/output"
 )
 
 // TestPolicyVerbsEndOnCtrlC checks that verbs end which wait for standard input.
@@ -36,7 +38,7 @@ func TestPolicyHelpFits(t *testing.T) {
 	parent := a.policyVerb()
 	for _, cmd := range append(parent.Commands(), parent) {
 		for line := range strings.Lines(cmd.Long + "\n" + cmd.Example) {
-			if width(strings.TrimSuffix(line, "\n")) > 80 {
+			if output.Width(strings.TrimSuffix(line, "\n")) > 80 {
 				t.Errorf("%s: %s", cmd.Name(), line)
 			}
 		}

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"kubetrail/audit"
+	"kubetrail/internal/output"
 	"kubetrail/internal/trail"
 )
 
@@ -75,7 +76,7 @@ func (a *app) search(ctx context.Context, f *asked, words []string, oldest, obje
 	if err != nil {
 		return 0, err
 	}
-	p, err := newPrinter(a, f, fields)
+	p, err := a.printer(f, fields)
 	if err != nil {
 		return 0, err
 	}
@@ -88,26 +89,26 @@ func (a *app) search(ctx context.Context, f *asked, words []string, oldest, obje
 	if objects {
 		n, err = byObject(ctx, r, q, trail.Page{Limit: f.limit, Oldest: oldest || f.limit == 0}, p)
 	} else if oldest || f.limit == 0 {
-		n, err = forward(ctx, r, q, trail.Page{Limit: f.limit, Oldest: true, Columns: p.columns()}, p)
+		n, err = forward(ctx, r, q, trail.Page{Limit: f.limit, Oldest: true, Columns: p.Columns()}, p)
 	} else {
 		n, err = newest(ctx, r, q, f.limit, p)
 	}
 	if err == nil {
-		err = p.close()
+		err = p.Close()
 	}
 	return n, a.finish(f, r, n, err)
 }
 
 // forward prints answers as they come.
-func forward(ctx context.Context, r trail.Reader, q trail.Query, page trail.Page, p printer) (int, error) {
+func forward(ctx context.Context, r trail.Reader, q trail.Query, page trail.Page, p output.Printer) (int, error) {
 	n := 0
 	err := r.Search(ctx, q, page, func(e *audit.Event) error {
 		n++
-		x, err := p.render(e)
+		x, err := p.Render(e)
 		if err != nil {
 			return err
 		}
-		return p.print(x)
+		return p.Print(x)
 	})
 	return n, err
 }
@@ -118,23 +119,23 @@ const held = 32 << 20
 // newest prints the last limit answers, oldest first. They come newest first and
 // wait for their turn; if that takes too much memory, only their number and where
 // they begin are kept, and they are searched for again from there.
-func newest(ctx context.Context, r trail.Reader, q trail.Query, limit int, p printer) (int, error) {
+func newest(ctx context.Context, r trail.Reader, q trail.Query, limit int, p output.Printer) (int, error) {
 	var (
-		waiting []piece
+		waiting []output.Piece
 		bytes   int
 		n       int
 		first   trail.Cursor // of the oldest answer so far
 	)
-	columns := p.columns() | audit.Set(audit.Staged, audit.Received, audit.Seq)
+	columns := p.Columns() | audit.Set(audit.Staged, audit.Received, audit.Seq)
 	err := r.Search(ctx, q, trail.Page{Limit: limit, Columns: columns}, func(e *audit.Event) error {
 		n++
 		first = trail.Cursor{Time: e.Time(), Seq: e.Seq}
 		if bytes > held {
 			return nil
 		}
-		x, err := p.render(e)
+		x, err := p.Render(e)
 		waiting = append(waiting, x)
-		if bytes += x.size(); bytes > held {
+		if bytes += x.Size(); bytes > held {
 			waiting = nil
 		}
 		return err
@@ -147,10 +148,10 @@ func newest(ctx context.Context, r trail.Reader, q trail.Query, limit int, p pri
 		if first.Seq--; first.Seq == math.MaxUint64 {
 			first.Time--
 		}
-		return forward(ctx, r, q, trail.Page{Limit: n, Oldest: true, After: first, Columns: p.columns()}, p)
+		return forward(ctx, r, q, trail.Page{Limit: n, Oldest: true, After: first, Columns: p.Columns()}, p)
 	}
 	for _, x := range slices.Backward(waiting) {
-		if err := p.print(x); err != nil {
+		if err := p.Print(x); err != nil {
 			return n, err
 		}
 	}

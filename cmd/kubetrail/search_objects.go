@@ -6,13 +6,14 @@ import (
 	"fmt"
 
 	"kubetrail/audit"
+	"kubetrail/internal/output"
 	"kubetrail/internal/skew"
 	"kubetrail/internal/trail"
 )
 
 // inObject is a rendered event with its place in the life of its object.
 type inObject struct {
-	piece
+	output.Piece
 	skew.Moment
 	cluster, server string
 }
@@ -20,20 +21,20 @@ type inObject struct {
 // byObject prints the answers object by object, those of each in the order in which they
 // happened whatever the clocks of API servers say: versions decide, and times corrected
 // by what the answers themselves tell of the clocks.
-func byObject(ctx context.Context, r trail.Reader, q trail.Query, page trail.Page, p printer) (int, error) {
+func byObject(ctx context.Context, r trail.Reader, q trail.Query, page trail.Page, p output.Printer) (int, error) {
 	clocks := skew.New()
 	objects := map[string][]inObject{}
 	var names []string
 	n, bytes := 0, 0
-	page.Columns = p.columns() | skew.Columns()
+	page.Columns = p.Columns() | skew.Columns()
 	err := r.Search(ctx, q, page, func(e *audit.Event) error {
 		n++
 		clocks.Add(e)
-		x, err := p.render(e)
-		if bytes += x.size(); bytes > held {
+		x, err := p.Render(e)
+		if bytes += x.Size(); bytes > held {
 			return failed(errors.New("more than can be held to be put in order"), "ask for fewer, or narrow the time with --since and --until")
 		}
-		name := fmt.Sprintf("%s\x00%s\x00%s", e.Text[audit.Cluster], resourceAlone(e), object(e))
+		name := fmt.Sprintf("%s\x00%s\x00%s", e.Text[audit.Cluster], resourceAlone(e), output.Object(e))
 		if objects[name] == nil {
 			names = append(names, name)
 		}
@@ -56,7 +57,7 @@ func byObject(ctx context.Context, r trail.Reader, q trail.Query, page trail.Pag
 			return x.Moment
 		})
 		for _, x := range events {
-			if err := p.print(x.piece); err != nil {
+			if err := p.Print(x.Piece); err != nil {
 				return n, err
 			}
 		}

@@ -15,6 +15,7 @@ import (
 	"kubetrail/internal/access"
 	"kubetrail/internal/collect"
 	"kubetrail/internal/config"
+	"kubetrail/internal/output"
 	"kubetrail/internal/sample"
 	"kubetrail/internal/serve"
 	"kubetrail/internal/service"
@@ -272,7 +273,7 @@ func (a *app) serve(ctx context.Context, f *serveFlags) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.Close()) }()
-	fmt.Fprintln(a.err, plain(d.Pipeline(), false))
+	fmt.Fprintln(a.err, output.Plain(d.Pipeline(), false))
 	if f.sample {
 		a.tellSample(d.URL())
 	}

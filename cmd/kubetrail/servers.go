@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"kubetrail/internal/output"
 	"kubetrail/internal/skew"
 	"kubetrail/internal/trail/remote"
 )
@@ -103,27 +104,27 @@ func (a *app) servers(ctx context.Context, f *asked, words []string) error {
 
 func (a *app) printServers(f *asked, list []skew.Server) error {
 	w := a.stdout()
-	t := table{w: w, headers: !f.noHeaders, fit: terminal(a.out), right: []int{2, 5, 6},
-		titles: []string{"CLUSTER", "SERVER", "EVENTS", "FIRST", "LAST", "SOURCES", "PASSED-ON", "CLOCK"}}
+	t := output.Table{W: w, Headers: !f.noHeaders, Fit: terminal(a.out), Right: []int{2, 5, 6},
+		Titles: []string{"CLUSTER", "SERVER", "EVENTS", "FIRST", "LAST", "SOURCES", "PASSED-ON", "CLOCK"}}
 	for _, s := range list {
 		share := "0%"
 		if s.Passed > 0 {
 			share = strconv.FormatFloat(100*float64(s.Passed)/float64(s.Events), 'f', 2, 64) + "%"
 		}
-		err := t.add(cell(s.Cluster), cell(s.Server), strconv.FormatUint(s.Events, 10), second(s.First), second(s.Last),
+		err := t.Add(output.Cell(s.Cluster), output.Cell(s.Server), strconv.FormatUint(s.Events, 10), second(s.First), second(s.Last),
 			strconv.Itoa(len(s.Sources)+s.More), share, clock(s.Clock, f.lang))
 		if err != nil {
 			return err
 		}
 	}
-	return t.flush()
+	return t.Flush()
 }
 
 // second cuts a time of the API to whole seconds.
 func second(text string) string {
 	t, err := time.Parse(time.RFC3339, text)
 	if err != nil {
-		return none
+		return output.None
 	}
 	return t.UTC().Format("2006-01-02T15:04:05Z")
 }

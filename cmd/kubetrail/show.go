@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"kubetrail/audit"
+	"kubetrail/internal/output"
 	"kubetrail/internal/query"
 	"kubetrail/internal/trail"
 )
@@ -76,9 +77,9 @@ func (a *app) show(ctx context.Context, f *asked, id string) error {
 	if err != nil {
 		return err
 	}
-	var p printer = newStory(a, f)
+	var p output.Printer = newStory(a, f)
 	if f.output != "text" {
-		if p, err = newPrinter(a, f, nil); err != nil {
+		if p, err = a.printer(f, nil); err != nil {
 			return err
 		}
 	}
@@ -87,13 +88,13 @@ func (a *app) show(ctx context.Context, f *asked, id string) error {
 		return err
 	}
 	defer r.close()
-	page.Columns = p.columns()
+	page.Columns = p.Columns()
 	n, err := forward(ctx, r, q, page, p)
 	if err == nil && n == 0 {
 		return failed(errors.New("no event with the ID "+id), "search prints IDs in its last column; -f or --data may point elsewhere")
 	}
 	if err == nil {
-		err = p.close()
+		err = p.Close()
 	}
 	return a.finish(f, r, n, err)
 }
@@ -135,23 +136,23 @@ func newStory(a *app, f *asked) *story {
 	return &story{w: a.stdout(), words: wordsOf(f.lang), bold: a.colored(f.color, a.out)}
 }
 
-func (s *story) columns() audit.Columns { return audit.AllColumns }
+func (s *story) Columns() audit.Columns { return audit.AllColumns }
 
-func (s *story) print(x piece) error {
+func (s *story) Print(x output.Piece) error {
 	if s.shown++; s.shown > 1 {
 		s.w.WriteByte('\n')
 	}
-	_, err := s.w.Write(x.text)
+	_, err := s.w.Write(x.Text)
 	return err
 }
 
-func (s *story) flush() error { return s.w.Flush() }
-func (s *story) close() error { return s.w.Flush() }
+func (s *story) Flush() error { return s.w.Flush() }
+func (s *story) Close() error { return s.w.Flush() }
 
-func (s *story) render(e *audit.Event) (piece, error) {
+func (s *story) Render(e *audit.Event) (output.Piece, error) {
 	var b bytes.Buffer
 	w := s.words
-	title := cell(string(e.Text[audit.AuditID])) + "  " + cell(string(e.Text[audit.Stage])) + "  #" + strconv.FormatUint(e.Seq, 10)
+	title := output.Cell(string(e.Text[audit.AuditID])) + "  " + output.Cell(string(e.Text[audit.Stage])) + "  #" + strconv.FormatUint(e.Seq, 10)
 	if s.bold {
 		title = "\x1b[1m" + title + "\x1b[0m"
 	}
@@ -163,7 +164,7 @@ func (s *story) render(e *audit.Event) (piece, error) {
 		{w.as, person(e, audit.ImpersonatedUsername)},
 		{w.onWhat, onWhat(e)},
 		{w.observed, observed(e)},
-		{w.from, strings.Join(append(stringList(e.Text[audit.SourceIPs]), string(e.Text[audit.UserAgent])), "  ")},
+		{w.from, strings.Join(append(output.StringList(e.Text[audit.SourceIPs]), string(e.Text[audit.UserAgent])), "  ")},
 		{w.to, s.destination(e)},
 		{w.result, result(e)},
 		{w.decision, strings.TrimSpace(string(e.Text[audit.Decision]) + "  " + string(e.Text[audit.Reason]))},
@@ -172,9 +173,9 @@ func (s *story) render(e *audit.Event) (piece, error) {
 			continue
 		}
 		if strings.TrimSpace(l.value) == "" {
-			l.value = none
+			l.value = output.None
 		}
-		b.WriteString(pad(l.name, 11) + plain(l.value, false) + "\n")
+		b.WriteString(output.Pad(l.name, 11) + output.Plain(l.value, false) + "\n")
 	}
 	for _, l := range []struct {
 		name string
@@ -192,7 +193,7 @@ func (s *story) render(e *audit.Event) (piece, error) {
 			b.WriteString(l.name + "\n" + indented(l.raw) + "\n")
 		}
 	}
-	return piece{text: b.Bytes()}, nil
+	return output.Piece{Text: b.Bytes()}, nil
 }
 
 func what(e *audit.Event) string {
@@ -200,7 +201,7 @@ func what(e *audit.Event) string {
 }
 
 func (s *story) times(e *audit.Event) string {
-	t := when(e, time.Microsecond)
+	t := output.When(e, time.Microsecond)
 	if e.Staged != audit.NoTime && e.Received != audit.NoTime && e.Staged != e.Received {
 		t += "  " + s.words.after + " " + time.Duration((e.Staged-e.Received)*1000).String()
 	}
@@ -213,18 +214,18 @@ func person(e *audit.Event, first audit.Column) string {
 	if uid := e.Text[first+(audit.UserUID-audit.Username)]; len(uid) > 0 {
 		s += "  uid=" + string(uid)
 	}
-	if groups := stringList(e.Text[first+(audit.UserGroups-audit.Username)]); len(groups) > 0 {
+	if groups := output.StringList(e.Text[first+(audit.UserGroups-audit.Username)]); len(groups) > 0 {
 		s += "  groups=" + strings.Join(groups, ",")
 	}
 	return s
 }
 
 func onWhat(e *audit.Event) string {
-	s := resource(e)
+	s := output.Resource(e)
 	if s == "" {
 		return ""
 	}
-	s += "  " + object(e)
+	s += "  " + output.Object(e)
 	for _, x := range []struct {
 		name   string
 		column audit.Column
@@ -250,7 +251,7 @@ func observed(e *audit.Event) string {
 // destination is where the request went on to. Kubernetes counts it among the seven
 // questions, but its events do not tell: it is derived when an event is taken in.
 func (s *story) destination(e *audit.Event) string {
-	if to := stringList(e.Text[audit.Destination]); len(to) > 0 {
+	if to := output.StringList(e.Text[audit.Destination]); len(to) > 0 {
 		return strings.Join(to, "  ")
 	}
 	return s.words.nowhere
@@ -258,7 +259,7 @@ func (s *story) destination(e *audit.Event) string {
 
 func result(e *audit.Event) string {
 	var parts []string
-	for _, v := range []string{code(e), string(e.Text[audit.Status]), string(e.Text[audit.StatusReason]), string(e.Text[audit.Message])} {
+	for _, v := range []string{output.Code(e), string(e.Text[audit.Status]), string(e.Text[audit.StatusReason]), string(e.Text[audit.Message])} {
 		if v != "" {
 			parts = append(parts, v)
 		}
@@ -270,7 +271,7 @@ func result(e *audit.Event) string {
 func indented(raw []byte) string {
 	var b bytes.Buffer
 	if err := json.Indent(&b, raw, "  ", "  "); err != nil {
-		return "  " + plain(string(raw), false)
+		return "  " + output.Plain(string(raw), false)
 	}
-	return "  " + plain(b.String(), true)
+	return "  " + output.Plain(b.String(), true)
 }

@@ -13,6 +13,7 @@ import (
 	"kubetrail/audit"
 	"kubetrail/internal/collect"
 	"kubetrail/internal/collect/collector"
+	"kubetrail/internal/output"
 	"kubetrail/internal/trail"
 	"kubetrail/internal/trail/disk"
 	"kubetrail/internal/trail/remote"
@@ -91,14 +92,14 @@ func (a *app) tail(ctx context.Context, f *asked, words []string, lines int) err
 	if err != nil {
 		return err
 	}
-	p, err := newPrinter(a, f, fields)
+	p, err := a.printer(f, fields)
 	if err != nil {
 		return err
 	}
-	if t, ok := p.(*tablePrinter); ok && len(fields) == 0 {
-		t.least = []int{20, 6, 18, 24, 20, 4, 8} // nobody knows what will come
+	if t, ok := p.(*output.TablePrinter); ok && len(fields) == 0 {
+		t.Least = []int{20, 6, 18, 24, 20, 4, 8} // nobody knows what will come
 	}
-	t := &tailing{app: a, asked: f, printer: p, q: q, lines: lines}
+	t := &tailing{app: a, asked: f, Printer: p, q: q, lines: lines}
 	switch {
 	case f.server != "":
 		err = t.server(ctx)
@@ -113,11 +114,11 @@ func (a *app) tail(ctx context.Context, f *asked, words []string, lines int) err
 		err = nil
 	}
 	// What a format ends with is printed whatever ended the tail.
-	if closeErr := p.close(); err == nil {
+	if closeErr := p.Close(); err == nil {
 		err = closeErr
 	}
 	if err == nil && f.strict && t.faults > 0 {
-		return failed(fmt.Errorf("%s held no event", count(t.faults, "stretch")), "leave --strict away to take them as warnings")
+		return failed(fmt.Errorf("%s held no event", output.Count(t.faults, "stretch")), "leave --strict away to take them as warnings")
 	}
 	return err
 }
@@ -126,7 +127,7 @@ func (a *app) tail(ctx context.Context, f *asked, words []string, lines int) err
 type tailing struct {
 	*app
 	*asked
-	printer
+	output.Printer
 	q       trail.Query
 	lines   int
 	printed int
@@ -138,15 +139,15 @@ var errPrinted = errors.New("all that was asked for is printed")
 
 // give prints one event.
 func (t *tailing) give(e *audit.Event) error {
-	x, err := t.render(e)
+	x, err := t.Render(e)
 	if err != nil {
 		return err
 	}
 	return t.show(x)
 }
 
-func (t *tailing) show(x piece) error {
-	if err := t.print(x); err != nil {
+func (t *tailing) show(x output.Piece) error {
+	if err := t.Print(x); err != nil {
 		return err
 	}
 	if t.printed++; t.printed == t.limit {
@@ -160,7 +161,7 @@ func (t *tailing) warn(format string, args ...any) {
 }
 
 func (t *tailing) removed(n uint64) {
-	t.warn("%s removed before they could be read", count(n, "number"))
+	t.warn("%s removed before they could be read", output.Count(n, "number"))
 }
 
 // server follows the trail of a server.
@@ -170,9 +171,9 @@ func (t *tailing) server(ctx context.Context) error {
 		return err
 	}
 	defer r.Close()
-	return r.Tail(ctx, t.q, remote.TailConfig{Last: t.lines, Idle: t.flush, Removed: t.removed,
-		Lost: func(err error) { t.warn("%s; going on where it was", plain(err.Error(), false)) },
-	}, t.columns(), t.give)
+	return r.Tail(ctx, t.q, remote.TailConfig{Last: t.lines, Idle: t.Flush, Removed: t.removed,
+		Lost: func(err error) { t.warn("%s; going on where it was", output.Plain(err.Error(), false)) },
+	}, t.Columns(), t.give)
 }
 
 // disk follows the trail of this machine.
@@ -186,14 +187,14 @@ func (t *tailing) disk(ctx context.Context) error {
 	next, err := r.Back(ctx, t.q, t.lines)
 	for err == nil {
 		var a disk.Arrived
-		a, err = r.Arrivals(ctx, t.q, next, 0, t.columns()|audit.Set(audit.Seq), t.give)
+		a, err = r.Arrivals(ctx, t.q, next, 0, t.Columns()|audit.Set(audit.Seq), t.give)
 		if a.Gone > 0 {
 			t.removed(a.Gone)
 		}
 		came := a.Next != next
 		next = a.Next
 		if err == nil && came {
-			err = t.flush()
+			err = t.Flush()
 		} else if err == nil {
 			err = pause(ctx, tailPoll)
 		}
@@ -258,7 +259,7 @@ func (t *tailing) files(ctx context.Context) error {
 // stdin prints what is piped in, as it comes.
 func (t *tailing) stdin(ctx context.Context) error {
 	w := &printing{tailing: t, stop: func(error) {}} // nobody can tell what was there before
-	r := audit.NewReader(&flushing{r: t.in, before: t.flush}, audit.ReaderConfig{Source: "stdin", Cluster: t.cluster})
+	r := audit.NewReader(&flushing{r: t.in, before: t.Flush}, audit.ReaderConfig{Source: "stdin", Cluster: t.cluster})
 	var e audit.Event
 	for ctx.Err() == nil {
 		err := r.Next(&e)
@@ -311,7 +312,7 @@ func (w *printing) Append(e *audit.Event) {
 	if w.last != nil && w.last.n == 0 {
 		return
 	}
-	x, err := w.render(e)
+	x, err := w.Render(e)
 	switch {
 	case err != nil:
 	case w.last != nil:
@@ -341,27 +342,27 @@ func (w *printing) begin() error {
 			return err
 		}
 	}
-	return w.flush()
+	return w.Flush()
 }
 
 func (w *printing) SetAside(f trail.Fault) {
 	w.faults++
-	w.warn("%s:%d: %s (%d bytes set aside)", plain(f.Source, false), f.Offset, plain(f.Reason, false), f.Length)
+	w.warn("%s:%d: %s (%d bytes set aside)", output.Plain(f.Source, false), f.Offset, output.Plain(f.Reason, false), f.Length)
 }
 
 func (w *printing) Advance(trail.Source)         {}
 func (w *printing) Full() bool                   { return false }
 func (w *printing) Seal() error                  { return nil }
-func (w *printing) Commit(context.Context) error { w.fail(w.flush()); return nil }
+func (w *printing) Commit(context.Context) error { w.fail(w.Flush()); return nil }
 
 // lastPieces are the last n of the pieces that were added.
 type lastPieces struct {
 	n      int
-	pieces []piece
+	pieces []output.Piece
 	from   int // the oldest one
 }
 
-func (l *lastPieces) add(x piece) {
+func (l *lastPieces) add(x output.Piece) {
 	if len(l.pieces) < l.n {
 		l.pieces = append(l.pieces, x)
 		return

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"kubetrail/audit"
+	"kubetrail/internal/output"
 	"kubetrail/internal/trail"
 )
 
@@ -77,29 +78,29 @@ func (a *app) top(ctx context.Context, f *asked, words, by []string) error {
 func (a *app) printGroups(f *asked, fields []audit.Ref, groups trail.Groups) error {
 	if f.output != "table" {
 		head := map[string]any{"events": groups.Events, "groups": groups.Groups}
-		return a.printRows(f, "GroupList", head, len(groups.Rows), func(b []byte, i int) []byte {
+		return output.Rows(a.stdout(), f.output, "GroupList", head, len(groups.Rows), func(b []byte, i int) []byte {
 			return appendGroup(b, fields, groups.Rows[i])
 		})
 	}
-	t := table{w: a.stdout(), headers: !f.noHeaders, fit: terminal(a.out), titles: []string{"COUNT", "SHARE"}, right: []int{0, 1}}
+	t := output.Table{W: a.stdout(), Headers: !f.noHeaders, Fit: terminal(a.out), Titles: []string{"COUNT", "SHARE"}, Right: []int{0, 1}}
 	for i, r := range fields {
-		t.titles = append(t.titles, cell(strings.ToUpper(r.Name)))
-		t.soft = append(t.soft, len(fields)+1-i)
+		t.Titles = append(t.Titles, output.Cell(strings.ToUpper(r.Name)))
+		t.Soft = append(t.Soft, len(fields)+1-i)
 	}
 	for _, g := range groups.Rows {
 		row := []string{strconv.FormatUint(g.Count, 10), share(g.Count, groups.Events)}
 		for _, k := range g.Key {
-			row = append(row, cell(k))
+			row = append(row, output.Cell(k))
 		}
-		if err := t.add(row...); err != nil {
+		if err := t.Add(row...); err != nil {
 			return err
 		}
 	}
-	if err := t.flush(); err != nil {
+	if err := t.Flush(); err != nil {
 		return err
 	}
 	if more := groups.Groups - len(groups.Rows); more > 0 {
-		fmt.Fprintf(a.err, "%s; --limit 0 prints all\n", count(more, "more group"))
+		fmt.Fprintf(a.err, "%s; --limit 0 prints all\n", output.Count(more, "more group"))
 	}
 	return nil
 }
@@ -113,9 +114,9 @@ func appendGroup(b []byte, fields []audit.Ref, g trail.Group) []byte {
 	b = strconv.AppendUint(b, g.Count, 10)
 	for i, k := range g.Key {
 		b = append(b, ',')
-		b = appendString(b, fields[i].Name)
+		b = output.AppendString(b, fields[i].Name)
 		b = append(b, ':')
-		b = appendString(b, k)
+		b = output.AppendString(b, k)
 	}
 	return append(b, '}')
 }

@@ -10,6 +10,7 @@ import (
 
 	"kubetrail/audit"
 	"kubetrail/internal/collect"
+	"kubetrail/internal/output"
 	"kubetrail/internal/trail"
 	"kubetrail/internal/trail/disk"
 	"kubetrail/internal/trail/file"
@@ -114,7 +115,7 @@ func (a *app) finish(f *asked, o *opened, n int, err error) error {
 	case f.strict && len(o.refused) > 0:
 		return errRefused(o.refused)
 	case f.strict && len(o.faults) > 0:
-		return failed(fmt.Errorf("%s held no event", count(len(o.faults)+o.more, "stretch")), "leave --strict away to take them as warnings")
+		return failed(fmt.Errorf("%s held no event", output.Count(len(o.faults)+o.more, "stretch")), "leave --strict away to take them as warnings")
 	case n == 0 && f.failEmpty:
 		return errNothing
 	}
@@ -134,22 +135,22 @@ func refused(skips []collect.Skip) []collect.Skip {
 
 func (a *app) tellRefused(skips []collect.Skip) {
 	for _, s := range skips {
-		fmt.Fprintf(a.err, "warning: %s: %s\n", plain(s.Name, false), plain(s.Reason, false))
+		fmt.Fprintf(a.err, "warning: %s: %s\n", output.Plain(s.Name, false), output.Plain(s.Reason, false))
 	}
 }
 
 func errRefused(skips []collect.Skip) error {
-	return failed(fmt.Errorf("%s could not be read; all others were", count(len(skips), "file")), "leave --strict away to take that as a warning")
+	return failed(fmt.Errorf("%s could not be read; all others were", output.Count(len(skips), "file")), "leave --strict away to take that as a warning")
 }
 
 // tellFaults prints what was set aside, the first ones in full.
 func (a *app) tellFaults(faults []trail.Fault, more int) {
 	for _, x := range faults {
 		if x.Lost != nil {
-			fmt.Fprintf(a.err, "warning: %s:%d: %s\n", plain(x.Source, false), x.Offset, plain(x.Reason, false))
+			fmt.Fprintf(a.err, "warning: %s:%d: %s\n", output.Plain(x.Source, false), x.Offset, output.Plain(x.Reason, false))
 			continue
 		}
-		fmt.Fprintf(a.err, "warning: %s:%d: %s (%d bytes set aside)\n", plain(x.Source, false), x.Offset, plain(x.Reason, false), x.Length)
+		fmt.Fprintf(a.err, "warning: %s:%d: %s (%d bytes set aside)\n", output.Plain(x.Source, false), x.Offset, output.Plain(x.Reason, false), x.Length)
 	}
 	if more > 0 {
 		fmt.Fprintf(a.err, "warning: and %d more\n", more)

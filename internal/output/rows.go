@@ -1,17 +1,17 @@
-package main
+package output
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 
 	"sigs.k8s.io/yaml"
 )
 
-// printRows prints n JSON objects as lines, or as the items of one document of the
-// given kind with the members of head. The formats are those of countOutputs.
-func (a *app) printRows(f *asked, kind string, head map[string]any, n int, appendRow func(b []byte, i int) []byte) error {
-	w := a.stdout()
-	if f.output == "jsonl" {
+// Rows prints n JSON objects as lines (jsonl), or as the items of one document (json,
+// yaml) of the given kind with the members of head, to which it adds.
+func Rows(w *bufio.Writer, format, kind string, head map[string]any, n int, appendRow func(b []byte, i int) []byte) error {
+	if format == "jsonl" {
 		for i := range n {
 			w.Write(append(appendRow(nil, i), '\n'))
 		}
@@ -30,7 +30,7 @@ func (a *app) printRows(f *asked, kind string, head map[string]any, n int, appen
 		return err
 	}
 	text := doc.Bytes()
-	if f.output == "yaml" {
+	if format == "yaml" {
 		var err error
 		if text, err = yaml.JSONToYAML(text); err != nil {
 			return err

@@ -1,4 +1,4 @@
-package main
+package output
 
 import (
 	"bytes"
@@ -17,11 +17,11 @@ func tableColumns() audit.Columns {
 		audit.ImpersonatedUsername, audit.Code, audit.AuditID)
 }
 
-// when is the time of an event in UTC with unit as its last digits.
-func when(e *audit.Event, unit time.Duration) string {
+// When is the time of an event in UTC with unit as its last digits.
+func When(e *audit.Event, unit time.Duration) string {
 	t := e.Time()
 	if t == audit.NoTime {
-		return none
+		return None
 	}
 	layout := "2006-01-02T15:04:05Z"
 	if unit == time.Microsecond {
@@ -30,9 +30,9 @@ func when(e *audit.Event, unit time.Duration) string {
 	return time.UnixMicro(t).UTC().Format(layout)
 }
 
-// resource is "deployments.apps/scale", as kubectl writes types; empty for a request
+// Resource is "deployments.apps/scale", as kubectl writes types; empty for a request
 // that is not about a resource.
-func resource(e *audit.Event) string {
+func Resource(e *audit.Event) string {
 	s := string(e.Text[audit.Resource])
 	if s == "" {
 		return ""
@@ -46,9 +46,9 @@ func resource(e *audit.Event) string {
 	return s
 }
 
-// object is "namespace/name": "namespace/" for a list in a namespace, empty for a
+// Object is "namespace/name": "namespace/" for a list in a namespace, empty for a
 // list of the whole cluster, and the path of the URI where there is no resource.
-func object(e *audit.Event) string {
+func Object(e *audit.Event) string {
 	if len(e.Text[audit.Resource]) == 0 {
 		path, _, _ := strings.Cut(string(e.Text[audit.RequestURI]), "?")
 		return path
@@ -68,8 +68,8 @@ func who(e *audit.Event) string {
 	return s
 }
 
-// code is the HTTP status of the answer, empty where there is none.
-func code(e *audit.Event) string {
+// Code is the HTTP status of the answer, empty where there is none.
+func Code(e *audit.Event) string {
 	if e.Code == 0 {
 		return ""
 	}
@@ -95,8 +95,8 @@ func appendV1(e *audit.Event, b []byte) []byte {
 	return v1.AppendColumns(b)
 }
 
-// stringList decodes a JSON list of strings; what is no string is left out.
-func stringList(raw []byte) []string {
+// StringList decodes a JSON list of strings; what is no string is left out.
+func StringList(raw []byte) []string {
 	var list []any
 	if json.Unmarshal(raw, &list) != nil {
 		return nil
@@ -110,8 +110,8 @@ func stringList(raw []byte) []string {
 	return out
 }
 
-// appendString appends s as a JSON string without the escapes meant for HTML.
-func appendString(b []byte, s string) []byte {
+// AppendString appends s as a JSON string without the escapes meant for HTML.
+func AppendString(b []byte, s string) []byte {
 	var buf bytes.Buffer
 	e := json.NewEncoder(&buf)
 	e.SetEscapeHTML(false)

@@ -1,4 +1,4 @@
-package main
+package output
 
 import (
 	"bufio"
@@ -19,7 +19,7 @@ func TestPlain(t *testing.T) {
 		"c1 \u009b31m":          `c1 \u009b31m`,
 		"line\u2028sep":         `line\u2028sep`,
 	} {
-		if got := plain(in, false); got != want {
+		if got := Plain(in, false); got != want {
 			t.Errorf("plain(%q) is %q, want %q", in, got, want)
 		}
 	}
@@ -30,12 +30,12 @@ func FuzzPlain(f *testing.F) {
 	f.Add("\xe2\x80")
 	f.Fuzz(func(t *testing.T, s string) {
 		for _, lines := range []bool{false, true} {
-			got := plain(s, lines)
+			got := Plain(s, lines)
 			if !utf8.ValidString(got) || strings.ContainsAny(got, "\x00\x07\x1b\r\x7f\u009b\u202e") {
 				t.Errorf("plain(%q) is %q", s, got)
 			}
 		}
-		if c := cell(s); c == "" || strings.ContainsAny(c, "\n\t") {
+		if c := Cell(s); c == "" || strings.ContainsAny(c, "\n\t") {
 			t.Errorf("cell(%q) is %q", s, c)
 		}
 	})
@@ -43,11 +43,11 @@ func FuzzPlain(f *testing.F) {
 
 func TestWidth(t *testing.T) {
 	for s, want := range map[string]int{"abc": 3, "王芳": 4, "é": 1, "e\u0301": 1, "日本 x": 6, "한국": 4, "😀": 2} {
-		if got := width(s); got != want {
+		if got := Width(s); got != want {
 			t.Errorf("width(%q) is %d, want %d", s, got, want)
 		}
 	}
-	if got := clip("王芳王芳", 5); got != "王芳…" || width(got) != 5 {
+	if got := Clip("王芳王芳", 5); got != "王芳…" || Width(got) != 5 {
 		t.Errorf("clip gave %q", got)
 	}
 }
@@ -56,28 +56,17 @@ func TestWidth(t *testing.T) {
 // only what may be clipped.
 func TestTable(t *testing.T) {
 	var out bytes.Buffer
-	tb := table{w: bufio.NewWriter(&out), headers: true, titles: []string{"USER", "N", "OBJECT"}, right: []int{1}, soft: []int{2}, fit: 24}
+	tb := Table{W: bufio.NewWriter(&out), Headers: true, Titles: []string{"USER", "N", "OBJECT"}, Right: []int{1}, Soft: []int{2}, Fit: 24}
 	for _, row := range [][]string{{"王芳", "1", "a"}, {"alice", "22", "namespace/very-long-name"}} {
-		if err := tb.add(row...); err != nil {
+		if err := tb.Add(row...); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := tb.flush(); err != nil {
+	if err := tb.Flush(); err != nil {
 		t.Fatal(err)
 	}
 	want := "USER    N  OBJECT\n王芳    1  a\nalice  22  namespace/ve…\n"
 	if out.String() != want {
 		t.Errorf("got\n%swant\n%s", out.String(), want)
-	}
-}
-
-func TestBar(t *testing.T) {
-	for _, c := range []struct {
-		n, most uint64
-		want    string
-	}{{0, 10, ""}, {10, 10, "████"}, {5, 10, "██"}, {1, 1000, "▏"}, {0, 0, ""}} {
-		if got := bar(c.n, c.most, 4); got != c.want {
-			t.Errorf("bar(%d, %d) is %q, want %q", c.n, c.most, got, c.want)
-		}
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package output
 
 import (
 	"bufio"
@@ -13,51 +13,55 @@ import (
 	"kubetrail/audit"
 )
 
-const searchOutputs = "table, wide, json, jsonl, yaml, name, raw"
-
-// A piece is one event ready to be printed: the cells of a table row, or text.
-type piece struct {
+// A Piece is one event ready to be printed: the cells of a table row, or text.
+type Piece struct {
 	row  []string
-	text []byte
+	Text []byte
 }
 
-func (p piece) size() int {
-	n := len(p.text)
+func (p Piece) Size() int {
+	n := len(p.Text)
 	for _, c := range p.row {
 		n += len(c)
 	}
 	return n
 }
 
-// A printer writes events in one of the output formats. Render takes what it needs
+// A Printer writes events in one of the output formats. Render takes what it needs
 // of the event, so that pieces may be printed later and in another order. Flush lets
 // everything be seen that was printed. Close writes the end and flushes.
-type printer interface {
-	columns() audit.Columns
-	render(e *audit.Event) (piece, error)
-	print(p piece) error
-	flush() error
-	close() error
+type Printer interface {
+	Columns() audit.Columns
+	Render(e *audit.Event) (Piece, error)
+	Print(p Piece) error
+	Flush() error
+	Close() error
 }
 
-// newPrinter returns the printer for f.output; fields are those of --fields.
-func newPrinter(a *app, f *asked, fields []audit.Ref) (printer, error) {
-	w := a.stdout()
-	if f.output == "table" || f.output == "wide" {
-		return newTablePrinter(a, f, fields, w), nil
+// Options say how events are printed.
+type Options struct {
+	Format  string      // table, wide, json, jsonl, yaml, name or raw
+	Fields  []audit.Ref // instead of whole events; not with name and raw
+	Headers bool        // of a table
+	Fit     int         // columns of the terminal that a table must fit in; 0: no limit
+	Color   bool
+}
+
+// NewPrinter returns a printer that writes to w.
+func NewPrinter(w *bufio.Writer, o Options) Printer {
+	if o.Format == "table" || o.Format == "wide" {
+		return newTablePrinter(w, o)
 	}
+	fields := o.Fields
 	p := &textPrinter{w: w, needs: audit.AllColumns, encode: appendV1}
 	if len(fields) > 0 {
-		if f.output == "raw" || f.output == "name" {
-			return nil, usage("use -o table, json, jsonl or yaml with --fields", "-o %s prints no fields", f.output)
-		}
 		p.needs = 0
 		for _, r := range fields {
 			p.needs |= r.Needs()
 		}
 		p.encode = func(e *audit.Event, b []byte) []byte { return appendObject(b, fields, e) }
 	}
-	switch f.output {
+	switch o.Format {
 	case "raw":
 		p.needs = audit.Set(audit.Line)
 		p.encode, p.end = func(e *audit.Event, b []byte) []byte { return e.AppendLine(b) }, "\n"
@@ -71,7 +75,7 @@ func newPrinter(a *app, f *asked, fields []audit.Ref) (printer, error) {
 		p.end, p.needs = "\n", audit.Set(audit.Resource, audit.APIGroup, audit.Name, audit.RequestURI)
 		p.encode = appendName
 	}
-	return p, nil
+	return p
 }
 
 // A list of whole events is an EventList of Kubernetes' own API, which other tools
@@ -103,37 +107,37 @@ type textPrinter struct {
 	printed int
 }
 
-func (p *textPrinter) columns() audit.Columns { return p.needs }
+func (p *textPrinter) Columns() audit.Columns { return p.needs }
 
-func (p *textPrinter) render(e *audit.Event) (piece, error) {
+func (p *textPrinter) Render(e *audit.Event) (Piece, error) {
 	text := p.encode(e, nil)
 	if p.yaml {
 		y, err := yaml.JSONToYAML(text)
 		if err != nil {
-			return piece{}, err
+			return Piece{}, err
 		}
 		y = bytes.TrimSuffix(y, []byte("\n"))
 		text = append([]byte("- "), bytes.ReplaceAll(y, []byte("\n"), []byte("\n  "))...)
 		text = append(text, '\n')
 	}
-	return piece{text: text}, nil
+	return Piece{Text: text}, nil
 }
 
-func (p *textPrinter) print(x piece) error {
+func (p *textPrinter) Print(x Piece) error {
 	lead := p.between
 	if p.printed == 0 {
 		lead = p.head
 	}
 	p.printed++
 	p.w.WriteString(lead)
-	p.w.Write(x.text)
+	p.w.Write(x.Text)
 	_, err := p.w.WriteString(p.end) // a bufio.Writer repeats its first error
 	return err
 }
 
-func (p *textPrinter) flush() error { return p.w.Flush() }
+func (p *textPrinter) Flush() error { return p.w.Flush() }
 
-func (p *textPrinter) close() error {
+func (p *textPrinter) Close() error {
 	switch {
 	case p.printed > 0 || p.head == "":
 		p.w.WriteString(p.foot)
@@ -153,7 +157,7 @@ func appendObject(b []byte, fields []audit.Ref, e *audit.Event) []byte {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = appendString(b, r.Name)
+		b = AppendString(b, r.Name)
 		b = append(b, ':')
 		b = r.AppendJSON(b, e)
 	}
@@ -164,70 +168,71 @@ func appendObject(b []byte, fields []audit.Ref, e *audit.Event) []byte {
 // not about a resource.
 func appendName(e *audit.Event, b []byte) []byte {
 	if len(e.Text[audit.Resource]) == 0 {
-		return append(b, cell(object(e))...)
+		return append(b, Cell(Object(e))...)
 	}
 	s := string(e.Text[audit.Resource])
 	if g := e.Text[audit.APIGroup]; len(g) > 0 {
 		s += "." + string(g)
 	}
-	return append(b, plain(s+"/"+string(e.Text[audit.Name]), false)...)
+	return append(b, Plain(s+"/"+string(e.Text[audit.Name]), false)...)
 }
 
-// tablePrinter writes each event as one row.
-type tablePrinter struct {
-	table
+// TablePrinter writes each event as one row.
+type TablePrinter struct {
+	Table
 	needs audit.Columns
 	cells func(e *audit.Event) []string
 }
 
-func newTablePrinter(a *app, f *asked, fields []audit.Ref, w *bufio.Writer) *tablePrinter {
-	p := &tablePrinter{needs: tableColumns(), cells: everyday}
-	p.table = table{w: w, headers: !f.noHeaders, fit: terminal(a.out),
-		titles: []string{"TIME", "VERB", "RESOURCE", "OBJECT", "USER", "CODE", "ID"}, soft: []int{3, 4, 2}}
+func newTablePrinter(w *bufio.Writer, o Options) *TablePrinter {
+	fields := o.Fields
+	p := &TablePrinter{needs: tableColumns(), cells: everyday}
+	p.Table = Table{W: w, Headers: o.Headers, Fit: o.Fit,
+		Titles: []string{"TIME", "VERB", "RESOURCE", "OBJECT", "USER", "CODE", "ID"}, Soft: []int{3, 4, 2}}
 	switch {
 	case len(fields) > 0:
-		p.needs, p.titles, p.fit = audit.Set(audit.Code), nil, 0
+		p.needs, p.Titles, p.Fit = audit.Set(audit.Code), nil, 0
 		for _, r := range fields {
 			p.needs |= r.Needs()
-			p.titles = append(p.titles, cell(strings.ToUpper(r.Name)))
+			p.Titles = append(p.Titles, Cell(strings.ToUpper(r.Name)))
 		}
 		p.cells = func(e *audit.Event) []string { return chosen(fields, e) }
-	case f.output == "wide":
+	case o.Format == "wide":
 		p.needs |= audit.Set(audit.Stage, audit.Level, audit.SourceIPs, audit.UserAgent, audit.Seq)
-		p.titles = []string{"TIME", "VERB", "RESOURCE", "OBJECT", "USER", "CODE", "LEVEL", "STAGE", "SOURCE-IPS", "AGENT", "SEQ", "ID"}
-		p.fit, p.cells = 0, everything
+		p.Titles = []string{"TIME", "VERB", "RESOURCE", "OBJECT", "USER", "CODE", "LEVEL", "STAGE", "SOURCE-IPS", "AGENT", "SEQ", "ID"}
+		p.Fit, p.cells = 0, everything
 	}
-	if a.colored(f.color, a.out) {
-		at := slices.Index(p.titles, "CODE")
+	if o.Color {
+		at := slices.Index(p.Titles, "CODE")
 		p.paint = func(row []string, line string) string { return paintCode(row, at, line) }
 	}
 	return p
 }
 
-func (p *tablePrinter) columns() audit.Columns { return p.needs }
+func (p *TablePrinter) Columns() audit.Columns { return p.needs }
 
-func (p *tablePrinter) render(e *audit.Event) (piece, error) { return piece{row: p.cells(e)}, nil }
+func (p *TablePrinter) Render(e *audit.Event) (Piece, error) { return Piece{row: p.cells(e)}, nil }
 
-func (p *tablePrinter) print(x piece) error { return p.add(x.row...) }
+func (p *TablePrinter) Print(x Piece) error { return p.Add(x.row...) }
 
-func (p *tablePrinter) close() error { return p.flush() }
+func (p *TablePrinter) Close() error { return p.Flush() }
 
 func everyday(e *audit.Event) []string {
-	return []string{when(e, time.Second), cell(string(e.Text[audit.Verb])), cell(resource(e)),
-		cell(object(e)), cell(who(e)), cell(code(e)), cell(shortID(e))}
+	return []string{When(e, time.Second), Cell(string(e.Text[audit.Verb])), Cell(Resource(e)),
+		Cell(Object(e)), Cell(who(e)), Cell(Code(e)), Cell(shortID(e))}
 }
 
 func everything(e *audit.Event) []string {
 	row := everyday(e)
-	return append(row[:6], cell(string(e.Text[audit.Level])), cell(string(e.Text[audit.Stage])),
-		cell(strings.Join(stringList(e.Text[audit.SourceIPs]), ",")), cell(string(e.Text[audit.UserAgent])),
-		"#"+strconv.FormatUint(e.Seq, 10), cell(string(e.Text[audit.AuditID])))
+	return append(row[:6], Cell(string(e.Text[audit.Level])), Cell(string(e.Text[audit.Stage])),
+		Cell(strings.Join(StringList(e.Text[audit.SourceIPs]), ",")), Cell(string(e.Text[audit.UserAgent])),
+		"#"+strconv.FormatUint(e.Seq, 10), Cell(string(e.Text[audit.AuditID])))
 }
 
 func chosen(fields []audit.Ref, e *audit.Event) []string {
 	row := make([]string, len(fields))
 	for i, r := range fields {
-		row[i] = cell(string(r.AppendText(nil, e)))
+		row[i] = Cell(string(r.AppendText(nil, e)))
 	}
 	return row
 }

@@ -1,4 +1,6 @@
-package main
+// Package output prints events and other rows for people and for programs: as tables
+// that fit a terminal, as JSON, YAML or names, with text that can do no harm.
+package output
 
 import (
 	"fmt"
@@ -7,15 +9,15 @@ import (
 	"unicode/utf8"
 )
 
-// none stands for a value that is absent, in tables and in show.
-const none = "-"
+// None stands for a value that is absent, in tables and in show.
+const None = "-"
 
-// plain makes text out of a log safe to show on a terminal. Anybody who can send a
+// Plain makes text out of a log safe to show on a terminal. Anybody who can send a
 // request chooses user agents, URIs and names that end up in the log: control
 // characters, escape sequences, bidirectional overrides and bytes that are not
 // UTF-8 come out as Go escapes, so that they can neither act on the terminal nor
 // make one value look like another. Newlines are kept where lines is true.
-func plain(s string, lines bool) string {
+func Plain(s string, lines bool) string {
 	ok := true
 	for _, r := range s {
 		if !showable(r, lines) {
@@ -56,21 +58,21 @@ func showable(r rune, lines bool) bool {
 	return r < 0x80 || r == utf8.RuneError || !unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Co)
 }
 
-// cell is plain for one cell of a table: empty becomes a dash, and what holds a
+// Cell is plain for one cell of a table: empty becomes a dash, and what holds a
 // space is quoted, so that columns can be cut by white space.
-func cell(s string) string {
+func Cell(s string) string {
 	if s == "" {
-		return none
+		return None
 	}
-	s = plain(s, false)
+	s = Plain(s, false)
 	if strings.ContainsFunc(s, unicode.IsSpace) {
 		return `"` + strings.ReplaceAll(s, `"`, `\"`) + `"`
 	}
 	return s
 }
 
-// count is "1 event" or "2 events".
-func count[N int | uint64](n N, noun string) string {
+// Count is "1 event" or "2 events".
+func Count[N int | uint64](n N, noun string) string {
 	if n != 1 {
 		noun += "s"
 		if strings.HasSuffix(noun, "chs") {
@@ -80,16 +82,17 @@ func count[N int | uint64](n N, noun string) string {
 	return fmt.Sprintf("%d %s", n, noun)
 }
 
-// width is how many columns s takes on a terminal.
-func width(s string) int {
+// Width is how many columns s takes on a terminal.
+func Width(s string) int {
 	n := 0
 	for _, r := range s {
-		n += runeWidth(r)
+		n += RuneWidth(r)
 	}
 	return n
 }
 
-func runeWidth(r rune) int {
+// RuneWidth is how many columns of a terminal r takes.
+func RuneWidth(r rune) int {
 	switch {
 	case r < 0x300:
 		return 1
@@ -124,23 +127,23 @@ func isWide(r rune) bool {
 	return false
 }
 
-// clip shortens s to at most max columns, its last one an ellipsis.
-func clip(s string, max int) string {
-	if width(s) <= max {
+// Clip shortens s to at most max columns, its last one an ellipsis.
+func Clip(s string, max int) string {
+	if Width(s) <= max {
 		return s
 	}
 	n := 0
 	for i, r := range s {
-		if n += runeWidth(r); n > max-1 {
+		if n += RuneWidth(r); n > max-1 {
 			return s[:i] + "…"
 		}
 	}
 	return s
 }
 
-// pad fills s with spaces to n columns.
-func pad(s string, n int) string {
-	if w := width(s); w < n {
+// Pad fills s with spaces to n columns.
+func Pad(s string, n int) string {
+	if w := Width(s); w < n {
 		return s + strings.Repeat(" ", n-w)
 	}
 	return s
