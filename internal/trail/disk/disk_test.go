@@ -322,6 +322,43 @@ func TestExpire(t *testing.T) {
 	}
 }
 
+// The marker of a newest part that holds one number has the name of that part. A trail
+// that is open, and has read it, must see that the event is gone all the same.
+func TestExpireUnderOpenTrail(t *testing.T) {
+	dir, lines := t.TempDir(), sample(3)
+	w := openWriter(t, Config{Dir: dir})
+	defer w.Close()
+	tr, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tr.Close()
+	held := func() uint64 {
+		t.Helper()
+		s, err := tr.Summary(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.Events
+	}
+	add(t, w, "x", lines[:1])
+	commit(t, w)
+	if n := held(); n != 1 {
+		t.Fatalf("%d events before", n)
+	}
+	if gone, err := w.Expire(t.Context(), Retention{Before: audit.NoTime, MaxBytes: 1}); err != nil || gone != 1 {
+		t.Fatalf("%d events removed, %v", gone, err)
+	}
+	if n := held(); n != 0 {
+		t.Errorf("%d events are shown after all expired", n)
+	}
+	add(t, w, "x", lines[1:])
+	commit(t, w)
+	if n := held(); n != 2 {
+		t.Errorf("%d events are shown of the 2 that came then", n)
+	}
+}
+
 // A part inside another's range is what a crash between merging and removing
 // leaves: it is passed over, and removed by the next writer.
 func TestGarbage(t *testing.T) {

@@ -65,6 +65,20 @@ func readPart(f *os.File, name string) (*part, error) {
 	return p, nil
 }
 
+// replaced reports whether there is another file under the part's name: the marker that
+// Expire leaves of a newest part has the same name where that held one number.
+func (p *part) replaced(dir string) bool {
+	if p.rows == 0 || p.meta.First != p.meta.Last {
+		return false
+	}
+	mine, err := p.file.Stat()
+	if err != nil {
+		return false
+	}
+	now, err := os.Stat(filepath.Join(dir, p.name))
+	return err == nil && !os.SameFile(mine, now)
+}
+
 // columnNumbers is columnNames the other way round.
 var columnNumbers = func() map[string]int {
 	m := make(map[string]int, numColumns)

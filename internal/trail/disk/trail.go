@@ -103,6 +103,10 @@ func (t *Trail) list() ([]*part, error) {
 	parts := make([]*part, 0, len(names))
 	for _, name := range names {
 		p := t.parts[name]
+		if p != nil && p.replaced(t.dir) {
+			t.forget(p)
+			p = nil
+		}
 		if p == nil {
 			if p, err = openPart(t.dir, name); err != nil {
 				return nil, err
@@ -114,13 +118,18 @@ func (t *Trail) list() ([]*part, error) {
 	}
 	for name, p := range t.parts {
 		if !live[name] {
-			delete(t.parts, name)
-			if p.refs == 0 {
-				p.file.Close()
-			}
+			t.forget(p)
 		}
 	}
 	return parts, nil
+}
+
+// forget closes a part that is not there any more, now or when no question reads it.
+func (t *Trail) forget(p *part) {
+	delete(t.parts, p.name)
+	if p.refs == 0 {
+		p.file.Close()
+	}
 }
 
 func (t *Trail) release(parts []*part) {
