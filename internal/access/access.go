@@ -109,7 +109,8 @@ type Grants []grant
 func (g Grants) Allowed(role config.Role) (clusters []string, all, ok bool) {
 	for _, x := range g {
 		switch {
-		case !slices.Contains(x.roles, role) && (role != config.Metrics || !slices.Contains(x.roles, config.Read)):
+		case !slices.Contains(x.roles, role) &&
+			(role != config.Metrics || len(x.clusters) > 0 || !slices.Contains(x.roles, config.Read)): // metrics tell of all
 		case len(x.clusters) == 0:
 			return nil, true, true
 		default:

@@ -40,7 +40,7 @@ func TestRoles(t *testing.T) {
 	for _, r := range config.Roles() {
 		tokens = append(tokens, tokenNamed(t, dir, string(r), nil, r))
 	}
-	tokens = append(tokens, tokenNamed(t, dir, "prodhook", []string{"prod"}, config.Webhook))
+	tokens = append(tokens, tokenNamed(t, dir, "prodhook", []string{"prod"}, config.Webhook), tokenNamed(t, dir, "prodread", []string{"prod"}, config.Read))
 	s, in := newReceiver(t, Config{Access: access.Rules{Tokens: tokens}})
 	for _, rt := range s.allRoutes() {
 		method, path, _ := strings.Cut(rt.pattern, " ")
@@ -61,6 +61,9 @@ func TestRoles(t *testing.T) {
 				t.Errorf("%s with %s: %d %s", rt.pattern, name, w.Code, w.Body)
 			}
 		}
+	}
+	if w := get(s, "/metrics", "Authorization", bearer("prodread")); w.Code != http.StatusForbidden {
+		t.Errorf("metrics, which name all clusters, for a token that reads one: %d", w.Code)
 	}
 	for path, code := range map[string]int{"/webhook/prod": 200, "/webhook/prod/cp-1": 200, "/webhook/test": 403, "/webhook/prod.": 403} {
 		if w := post(s, path, emptyList, "Authorization", bearer("prodhook")); w.Code != code {
