@@ -64,7 +64,7 @@ func (d *Decoder) logical() (logical, error) {
 	}
 	c := carry(line)
 	l := logical{text: c.text, size: size, stdout: c.stdout, when: c.when, fixed: c.kind == docker || c.kind == journal}
-	tail := c.kind == bare && !d.any && !d.msg.open && isEscapedEvent(c.text) && !endsString(c.text)
+	tail := c.kind == bare && !d.any && !d.msg.open && (isEscapedEvent(c.text) && !endsString(c.text) || mayBecomeEvent(c.text))
 	if !c.part && !tail {
 		if c.kind != bare {
 			l.pieces = []piece{{at: c.from}}

@@ -423,3 +423,27 @@ func FuzzDecoder(f *testing.F) {
 		Looks(text)
 	})
 }
+
+// TestCutAtAnEvent cuts a container's log after each byte of a message, and reads on
+// after each event with another Decoder.
+func TestCutAtAnEvent(t *testing.T) {
+	message := strings.TrimSuffix(klogJSON(report("log", 3, "x", line("1", "a"), line("2", "b"), line("3", "c"))), "\n")
+	for cut := 1; cut < len(message); cut++ {
+		const carried = "2026-11-20T15:31:49.203222154Z stderr "
+		text := carried + "P " + message[:cut] + "\n" + carried + "F " + message[cut:] + "\n"
+		cfg := Config{}
+		var ids []string
+		for range 4 {
+			d := NewDecoder(strings.NewReader(text[cfg.StartOffset:]), cfg)
+			var e audit.Event
+			if err := d.Next(&e); err != nil {
+				break
+			}
+			ids = append(ids, string(e.Text[audit.AuditID]))
+			cfg.StartOffset, cfg.StartLine = d.Offset(), d.Line()
+		}
+		if strings.Join(ids, " ") != "1 2 3" {
+			t.Errorf("cut at %d, behind %q: %q", cut, message[max(0, cut-10):cut], ids)
+		}
+	}
+}

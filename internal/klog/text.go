@@ -113,6 +113,19 @@ func isEvent(text []byte) bool { return looksLike(text, mark+`"`) }
 // isEscapedEvent tells such a line inside a string of JSON.
 func isEscapedEvent(text []byte) bool { return looksLike(text, mark+`\"`) }
 
+// mayBecomeEvent tells what is too short to be told by isEscapedEvent: the runtime of a
+// container may cut a line just there.
+func mayBecomeEvent(text []byte) bool {
+	if len(text) == 0 || len(text) > 64 || text[0] < '0' || text[0] > '9' {
+		return false
+	}
+	when, rest, found := bytes.Cut(text, []byte{' '})
+	if found {
+		return bytes.HasPrefix([]byte(mark+`\"`), append([]byte{' '}, rest...))
+	}
+	return len(bytes.Trim(when, "0123456789-T:.Z+")) == 0
+}
+
 func looksLike(text []byte, mark string) bool {
 	if len(text) == 0 || text[0] < '0' || text[0] > '9' {
 		return false
