@@ -71,6 +71,7 @@ type Follower struct {
 	again    bool  // files changed while they were looked at
 	err      error // the first of this Pull
 	forgot   time.Time
+	gone     map[*content]time.Time // since when they were in no file, at every look
 
 	mu     sync.Mutex
 	status Status

@@ -1,6 +1,7 @@
 package collect
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -427,7 +428,7 @@ func TestFollowForgetsWhatIsGone(t *testing.T) {
 	}
 	add(t, path, events(10*files, 10*files+10))
 	pullAll(t, f, m)
-	c.at = c.at.Add(forgetEvery)
+	c.at = c.at.Add(forgetAfter)
 	add(t, path, events(10*files+10, 10*files+20))
 	pullAll(t, f, m)
 	if len(m.Lines) != 10*files+20 {
@@ -441,5 +442,53 @@ func TestFollowForgetsWhatIsGone(t *testing.T) {
 	pullAll(t, g, m)
 	if len(m.Lines) != 10*files+20 {
 		t.Errorf("%d events after another start, want %d", len(m.Lines), 10*files+20)
+	}
+}
+
+// Files that cannot be seen for a while, because nothing is mounted there, are no files
+// that are gone for good: when they come back nothing of them is read again.
+func TestFollowForgetsNothingUnmounted(t *testing.T) {
+	for name, meanwhile := range map[string]func(dir string, log string){
+		"empty directory": func(string, string) {},
+		"another log":     func(_, log string) { add(t, log, events(1_000_000, 1_000_010)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := collecttest.New()
+			dir := filepath.Join(t.TempDir(), "log")
+			if err := os.Mkdir(dir, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			const files = keptGone + maxHeld + 20
+			for i := range files {
+				add(t, filepath.Join(dir, fmt.Sprintf("audit-2026-11-20T15-%02d-%02d.000.log", i/60, i%60)), events(10*i, 10*i+10))
+			}
+			log := filepath.Join(dir, "audit.log")
+			add(t, log, events(10*files, 10*files+10))
+			f, c := follow(t, m, dir)
+			c.at = c.at.Add(time.Minute)
+			pullAll(t, f, m)
+			if err := os.Rename(dir, dir+".away"); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Mkdir(dir, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			meanwhile(dir, log)
+			for range 3 {
+				c.at = c.at.Add(2 * forgetEvery)
+				pullAll(t, f, m)
+			}
+			if err := errors.Join(os.RemoveAll(dir), os.Rename(dir+".away", dir)); err != nil {
+				t.Fatal(err)
+			}
+			c.at = c.at.Add(forgetEvery)
+			pullAll(t, f, m)
+			got := map[string]int{}
+			for _, line := range m.Lines {
+				if got[string(line)]++; got[string(line)] == 2 {
+					t.Fatalf("%d events, twice: %s", len(m.Lines), line)
+				}
+			}
+		})
 	}
 }
