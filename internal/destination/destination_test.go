@@ -288,6 +288,43 @@ func FuzzOf(f *testing.F) {
 	})
 }
 
+// What is asked for again and again is kept, but not beyond the bound.
+func TestRecentBound(t *testing.T) {
+	const limit = 100
+	var r recent
+	var used []string
+	for n := range 20 * limit {
+		key := fmt.Sprint(n)
+		r.put(key, "x", limit)
+		if used = append(used, key); n%(limit/2) == limit/2-1 {
+			for _, key := range used {
+				r.get(key)
+			}
+		}
+		if held := len(r.young) + len(r.old); held > limit {
+			t.Fatalf("%d are remembered after %d, with a bound of %d", held, n, limit)
+		}
+	}
+}
+
+// Names that no object has, as somebody may make them up, are not remembered.
+func TestLongNames(t *testing.T) {
+	long := strings.Repeat("n", 1<<20)
+	k := &Known{}
+	for _, e := range []*audit.Event{
+		event(t, `"verb":"delete",`+ref("pods", long, "p", "")),
+		event(t, `"verb":"create","responseObject":{"kind":"APIService","spec":{"service":{"namespace":"`+long+`","name":"s"}}},`+
+			`"objectRef":{"resource":"apiservices","name":"v1.g.example.org","apiGroup":"apiregistration.k8s.io"}`),
+	} {
+		k.Learn(e)
+	}
+	for _, r := range []recent{k.pods, k.apis} {
+		for key, value := range r.young {
+			t.Errorf("a key of %d bytes and a value of %d", len(key), len(value))
+		}
+	}
+}
+
 // What an event costs that goes nowhere.
 func BenchmarkOf(b *testing.B) {
 	lines := corpustest.Events(b, "d-metadata-all")

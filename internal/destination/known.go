@@ -65,7 +65,7 @@ func (k *Known) Learn(e *audit.Event) { k.learn(e) }
 
 // learn takes from e what later events need, if it was done.
 func (k *Known) learn(e *audit.Event) {
-	if e.Code < 200 || e.Code > 299 || len(e.Text[audit.Name]) > maxName {
+	if e.Code < 200 || e.Code > 299 || len(e.Text[audit.Name]) > maxName || len(e.Text[audit.Namespace]) > maxName {
 		return
 	}
 	switch string(e.Text[audit.Resource]) {
@@ -178,6 +178,9 @@ func (k *Known) learnAPI(e *audit.Event) {
 	case err == nil && api.Kind == "APIService" && api.Spec != nil && api.Spec.Service == nil:
 		k.apis.put(key, inProcess, maxOther)
 	case err == nil && api.Kind == "APIService" && api.Spec != nil:
+		if len(api.Spec.Service.Namespace) > maxName || len(api.Spec.Service.Name) > maxName {
+			return
+		}
 		k.learnGroup(key, group, api.Spec.Service.Namespace+"/"+api.Spec.Service.Name)
 	case verb == "create" && string(e.Text[audit.Username]) != "system:apiserver" && !k.local.has(k.key(e, "", group)):
 		k.learnGroup(key, group, "")
@@ -221,7 +224,7 @@ func (r *recent) get(key string) (string, bool) {
 		return v, true
 	}
 	v, ok := r.old[key]
-	if ok { // used, so that it must not be forgotten with the others
+	if ok && len(r.young) < len(r.old) { // used, so that it must not be forgotten with the others
 		r.young[key] = v
 	}
 	return v, ok
