@@ -51,7 +51,7 @@ type clocksTap struct {
 }
 
 func (t *clocksTap) Append(e *audit.Event) {
-	if len(e.Text[audit.Server]) > 0 && !bytes.Contains(e.Text[audit.Marks], []byte(`"`)) {
+	if len(e.Text[audit.Server]) > 0 && skew.Tells(e) && !bytes.Contains(e.Text[audit.Marks], []byte(`"`)) {
 		t.c.observe(e)
 	}
 	t.Appender.Append(e)

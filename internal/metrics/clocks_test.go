@@ -10,7 +10,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"kubetrail/audit"
+	"kubetrail/internal/collect"
 	"kubetrail/internal/collect/collecttest"
+	"kubetrail/internal/corpustest"
 )
 
 // write is the n-th write of a cluster, 10 ms after the one before, by a clock that is so
@@ -73,3 +75,27 @@ kubetrail_server_clock_skew_seconds{cluster="prod",server="cp-2"} -90
 		t.Errorf("%d events were passed on", n)
 	}
 }
+
+// What an event costs where several API servers are known.
+func BenchmarkClocks(b *testing.B) {
+	events := make([]audit.Event, 4096)
+	for i, line := range corpustest.Events(b, "d-metadata-all")[:7*len(events)] {
+		if i%7 > 0 {
+			continue
+		}
+		if err := events[i/7].Scan(line); err != nil {
+			b.Fatal(err)
+		}
+		events[i/7].Text[audit.Cluster], events[i/7].Text[audit.Server] = []byte("prod"), fmt.Appendf(nil, "cp-%d", i%3)
+	}
+	w, n := NewClocks(time.Now).Tap(nowhere{}), 0
+	for b.Loop() {
+		w.Append(&events[n&4095])
+		n++
+	}
+}
+
+// nowhere takes events.
+type nowhere struct{ collect.Appender }
+
+func (nowhere) Append(*audit.Event) {}

@@ -88,7 +88,7 @@ func Columns() audit.Columns {
 //
 // The last two hold without bodies, at level Metadata.
 func (s *Estimator) Add(e *audit.Event) {
-	if !writes(e) {
+	if !Tells(e) {
 		return
 	}
 	sent, made := number(e.Text[audit.ResourceVersion]), uint64(0)
@@ -114,14 +114,10 @@ func (s *Estimator) Add(e *audit.Event) {
 	s.pair(e, srv, current)
 }
 
-// writes reports whether e tells of a write to the cluster's etcd that succeeded.
-// Kubernetes' own events may be in an etcd of their own, and so is what other servers serve.
-func writes(e *audit.Event) bool {
-	if e.Code < 200 || e.Code > 299 || e.Received == audit.NoTime || e.Staged == audit.NoTime || e.Staged < e.Received ||
-		string(e.Text[audit.Stage]) != "ResponseComplete" || string(e.Text[audit.Resource]) == "events" ||
-		bytes.HasPrefix(e.Text[audit.Destination], []byte(`["apiservice/`)) {
-		return false
-	}
+// Tells reports whether e may tell something: it is of a write to the cluster's etcd that
+// succeeded. Kubernetes' own events may be in an etcd of their own, and so is what other
+// servers serve. Most events are of no write, so that is looked at first.
+func Tells(e *audit.Event) bool {
 	switch string(e.Text[audit.Verb]) {
 	case "create":
 		if len(e.Text[audit.Subresource]) > 0 {
@@ -129,6 +125,11 @@ func writes(e *audit.Event) bool {
 		}
 	case "update", "patch":
 	default:
+		return false
+	}
+	if e.Code < 200 || e.Code > 299 || e.Received == audit.NoTime || e.Staged == audit.NoTime || e.Staged < e.Received ||
+		string(e.Text[audit.Stage]) != "ResponseComplete" || string(e.Text[audit.Resource]) == "events" ||
+		bytes.HasPrefix(e.Text[audit.Destination], []byte(`["apiservice/`)) {
 		return false
 	}
 	group := e.Text[audit.APIGroup]
