@@ -534,10 +534,20 @@ func TestHeld(t *testing.T) {
 			t.Errorf("%s: %v, want %v", c.name, got, c.want)
 		}
 	}
-	for name, want := range map[string]bool{"audit.log": true, "audit-2026-11-20T15-13-23.604.log": true, "audit-2026-11-20T15-13-23.604.log.gz": true,
-		"audit.log.1": true, "audit.log-20261120.gz": true, "audit-policy.yaml": false, "other.log": false} {
-		if ofLog(name, "audit.log") != want {
-			t.Errorf("%s is of audit.log: %v", name, !want)
+	dir := t.TempDir()
+	for _, name := range []string{"audit.log", "audit-2026-11-20T15-13-23.604.log", "audit-2026-11-20T15-13-23.604.log.gz", "audit.log.1",
+		"audit.log-20261120.gz", "audit-policy.yaml", "other.log", "audit-gce.log", "audit-gce-2026-11-20T15-13-23.604.log"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("x"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for path, want := range map[string][]int{"audit.log": {5}, "audit-gce.log": {2}, "other.log": {1}, "": {1, 2, 5}, "none.log": nil} {
+		var got []int
+		for _, set := range filesOf(filepath.Join(dir, path)) {
+			got = append(got, len(set))
+		}
+		if slices.Sort(got); !slices.Equal(got, want) {
+			t.Errorf("%q has sets of %d files, want %d", path, got, want)
 		}
 	}
 	for d, want := range map[time.Duration]string{76 * time.Hour: "3 d 4 h", 90 * time.Minute: "1 h 30 min", 61 * time.Second: "1 min 1 s", 5 * time.Second: "5 s"} {

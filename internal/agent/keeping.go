@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"kubetrail/internal/collect"
 )
 
 // keeping finds out how long logs hold what was written to them, from what lies in their
@@ -127,34 +129,26 @@ func filesOf(path string) [][]file {
 			dir, log = path, ""
 		}
 		entries, _ := os.ReadDir(dir) // who follows the log tells of an error
-		var set []file
+		logs := map[string][]file{}
 		for _, e := range entries {
 			info, err := e.Info()
-			if err == nil && info.Mode().IsRegular() && ofLog(e.Name(), log) {
-				set = append(set, file{info.Size(), info.ModTime(), plainName(e.Name()) != e.Name()})
+			if of, plain := collect.LogOf(e.Name()); err == nil && info.Mode().IsRegular() && meant(of, log) {
+				logs[of] = append(logs[of], file{info.Size(), info.ModTime(), plain != e.Name()})
 			}
 		}
-		slices.SortFunc(set, func(a, b file) int { return a.changed.Compare(b.changed) })
-		if len(set) > 0 {
+		for _, set := range logs {
+			slices.SortFunc(set, func(a, b file) int { return a.changed.Compare(b.changed) })
 			sets = append(sets, set)
 		}
 	}
 	return sets
 }
 
-// ofLog reports whether a file is a log or a backup of it, as kube-apiserver (audit-TIME.log)
-// and logrotate (audit.log.1, audit.log-DATE) name them, and not what else lies there, such
-// as a policy. Of a directory every log is.
-func ofLog(name, log string) bool {
-	if log == "" {
-		return strings.Contains(name, ".log")
-	}
-	ext := filepath.Ext(log)
-	return strings.HasPrefix(name, log) || strings.HasPrefix(name, strings.TrimSuffix(log, ext)+"-") && strings.HasSuffix(plainName(name), ext)
-}
-
-func plainName(name string) string {
-	return strings.TrimSuffix(strings.TrimSuffix(name, ".gz"), ".zst")
+// meant reports whether a file of the log named of is shipped where log is asked for: it
+// alone, not what else lies there, such as a policy or the log of another API server. Of
+// a directory every log is.
+func meant(of, log string) bool {
+	return of == log || log == "" && strings.Contains(of, ".log")
 }
 
 // Span is a duration in its two largest units.

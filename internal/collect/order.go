@@ -75,6 +75,14 @@ func (r rotation) place(name string) (set string, t turn) {
 	return name, turn{kind: current}
 }
 
+// LogOf tells which log a file belongs to by its name, which rotation may have given it:
+// audit-2026-11-20T15-13-23.604.log.gz to audit.log. plain is its name without what
+// compression appended.
+func LogOf(name string) (log, plain string) {
+	log, _ = rotationNames().place(name)
+	return log, plainName(name)
+}
+
 // order sorts files: directory by directory, sets by name, and each set from its
 // oldest file to the current one. Where names do not tell, the time of the first
 // event does.
