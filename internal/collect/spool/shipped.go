@@ -27,7 +27,8 @@ var ErrKind = errors.New("an unknown kind of source")
 const (
 	// DefaultShippedSegment is of a file of what an agent ships.
 	DefaultShippedSegment = 16 << 20
-	maxShippedSources     = 4096 // of one agent
+	maxShippedSources     = 4096    // of one agent
+	maxShippedNames       = 1 << 20 // bytes of their names together: each commit holds them all
 )
 
 // ShippedConfig says where what agents ship is kept until it is in the trail.
@@ -196,8 +197,8 @@ func (s *Shipped) of(from Origin) (*shipper, error) {
 	if from.Server == "" {
 		return nil, fmt.Errorf("%w: the name of the server is missing", ErrCluster)
 	}
-	if len(s.agents) >= MaxClusters {
-		return nil, fmt.Errorf("%w: %s would be one more than the %d that ship", ErrCluster, from, len(s.agents))
+	if err := roomFor(from, s.agents); err != nil {
+		return nil, err
 	}
 	if err := durable.MkdirAll(filepath.Join(s.cfg.Dir, from.dir())); err != nil {
 		return nil, noRoom(err)

@@ -359,6 +359,23 @@ func TestShippedBounds(t *testing.T) {
 	if _, err := s.Append(t.Context(), cp1, many); !errors.Is(err, ErrFull) {
 		t.Error(err)
 	}
+	for i := range many[:maxShippedSources] { // each commit holds all names
+		many[i].Source = "/" + strings.Repeat("x", maxSourceName-1)
+	}
+	if _, err := s.Append(t.Context(), cp1, many[:maxShippedSources]); !errors.Is(err, ErrFull) {
+		t.Errorf("names of %d bytes: %v", maxShippedSources*maxSourceName, err)
+	}
+	for i := range maxServers { // who may ship for one cluster leaves room for others
+		if _, err := s.Append(t.Context(), Origin{"test", fmt.Sprint("s", i)}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.Append(t.Context(), Origin{"test", "one-more"}, nil); !errors.Is(err, ErrCluster) {
+		t.Errorf("server %d of a cluster: %v", maxServers+1, err)
+	}
+	if _, err := s.Append(t.Context(), Origin{"other", "one"}, nil); err != nil {
+		t.Error(err)
+	}
 	for _, from := range []Origin{{"prod", ""}, {"../x", "y"}, {"prod", "A"}} {
 		if _, err := s.Append(t.Context(), from, nil); !errors.Is(err, ErrCluster) {
 			t.Errorf("%v: %v", from, err)

@@ -265,6 +265,10 @@ func (a *shipper) plan(records []Record) ([]Record, error) {
 	var fresh []Record
 	var size int64
 	ends := map[string]int64{}
+	names := 0
+	for _, st := range a.order {
+		names += len(st.source.Name)
+	}
 	for _, r := range records {
 		r.Length = int64(len(r.Data))
 		if a.cfg.Formats[r.Kind] == nil {
@@ -276,6 +280,9 @@ func (a *shipper) plan(records []Record) ([]Record, error) {
 		} else if st == nil && !met && len(a.streams)+len(ends) >= maxShippedSources {
 			return nil, fmt.Errorf("%w: it has more than %d files", ErrFull, maxShippedSources)
 		} else if st == nil && !met {
+			if names += len(r.Source); names > maxShippedNames {
+				return nil, fmt.Errorf("%w: the names of its files have more than %d bytes", ErrFull, maxShippedNames)
+			}
 			end = r.Begin
 		}
 		ends[r.Print] = end

@@ -48,6 +48,7 @@ const (
 	DefaultBytes        = 1 << 30  // bounds a spool
 	DefaultSegmentBytes = 64 << 20 // of a file of a spool
 	MaxClusters         = 256      // that have a spool, each server of one counted
+	maxServers          = 32       // of one cluster, so that who may send for it leaves room for others
 	maxClusterName      = 63       // bytes, as in a DNS label
 )
 
@@ -78,6 +79,24 @@ func (o Origin) Check() error {
 		return err
 	}
 	return CheckCluster(o.Server)
+}
+
+// roomFor says why nothing can be received from one origin more beside those that are
+// known, with an error that wraps ErrCluster.
+func roomFor[T any](o Origin, known map[Origin]T) error {
+	if len(known) >= MaxClusters {
+		return fmt.Errorf("%w: %s would be one more than the %d that are received", ErrCluster, o, len(known))
+	}
+	servers := 0
+	for x := range known {
+		if x.Cluster == o.Cluster && x.Server != "" {
+			servers++
+		}
+	}
+	if o.Server != "" && servers >= maxServers {
+		return fmt.Errorf("%w: %s would be one more than the %d servers of it that are received", ErrCluster, o, servers)
+	}
+	return nil
 }
 
 // String is the name that o has in messages and, after webhook/, in the trail.
@@ -187,8 +206,8 @@ func (s *Spools) of(from Origin) (*spool, error) {
 	if err := from.Check(); err != nil {
 		return nil, err
 	}
-	if len(s.spools) >= MaxClusters {
-		return nil, fmt.Errorf("%w: %s would be one more than the %d that are received", ErrCluster, from, len(s.spools))
+	if err := roomFor(from, s.spools); err != nil {
+		return nil, err
 	}
 	if err := durable.MkdirAll(filepath.Join(s.cfg.Dir, from.dir())); err != nil {
 		return nil, noRoom(err)

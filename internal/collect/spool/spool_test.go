@@ -218,6 +218,14 @@ func TestSpoolClusters(t *testing.T) {
 	for _, name := range []string{"a", "0", "a..b", "eu-1.prod", strings.Repeat("a", 63)} {
 		receive(t, s, name, list(0, 1))
 	}
+	for i := range maxServers { // who may post for one cluster leaves room for others
+		if err := s.Receive(t.Context(), Origin{"a", fmt.Sprint("s", i)}, list(0, 1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Receive(t.Context(), Origin{"a", "onemore"}, list(0, 1)); !errors.Is(err, ErrCluster) {
+		t.Errorf("server %d of a cluster: %v", maxServers+1, err)
+	}
 	for i := len(s.Feeds()); i < MaxClusters; i++ {
 		receive(t, s, fmt.Sprintf("c%d", i), list(0, 1))
 	}
