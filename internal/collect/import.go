@@ -228,7 +228,7 @@ func isDamage(err error) bool {
 func (m *importer) source(f *File, name string, s trail.Source, again bool, plain io.Reader) error {
 	in := &lastByte{r: plain, last: '\n'}
 	r := f.Decode(in, audit.ReaderConfig{
-		StartOffset: s.Position, StartLine: s.Line, Source: s.Name, Cluster: s.Cluster,
+		StartOffset: s.Position, StartLine: s.Line, Source: s.Name, Cluster: s.Cluster, Server: s.Server,
 	})
 	start := s.Position
 	s.Done = false

@@ -14,6 +14,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"kubetrail/audit"
 	"kubetrail/internal/collect/collecttest"
 	"kubetrail/internal/corpustest"
 	"kubetrail/internal/trail"
@@ -201,6 +202,52 @@ func (s *stopping) Full() bool {
 		s.stop()
 	}
 	return s.Model.Full()
+}
+
+// What a file that was followed got in the meantime is of the same API server when it is
+// imported.
+func TestImportOfServer(t *testing.T) {
+	m := &serverModel{Model: collecttest.New()}
+	dir := write(t, map[string]string{"audit.log": events(0, 10)})
+	path := filepath.Join(dir, "audit.log")
+	f, err := Follow(FollowConfig{Path: path, Cluster: "c", Server: "cp-1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.Pull(t.Context(), m, 1<<20); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	put(t, path, events(0, 20))
+	set, err := Find(t.Context(), FindConfig{Paths: []string{path}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := Import(t.Context(), m, m.Sources(), ImportConfig{Files: set.Files, Cluster: "c"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	expect(t, m.Model, r, 10, 20)
+	if len(m.servers) != 1 || m.servers["cp-1"] != 20 {
+		t.Errorf("events by server: %v", m.servers)
+	}
+}
+
+// serverModel counts events by their server.
+type serverModel struct {
+	*collecttest.Model
+	servers map[string]int
+}
+
+func (m *serverModel) Append(e *audit.Event) {
+	if m.servers == nil {
+		m.servers = map[string]int{}
+	}
+	m.servers[string(e.Text[audit.Server])]++
+	m.Model.Append(e)
 }
 
 // TestInterrupted ends an import at many places, by a cancelled context and by a
