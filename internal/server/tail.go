@@ -149,8 +149,10 @@ func (t *stream) begin(r *http.Request, p params) error {
 func (t *stream) run(r *http.Request) error {
 	ctx := r.Context()
 	poll, beat := time.NewTicker(t.s.tails.poll), time.NewTicker(t.s.tails.beat)
+	look := time.NewTicker(t.s.tails.beat) // at the credentials, however much arrives
 	defer poll.Stop()
 	defer beat.Stop()
+	defer look.Stop()
 	for {
 		before := t.next
 		if err := t.read(ctx); err != nil {
@@ -161,6 +163,13 @@ func (t *stream) run(r *http.Request) error {
 		}
 		if t.next != before {
 			beat.Reset(t.s.tails.beat)
+			select {
+			case <-look.C:
+				if !t.mayGoOn(r) {
+					return nil
+				}
+			default:
+			}
 			if !t.s.ended() {
 				continue
 			}
@@ -171,10 +180,11 @@ func (t *stream) run(r *http.Request) error {
 		case <-ctx.Done():
 			return nil
 		case <-poll.C:
-		case <-beat.C:
+		case <-look.C:
 			if !t.mayGoOn(r) {
 				return nil
 			}
+		case <-beat.C:
 			t.text = append(t.text, ":\n"...)
 			if t.next > 0 { // so that nothing is looked at again when the client comes again
 				t.text = fmt.Appendf(t.text, "id: %d\n", t.next-1)

@@ -294,3 +294,40 @@ func TestTailScope(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestTailEndsWhileMuchArrives: a stream that never pauses ends too when the token is
+// taken away.
+func TestTailEndsWhileMuchArrives(t *testing.T) {
+	g, tr := newGrowing(t)
+	file := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(file, []byte(strings.Repeat("t", 20)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tokens := []config.Token{{Name: "t", File: file, Roles: []config.Role{config.Read}}, tokenNamed(t, t.TempDir(), "other", nil, config.Read)}
+	s := newServer(t, Config{Trail: tr, Tail: tr, Access: access.Rules{Tokens: tokens}})
+	s.tails.beat, s.tails.poll = 100*time.Millisecond, time.Millisecond
+	start(t, s)
+	c := openTail(t, s, "", "Authorization", "Bearer "+strings.Repeat("t", 20))
+	if err := s.SetAccess(access.Rules{Tokens: tokens[1:]}); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() {
+		_, err := io.ReadAll(c.answer.Body)
+		ended <- err
+	}()
+	for range 3000 {
+		g.append(1)
+		select {
+		case err := <-ended:
+			if err != nil {
+				t.Error(err)
+			}
+			return
+		default:
+		}
+	}
+	t.Errorf("it goes on after %d events", g.next)
+	c.answer.Body.Close()
+	<-ended
+}
