@@ -305,7 +305,7 @@ func TestTailEndsWhileMuchArrives(t *testing.T) {
 	}
 	tokens := []config.Token{{Name: "t", File: file, Roles: []config.Role{config.Read}}, tokenNamed(t, t.TempDir(), "other", nil, config.Read)}
 	s := newServer(t, Config{Trail: tr, Tail: tr, Access: access.Rules{Tokens: tokens}})
-	s.tails.beat, s.tails.poll = 100*time.Millisecond, time.Millisecond
+	s.tails.beat, s.tails.poll = 700*time.Millisecond, time.Millisecond
 	start(t, s)
 	c := openTail(t, s, "", "Authorization", "Bearer "+strings.Repeat("t", 20))
 	if err := s.SetAccess(access.Rules{Tokens: tokens[1:]}); err != nil {
