@@ -61,7 +61,7 @@ func newSpoolFeed(s *spool, from Origin, limit func() int) *Feed {
 	f := &Feed{spool: s, limit: limit, repeated: []byte(repeatMark), hasher: sha256.New(), chunk: make([]byte, 32<<10),
 		source: trail.Source{Name: "webhook/" + from.String(), Cluster: from.Cluster, Server: from.Server}}
 	for _, known := range s.cfg.Sources {
-		if known.Name == f.source.Name && known.Cluster == from.Cluster && known.Server == from.Server {
+		if known.Name == f.source.Name && known.Cluster == from.Cluster && known.Server == from.Server && known.Print == "" {
 			f.source = known
 		}
 	}

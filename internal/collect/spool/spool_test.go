@@ -606,3 +606,26 @@ func TestSpoolOfAServer(t *testing.T) {
 		t.Errorf("%q", names)
 	}
 }
+
+// A file that an agent ships under the name of a spool is no spool: how far that was read
+// says nothing of this one.
+func TestSpoolOfThatName(t *testing.T) {
+	dir, from := t.TempDir(), Origin{"prod", "cp-1"}
+	s := openSpools(t, Config{Dir: dir})
+	if err := s.Receive(t.Context(), from, list(0, 3)); err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	m := collecttest.New()
+	s = openSpools(t, Config{Dir: dir, Sources: []trail.Source{
+		{Name: "webhook/prod/cp-1", Cluster: "prod", Server: "cp-1", Print: "x", PrintBytes: 1, Position: 1 << 40},
+	}})
+	defer s.Close()
+	pull(t, s, m, 1<<20)
+	if err := m.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if len(m.Lines) != 3 || len(m.Aside) != 0 {
+		t.Errorf("%d of 3 events; set aside: %+v", len(m.Lines), m.Aside)
+	}
+}
