@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -21,6 +22,7 @@ import (
 
 	"kubetrail/internal/agent"
 	"kubetrail/internal/collect"
+	"kubetrail/internal/collect/spool"
 	"kubetrail/internal/config"
 	"kubetrail/internal/output"
 	"kubetrail/internal/serve"
@@ -28,28 +30,32 @@ import (
 	"kubetrail/internal/trail"
 )
 
-const agentLong = `Agent ships logs from the node they are written on to a kubetrail serve elsewhere,
-where their events are found as if serve had followed the logs itself.
+const agentLong = `Agent ships logs from the node they are written on to a kubetrail serve
+elsewhere, where their events are found as if serve had followed the logs
+itself.
 
-It keeps nothing: the server knows how far it came, and the logs are the buffer. Each
-stretch is sent with its place in the file, so nothing is lost and nothing is stored
-twice, whichever of the two is killed. While the server is away the agent waits. It
-says how long the logs hold then, from how they are rotated.
+It keeps nothing: the server knows how far it came, and the logs are the
+buffer. Each stretch is sent with its place in the file, so nothing is lost and
+nothing is stored twice, whichever of the two is killed. While the server is
+away the agent waits. It says how long the logs hold then, from how they are
+rotated.
 
 A SOURCE is the file that kube-apiserver writes with --audit-log-path, or with
-apiserver-log: before it, what kube-apiserver logs itself: events that it lost are
-recovered from that. Such a path may be a pattern.
+apiserver-log: before it, what kube-apiserver logs itself: events that it lost
+are recovered from that. Such a path may be a pattern.
 
 It needs no more than 64 MiB of memory.`
 
 const agentExample = `  # on a control-plane node
-  kubetrail agent --server https://kubetrail.example:8417 --cluster prod --name cp-1 \
-    --ca-file ca.crt --token-file token --source /var/log/kubernetes/audit/audit.log
+  kubetrail agent --server https://kubetrail.example:8417 \
+    --cluster prod --name cp-1 --ca-file ca.crt --token-file token \
+    --source /var/log/kubernetes/audit/audit.log
 
   # the API server's own log too, where it runs as a static pod
-  kubetrail agent --server https://kubetrail.example:8417 --cluster prod --name cp-1 \
-    --ca-file ca.crt --token-file token --source /var/log/kubernetes/audit/audit.log \
-    --source 'apiserver-log:/var/log/pods/kube-system_kube-apiserver-*/kube-apiserver'
+  kubetrail agent --server https://kubetrail.example:8417 \
+    --cluster prod --name cp-1 --ca-file ca.crt --token-file token \
+    --source /var/log/kubernetes/audit/audit.log \
+    --source 'apiserver-log:/var/log/pods/*_kube-apiserver-*/kube-apiserver'
 
   # would it work, how far is the server, and how long may it be away?
   kubetrail agent ... --check`
@@ -121,6 +127,11 @@ func (f *agentFlags) settle() error {
 		}
 		f.Name, _, _ = strings.Cut(strings.ToLower(name), ".")
 	}
+	for _, x := range []struct{ flag, name string }{{"--cluster", f.Cluster}, {"--name", f.Name}} {
+		if (spool.Origin{Cluster: x.name}).Check() != nil {
+			return usage("small letters, digits, dashes and dots make a name", "%s %q is no name", x.flag, x.name)
+		}
+	}
 	f.Formats = map[string]*collect.Format{string(config.APIServerLog): collect.APIServerLog()}
 	seen := map[string]bool{}
 	for _, s := range f.sources {
@@ -148,7 +159,11 @@ func (a *app) agent(ctx context.Context, f *agentFlags) error {
 	if err := f.settle(); err != nil {
 		return err
 	}
-	f.Logger = serve.Logger(a.err, f.json, slog.LevelInfo)
+	level := slog.LevelInfo
+	if f.check {
+		level = slog.LevelWarn // it prints all else
+	}
+	f.Logger = serve.Logger(a.err, f.json, level)
 	// Collecting early costs little here: there is hardly anything that lives.
 	defer debug.SetGCPercent(debug.SetGCPercent(50))
 	defer debug.SetMemoryLimit(debug.SetMemoryLimit(agentLimit))
@@ -156,8 +171,11 @@ func (a *app) agent(ctx context.Context, f *agentFlags) error {
 	defer system.Close()
 	f.OnChange = system.Status
 	ship, err := agent.New(f.Config)
+	if _, ok := errors.AsType[*fs.PathError](err); ok {
+		return failed(err, "check --token-file, --ca-file, --tls-cert and --tls-key")
+	}
 	if err != nil {
-		return err
+		return usage("kubetrail agent --help", "%w", err)
 	}
 	if f.check {
 		return a.checkAgent(ctx, f, ship)
@@ -202,6 +220,9 @@ func (a *app) agent(ctx context.Context, f *agentFlags) error {
 // checkAgent says how everything is.
 func (a *app) checkAgent(ctx context.Context, f *agentFlags, ship *agent.Agent) error {
 	r, err := ship.Check(ctx)
+	if e, ok := errors.AsType[*agent.ReadError](err); ok {
+		return e
+	}
 	if err != nil {
 		return failed(fmt.Errorf("%s: %w", f.Server, err), checkHint(err))
 	}
@@ -237,11 +258,8 @@ func (a *app) checkAgent(ctx context.Context, f *agentFlags, ship *agent.Agent) 
 }
 
 func checkHint(err error) string {
-	if h, ok := errors.AsType[interface {
-		error
-		Hint() string
-	}](err); ok && h.Hint() != "" {
-		return h.Hint()
+	if hint := commonHint(err); hint != "" {
+		return hint
 	}
 	return "is the address right, and is kubetrail serve running there?"
 }

@@ -23,8 +23,8 @@ const configLong = `What kubetrail serve can be told stands in one file of YAML:
     sources:
     - path: /var/log/kubernetes/audit/audit.log
 
-It is read strictly, and again when it changes. Tokens and keys stand in files of
-their own, which it names.`
+It is read strictly, and again when it changes. Tokens and keys stand in files
+of their own, which it names.`
 
 const configExample = `  # is it right?
   kubetrail config check /etc/kubetrail/config.yaml
@@ -61,7 +61,7 @@ func (a *app) configCheckVerb() *cobra.Command {
 	f := &configFlags{}
 	cmd := &cobra.Command{
 		Use:     "check FILE",
-		Short:   "Tell what is wrong with a configuration; exit 3 if it cannot be used",
+		Short:   "Tell what is wrong with a configuration; exit 3 if unusable",
 		Example: "  kubetrail config check config.yaml\n  kubetrail config check --files config.yaml   # on the machine where it is used",
 		Args:    oneConfig(1),
 		RunE:    func(_ *cobra.Command, args []string) error { return a.checkConfig(f, args[0]) },
@@ -103,7 +103,7 @@ func (a *app) readConfig(name string) ([]byte, error) {
 	if name != "-" {
 		file, err := os.Open(name)
 		if err != nil {
-			return nil, err
+			return nil, failed(err, "kubetrail config --help shows a small one")
 		}
 		defer file.Close()
 		in = file

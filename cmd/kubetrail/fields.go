@@ -7,8 +7,8 @@ import (
 	"kubetrail/internal/output"
 )
 
-const fieldsLong = `Fields lists every field that a question, --by or --fields can name. Behind a Map
-comes a key, behind an Object a path: annotations.k8s.io/deprecated,
+const fieldsLong = `Fields lists every field that a question, --by or --fields can name. Behind a
+Map comes a key, behind an Object a path: annotations.k8s.io/deprecated,
 requestObject.spec.replicas.`
 
 func (a *app) fieldsVerb() *cobra.Command {

@@ -12,8 +12,8 @@ import (
 	"kubetrail/internal/trail"
 )
 
-const histogramLong = `Histogram counts the answers to a question by time, in buckets of --every that begin
-at whole multiples of it, UTC. Buckets without an answer are printed too.`
+const histogramLong = `Histogram counts the answers to a question by time, in buckets of --every that
+begin at whole multiples of it, UTC. Buckets without an answer are printed too.`
 
 const histogramExample = `  # requests per minute
   kubetrail histogram --every 1m --since 1h

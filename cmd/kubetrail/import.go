@@ -17,24 +17,27 @@ import (
 	"kubetrail/internal/trail/disk"
 )
 
-const importLong = `Import reads audit logs into the trail and keeps every event in them, byte for byte.
+const importLong = `Import reads audit logs into the trail and keeps every event in them, byte for
+byte.
 
-PATH is a file, a directory, which is searched for audit logs with all that is below
-it, or - for standard input. Logs are known by their content: JSON lines of any
-version of audit.k8s.io, webhook bodies, the legacy format, exports of EKS, GKE, AKS
-and ACK; also in gzip, zstd and tar. Rotated sets are read in order. From what
-kube-apiserver logs itself come the events that it lost, marked is:recovered.
+PATH is a file, a directory, which is searched for audit logs with all that is
+below it, or - for standard input. Logs are known by their content: JSON lines
+of any version of audit.k8s.io, webhook bodies, the legacy format, exports of
+EKS, GKE, AKS and ACK; also in gzip, zstd and tar. Rotated sets are read in
+order. From what kube-apiserver logs itself come the events that it lost,
+marked is:recovered.
 
-Importing again adds only what is new, also when files were renamed or compressed by
-rotation in between. An interrupted import goes on where it stopped when it is
-started again. Lines that are no events are set aside and reported.
+Importing again adds only what is new, also when files were renamed or
+compressed by rotation in between. An interrupted import goes on where it
+stopped when it is started again. Lines that are no events are set aside and
+reported.
 
-After that, small parts of the trail are merged into larger ones. With --keep and
---keep-bytes the oldest events are then removed, part by part; what was removed does
-not come back by importing it again.
+After that, small parts of the trail are merged into larger ones. With --keep
+and --keep-bytes the oldest events are then removed, part by part; what was
+removed does not come back by importing it again.
 
-Memory stays below 512 MiB whatever is imported. --part-bytes, for experts, lowers
-that: two parts are in memory at a time.`
+Memory stays below 512 MiB whatever is imported. --part-bytes, for experts,
+lowers that: two parts are in memory at a time.`
 
 const importExample = `  # the log directory of a control-plane node
   kubetrail import /var/log/kubernetes/audit

@@ -7,8 +7,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"kubetrail/internal/output"
 )
 
 // TestPolicyVerbsEndOnCtrlC checks that verbs end which wait for standard input.
@@ -29,18 +27,5 @@ func TestPolicyVerbsEndOnCtrlC(t *testing.T) {
 				t.Errorf("exit code %d, %q", code, &says)
 			}
 		})
-	}
-}
-
-// TestPolicyHelpFits checks that prose and examples fit 80 columns.
-func TestPolicyHelpFits(t *testing.T) {
-	a := &app{out: io.Discard, err: io.Discard, env: func(string) string { return "" }, now: time.Now}
-	parent := a.policyVerb()
-	for _, cmd := range append(parent.Commands(), parent) {
-		for line := range strings.Lines(cmd.Long + "\n" + cmd.Example) {
-			if output.Width(strings.TrimSuffix(line, "\n")) > 80 {
-				t.Errorf("%s: %s", cmd.Name(), line)
-			}
-		}
 	}
 }

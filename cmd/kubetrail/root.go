@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -56,7 +57,7 @@ Questions are written in KQL, the language of Kibana's search bar:
 Field names are the JSON paths of audit.k8s.io/v1 or short aliases.`
 
 const rootExample = `  # ask a log file on the spot
-  kubetrail search -f /var/log/kubernetes/audit 'verb:delete and resource:deployments'
+  kubetrail search -f /var/log/kubernetes/audit 'verb:delete and ns:kube-system'
 
   # keep logs, then ask much faster
   kubetrail import /var/log/kubernetes/audit
@@ -85,6 +86,7 @@ func (a *app) root(name string) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SuggestionsMinimumDistance = 2
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), "FlagUsages |", fmt.Sprintf("FlagUsagesWrapped %d |", max(80, terminal(a.out)))))
 	root.SetIn(a.in)
 	root.SetOut(a.out)
 	root.SetErr(a.err)

@@ -15,17 +15,19 @@ import (
 
 const searchLong = `Search prints the events that answer a question in KQL; without a question, all.
 
-Like journalctl -n, it prints the newest --limit answers, the oldest of them first.
-With --oldest it prints the first ones instead, with --limit 0 all.
+Like journalctl -n, it prints the newest --limit answers, the oldest of them
+first. With --oldest it prints the first ones instead, with --limit 0 all.
 
-With --by-object the answers about one object stand together, in the order in which
-they happened, even where the clocks of several API servers differ.
+With --by-object the answers about one object stand together, in the order in
+which they happened, even where the clocks of several API servers differ.
 
-Times are UTC. A dash stands for what the event does not say. Text out of the log is
-escaped where it could act on a terminal; -o raw and the JSON formats give it as is.
+Times are UTC. A dash stands for what the event does not say. Text out of the
+log is escaped where it could act on a terminal; -o raw and the JSON formats
+give it as is.
 
--o raw gives back the original lines byte for byte; -o jsonl writes every event as
-one line of audit.k8s.io/v1; --fields chooses fields for table, json, jsonl and yaml.`
+-o raw gives back the original lines byte for byte; -o jsonl writes every event
+as one line of audit.k8s.io/v1; --fields chooses fields for table, json, jsonl
+and yaml.`
 
 const searchExample = `  # who deleted what since yesterday
   kubetrail search --since 24h 'verb:delete and code < 300'
@@ -34,7 +36,7 @@ const searchExample = `  # who deleted what since yesterday
   kubetrail search 'user:mallory and code:403' -o jsonl --fields time,verb,uri
 
   # straight from files, the original lines
-  kubetrail search -f audit.log -f audit.log.1.gz 'resource:secrets' -o raw --limit 0`
+  kubetrail search -f audit.log -f audit.log.1.gz resource:secrets -o raw`
 
 func (a *app) searchVerb() *cobra.Command {
 	f := &asked{}

@@ -26,22 +26,23 @@ const serveLong = `Serve collects audit events and answers questions about them 
 
 It follows every log given with --source through its rotations, and takes what
 kube-apiserver sends to /webhook/CLUSTER. An event is kept once, byte for byte,
-and found about a second later; a webhook is answered when what it brought cannot
-be lost any more. Stopped or killed at any moment, the next serve goes on where
-this one was.
+and found about a second later; a webhook is answered when what it brought
+cannot be lost any more. Stopped or killed at any moment, the next serve goes
+on where this one was.
 
-Questions go to a JSON API under /api/v1, described by /api/v1/openapi.yaml, or to
-a page with the latest events; /livez, /readyz and /metrics are there for operators.
+Questions go to a JSON API under /api/v1, described by /api/v1/openapi.yaml, or
+to a page with the latest events; /livez, /readyz and /metrics are there for
+operators.
 
-Only one process can write to a trail. With --read-only, serve only answers, beside
-another serve or an import.
+Only one process can write to a trail. With --read-only, serve only answers,
+beside another serve or an import.
 
-It listens on this machine only. Another address needs a way to tell who asks, a
-file with a bearer token or a CA for client certificates, or serve refuses to start:
-audit events hold secrets.
+It listens on this machine only. Another address needs a way to tell who asks,
+a file with a bearer token or a CA for client certificates, or serve refuses to
+start: audit events hold secrets.
 
-All of this and more can stand in a file, which is read again when it changes or on
-SIGHUP: see kubetrail config.`
+All of this and more can stand in a file, which is read again when it changes
+or on SIGHUP: see kubetrail config.`
 
 const serveExample = `  # try it with a sample log, nothing is kept
   kubetrail serve --sample
@@ -54,14 +55,15 @@ const serveExample = `  # try it with a sample log, nothing is kept
     --apiserver-log '/var/log/pods/kube-system_kube-apiserver-*/kube-apiserver'
 
   # two clusters, and no more than 30 days and 10 GiB of them
-  kubetrail serve --source prod=/logs/prod/audit.log --source test=/logs/test/audit.log \
-    --keep 30d --keep-bytes 10GiB
+  kubetrail serve --source prod=/logs/prod/audit.log \
+    --source test=/logs/test/audit.log --keep 30d --keep-bytes 10GiB
 
   # as a service, told everything by a file
   kubetrail serve --config /etc/kubetrail/config.yaml
 
   # receive webhooks from other machines, at https://HOST:8417/webhook/CLUSTER
-  kubetrail serve --listen :8417 --tls-cert tls.crt --tls-key tls.key --token-file token`
+  kubetrail serve --listen :8417 --tls-cert tls.crt --tls-key tls.key \
+    --token-file token`
 
 // serveFlags are the flags of serve, and what follows from them.
 type serveFlags struct {
@@ -229,7 +231,7 @@ func (a *app) load(f *serveFlags, log *slog.Logger) (*config.File, error) {
 		}
 	}
 	if f.file != "" && config.Bad(findings) {
-		return nil, failed(fmt.Errorf("%s cannot be used", f.file), "kubetrail config check "+f.file+" tells why")
+		return nil, failed(fmt.Errorf("%s cannot be used", f.file), "what is wrong with it stands above")
 	}
 	return file, nil
 }

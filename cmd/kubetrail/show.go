@@ -20,13 +20,14 @@ import (
 
 const showOutputs = "text, json, jsonl, yaml, raw"
 
-const showLong = `Show prints everything that is known of one request: the seven questions of an audit
-(what, when, who, on what, observed where, from where, to where), how it ended,
-annotations and bodies.
+const showLong = `Show prints everything that is known of one request: the seven questions of an
+audit (what, when, who, on what, observed where, from where, to where), how it
+ended, annotations and bodies.
 
-ID is an audit ID, the beginning of one as search prints it, or #SEQ, the number of
-one event in the trail. A request is recorded at several stages that share the audit
-ID, and a client may choose its audit ID: all events with it are shown, oldest first.
+ID is an audit ID, the beginning of one as search prints it, or #SEQ, the
+number of one event in the trail. A request is recorded at several stages that
+share the audit ID, and a client may choose its audit ID: all events with it
+are shown, oldest first.
 
 With --faults and no ID it prints what imports into the trail set aside.`
 

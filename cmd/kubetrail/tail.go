@@ -19,16 +19,17 @@ import (
 	"kubetrail/internal/trail/remote"
 )
 
-const tailLong = `Tail prints events as they arrive, until Ctrl-C: first the last --lines of those that
-are there, then every one that answers the question.
+const tailLong = `Tail prints events as they arrive, until Ctrl-C: first the last --lines of
+those that are there, then every one that answers the question.
 
-From a server (--server) and from a trail of this machine (--data), which a serve fills
-at the same time, events come about a second after they were written, in the order in
-which they were stored. When the connection to a server breaks, tail goes on where it
-was: nothing is missed, nothing comes twice.
+From a server (--server) and from a trail of this machine (--data), which a
+serve fills at the same time, events come about a second after they were
+written, in the order in which they were stored. When the connection to a
+server breaks, tail goes on where it was: nothing is missed, nothing comes
+twice.
 
-With -f it follows files that kube-apiserver writes, through their rotations, like
-tail -F; -f - reads what is piped in.
+With -f it follows files that kube-apiserver writes, through their rotations,
+like tail -F; -f - reads what is piped in.
 
 Ctrl-C ends it with exit code 130, as it does tail -f and kubectl logs -f.`
 
@@ -40,7 +41,7 @@ const tailExample = `  # what happens in the trail of this machine
 
   # a log, without a trail; and one of another machine
   kubetrail tail -f /var/log/kubernetes/audit/audit.log 'verb:delete'
-  ssh node1 sudo tail -F /var/log/kubernetes/audit/audit.log | kubetrail tail -f -`
+  ssh node1 sudo tail -F /logs/audit.log | kubetrail tail -f -`
 
 const tailPoll = 250 * time.Millisecond // between two looks at a trail on disk
 
@@ -166,7 +167,7 @@ func (t *tailing) removed(n uint64) {
 
 // server follows the trail of a server.
 func (t *tailing) server(ctx context.Context) error {
-	r, err := remote.Open(remote.Config{URL: t.asked.server, TokenFile: t.tokenFile, CAFile: t.caFile})
+	r, err := openRemote(t.asked)
 	if err != nil {
 		return err
 	}

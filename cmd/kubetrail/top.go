@@ -15,9 +15,9 @@ import (
 
 const countOutputs = "table, json, jsonl, yaml"
 
-const topLong = `Top counts the answers to a question by the values of one or more fields, the most
-frequent first. An event without a value counts under "-" (an empty string in JSON);
-one with several values, such as user.groups, counts once under each.`
+const topLong = `Top counts the answers to a question by the values of one or more fields, the
+most frequent first. An event without a value counts under "-" (an empty string
+in JSON); one with several values, such as user.groups, counts once under each.`
 
 const topExample = `  # the busiest users and what they do
   kubetrail top --by user,verb,resource

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -78,11 +79,22 @@ func (a *app) openDisk(f *asked) (*opened, error) {
 }
 
 func (a *app) openServer(f *asked) (*opened, error) {
-	t, err := remote.Open(remote.Config{URL: f.server, TokenFile: f.tokenFile, CAFile: f.caFile})
+	t, err := openRemote(f)
 	if err != nil {
 		return nil, err
 	}
 	return &opened{Reader: t, undo: t.Close}, nil
+}
+
+func openRemote(f *asked) (*remote.Trail, error) {
+	t, err := remote.Open(remote.Config{URL: f.server, TokenFile: f.tokenFile, CAFile: f.caFile})
+	if _, ok := errors.AsType[*fs.PathError](err); ok {
+		return nil, failed(err, "check --token-file and --ca-file")
+	}
+	if err != nil {
+		return nil, usage("for example --server https://kubetrail.example:8417 --ca-file ca.crt", "%w", err)
+	}
+	return t, nil
 }
 
 func (a *app) openFiles(ctx context.Context, f *asked) (*opened, error) {

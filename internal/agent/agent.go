@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"maps"
 	"math/rand/v2"
@@ -394,6 +395,21 @@ type Report struct {
 	Sources []trail.Source // how far the server has them
 }
 
+// ReadError tells of a log that cannot be read.
+type ReadError struct {
+	Name string
+	Err  error
+}
+
+func (e *ReadError) Error() string {
+	if p, ok := errors.AsType[*fs.PathError](e.Err); ok {
+		return e.Name + ": " + p.Err.Error()
+	}
+	return e.Name + ": " + e.Err.Error()
+}
+
+func (e *ReadError) Unwrap() error { return e.Err }
+
 // Check asks the server once, looks at the logs, and ships nothing.
 func (a *Agent) Check(ctx context.Context) (Report, error) {
 	defer a.client.close()
@@ -409,7 +425,7 @@ func (a *Agent) Check(ctx context.Context) (Report, error) {
 		l.Turn()
 		for _, f := range l.Feeds() {
 			if _, err := f.Pull(ctx, counted, 1); err != nil {
-				return Report{}, fmt.Errorf("%s: %w", f.Status().Name, err)
+				return Report{}, &ReadError{f.Status().Name, err}
 			}
 			waiting += f.Status().Waiting + f.Status().Bytes
 		}

@@ -175,6 +175,12 @@ func refused(answer *http.Response, text []byte) error {
 	if r.message == "" {
 		r.message = answer.Status
 	}
+	switch {
+	case r.code == http.StatusUnauthorized: // its own hint is for browsers and curl
+		r.hint = "--token-file or --tls-cert tells the server who ships"
+	case r.code == http.StatusBadRequest && r.hint == "" && answer.Request != nil && answer.Request.URL.Scheme == "http":
+		r.hint = "the server may have a certificate: write https:// instead of http://"
+	}
 	if n, err := strconv.Atoi(answer.Header.Get("Retry-After")); err == nil && n > 0 {
 		r.after = min(time.Duration(n)*time.Second, maxRetryAfter)
 	}

@@ -152,6 +152,9 @@ func (t *Trail) getWith(ctx context.Context, path string, values url.Values, hea
 		if json.Unmarshal(text, e) != nil {
 			e.Message = ""
 		}
+		if e.Message == "" && e.code == http.StatusBadRequest && t.base.Scheme == "http" {
+			e.Next = "the server may have a certificate: write https:// instead of http://"
+		}
 		return nil, e
 	}
 	return answer, nil
