@@ -91,6 +91,10 @@ func (a *app) gaps(ctx context.Context, f *gapFlags) error {
 		report, err = gap.Find(ctx, r.Reader, gap.Question{Since: q.Since, Until: q.Until, Now: audit.NoTime,
 			Cluster: f.cluster, Server: f.name, InOrder: len(f.files) > 0})
 	}
+	if err == nil && len(report.Servers)+len(report.Gaps) == 0 && (f.name != "" || f.cluster != "") {
+		err = failed(fmt.Errorf("there are no events of %s", output.Plain(strings.TrimSuffix(gapServer(f.cluster, f.name, ""), "/"), false)),
+			"kubetrail servers lists the API servers that there are")
+	}
 	if err == nil {
 		err = a.printGaps(f, report)
 	}
@@ -143,11 +147,14 @@ func (a *app) printGaps(f *gapFlags, report gap.Report) error {
 		words.server(w, s)
 	}
 	if len(report.Gaps) == 0 {
+		if len(report.Servers) == 0 {
+			words.noGaps = words.noEvents
+		}
 		fmt.Fprintln(w, words.noGaps)
 		return w.Flush()
 	}
 	fmt.Fprintln(w)
-	t := output.Table{W: w, Headers: !f.noHeaders, Fit: terminal(a.out), Right: []int{2, 4}, Soft: []int{5},
+	t := output.Table{W: w, Headers: !f.noHeaders, Fit: terminal(a.out), Right: []int{2, 4}, Soft: []int{5, 3},
 		Titles: []string{"FROM", "TO", "LENGTH", "CAUSE", "EVENTS", "SERVER"}}
 	for _, g := range report.Gaps {
 		to, length := gapTime(g.To), output.None
@@ -165,7 +172,7 @@ func (a *app) printGaps(f *gapFlags, report gap.Report) error {
 		return err
 	}
 	if report.More > 0 {
-		fmt.Fprintf(a.err, "%s\n", output.Count(report.More, "older gap")+" not listed; narrow the time with --since and --until")
+		fmt.Fprintf(a.err, words.older, report.More)
 	}
 	return nil
 }
@@ -185,7 +192,7 @@ func gapTime(t gap.Time) string {
 	if t == audit.NoTime {
 		return output.None
 	}
-	return time.UnixMicro(int64(t)).UTC().Format("2006-01-02T15:04:05.000Z")
+	return time.UnixMicro(int64(t)).UTC().Format("2006-01-02T15:04:05Z")
 }
 
 // shortly writes a duration by its largest units.
@@ -204,7 +211,7 @@ func shortly(d time.Duration) string {
 // gapWords are what gaps says, in one language.
 type gapWords struct {
 	events, found, pulse, ownPulse, fastest, unknown, sharing string
-	noGaps, still                                             string
+	noGaps, noEvents, older, still                            string
 }
 
 func gapWordsOf(lang string) gapWords {
@@ -217,7 +224,7 @@ func gapWordsOf(lang string) gapWords {
 			fastest:  "  最快的是 %s 的 %s %s，每 %s 一次\n",
 			unknown:  "  无法判断：没有记录到脉搏，因此任何静默都不算缺口\n",
 			sharing:  "  %d 个 API 服务器共用这个来源：给每个起名，才能逐个判断\n",
-			noGaps:   "没有缺口", still: "至今",
+			noGaps:   "没有缺口", noEvents: "没有事件，因此无从判断", older: "另有 %d 个更早的缺口未列出；请用 --since 和 --until 缩小时间范围\n", still: "至今",
 		}
 	}
 	return gapWords{
@@ -228,7 +235,7 @@ func gapWordsOf(lang string) gapWords {
 		fastest:  "  the fastest is %s, %s %s every %s\n",
 		unknown:  "  cannot know: no pulse is recorded, so that no silence is called a gap\n",
 		sharing:  "  %d API servers share this source: name each to know of each\n",
-		noGaps:   "no gaps", still: "still",
+		noGaps:   "no gaps", noEvents: "no events, so that nothing can be told", older: "older gaps not listed: %d; narrow the time with --since and --until\n", still: "still",
 	}
 }
 

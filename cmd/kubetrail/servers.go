@@ -17,13 +17,14 @@ import (
 
 const serversOutputs = "table, json, jsonl"
 
-const serversLong = `Servers lists the API servers that were observed: how many of their events there
-are, from when to when, out of how many sources, and for how many it is known where
-the request went on to.
+const serversLong = `Servers lists the API servers that were observed: how many of their events
+there are, from when to when, out of how many sources, and for how many it is
+known where the request went on to.
 
-CLOCK tells by how much the clock of an API server is ahead of that of the first one
-of its cluster. It is estimated from the order of their writes, which etcd numbers;
-"0s ±0.4s" may be no difference at all. A ~ says that a clock was set meanwhile.`
+CLOCK tells by how much the clock of an API server is ahead of that of the
+first one of its cluster. It is estimated from the order of their writes, which
+etcd numbers; "0s ±0.4s" may be no difference at all. A ~ says that a clock was
+set meanwhile.`
 
 const serversExample = `  # who writes to this trail, and are their clocks right?
   kubetrail servers
@@ -104,7 +105,7 @@ func (a *app) servers(ctx context.Context, f *asked, words []string) error {
 
 func (a *app) printServers(f *asked, list []skew.Server) error {
 	w := a.stdout()
-	t := output.Table{W: w, Headers: !f.noHeaders, Fit: terminal(a.out), Right: []int{2, 5, 6},
+	t := output.Table{W: w, Headers: !f.noHeaders, Fit: terminal(a.out), Right: []int{2, 5, 6}, Soft: []int{1, 0}, Spare: []int{5, 6, 3},
 		Titles: []string{"CLUSTER", "SERVER", "EVENTS", "FIRST", "LAST", "SOURCES", "PASSED-ON", "CLOCK"}}
 	for _, s := range list {
 		share := "0%"

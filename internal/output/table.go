@@ -17,11 +17,13 @@ type Table struct {
 	Headers bool
 	Fit     int   // columns of the terminal that a row must fit in; 0: no limit
 	Soft    []int // columns that may be clipped to make it fit, in this order
+	Spare   []int // columns that may be left out to make it fit, in this order, before others are clipped
 	Right   []int // columns of numbers
 	Least   []int // widths that columns have whatever they hold; nil: none
 	paint   func(row []string, line string) string
 	rows    [][]string
 	widths  []int
+	left    []int // columns that are left out
 }
 
 func (t *Table) Add(row ...string) error {
@@ -76,8 +78,8 @@ func (t *Table) measure(row []string) {
 	}
 }
 
-// shrink takes from the soft columns what the terminal is too narrow for, never
-// below eight columns each.
+// shrink leaves out spare columns, then takes from the soft ones, as the terminal is too
+// narrow, never below eight columns each.
 func (t *Table) shrink() {
 	if t.Fit == 0 {
 		return
@@ -85,6 +87,13 @@ func (t *Table) shrink() {
 	total := 2 * (len(t.widths) - 1)
 	for _, w := range t.widths {
 		total += w
+	}
+	for _, i := range t.Spare {
+		if total <= t.Fit {
+			return
+		}
+		t.left = append(t.left, i)
+		total -= t.widths[i] + 2
 	}
 	for _, i := range t.Soft {
 		if total <= t.Fit {
@@ -102,7 +111,10 @@ func (t *Table) Print(row []string) error {
 		if t.Fit > 0 && slices.Contains(t.Soft, i) {
 			c = Clip(c, t.widths[i])
 		}
-		if i > 0 {
+		if slices.Contains(t.left, i) {
+			continue
+		}
+		if b.Len() > 0 {
 			b.WriteString("  ")
 		}
 		switch {

@@ -70,3 +70,22 @@ func TestTable(t *testing.T) {
 		t.Errorf("got\n%swant\n%s", out.String(), want)
 	}
 }
+
+// TestTableSpares: a narrow terminal gets fewer columns, one that is wide enough all.
+func TestTableSpares(t *testing.T) {
+	for fit, want := range map[int]string{
+		0:  "NAME   COUNT  SINCE  CLOCK\ncp-1    1234  today  right\n",
+		26: "NAME   COUNT  SINCE  CLOCK\ncp-1    1234  today  right\n",
+		25: "NAME   SINCE  CLOCK\ncp-1   today  right\n",
+		18: "NAME   CLOCK\ncp-1   right\n",
+	} {
+		var out strings.Builder
+		tb := Table{W: bufio.NewWriter(&out), Headers: true, Titles: []string{"NAME ", "COUNT", "SINCE", "CLOCK"}, Right: []int{1}, Spare: []int{1, 2}, Fit: fit}
+		if err := tb.Add("cp-1", "1234", "today", "right"); err != nil {
+			t.Fatal(err)
+		}
+		if err := tb.Flush(); err != nil || out.String() != want {
+			t.Errorf("%d columns: %v\n%s", fit, err, out.String())
+		}
+	}
+}
