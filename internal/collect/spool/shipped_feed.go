@@ -185,8 +185,11 @@ func (f *shippedFeed) read(p *shippedRound, st *stream, growing bool, stop int64
 	r := &st.reading
 	if r.decoder == nil {
 		s := st.source
+		f.shipper.mu.Lock()
+		kind := st.kind
+		f.shipper.mu.Unlock()
 		r.from = &pieceReader{feed: f, st: st, at: s.Position}
-		r.decoder = f.shipper.cfg.Formats[st.kind].Decode(r.from, audit.ReaderConfig{StartOffset: s.Position, StartLine: s.Line,
+		r.decoder = f.shipper.cfg.Formats[kind].Decode(r.from, audit.ReaderConfig{StartOffset: s.Position, StartLine: s.Line,
 			Source: s.Name, Cluster: s.Cluster, Server: s.Server, Growing: growing})
 	}
 	f.use(st)

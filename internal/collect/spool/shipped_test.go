@@ -646,3 +646,42 @@ func TestShippedHalves(t *testing.T) {
 		t.Errorf("%d events, set aside %+v", len(m.Lines), m.Aside)
 	}
 }
+
+// TestShippedWhileRead appends while the feed reads; the race detector looks on. What a
+// record says of its file may change meanwhile.
+func TestShippedWhileRead(t *testing.T) {
+	m := collecttest.New()
+	s := openShippedIn(t, m, ShippedConfig{Dir: t.TempDir(), Formats: map[string]*collect.Format{"other": collect.AuditLog()}})
+	defer s.Close()
+	r := &remote{name: "/a.log", print: "a"}
+	const items = 200
+	appended := make(chan error, 1)
+	step := []byte(item(0) + "\n")
+	go func() {
+		for i := range items {
+			record := Record{Source: r.name, Print: r.print, PrintBytes: 1, Offset: int64(i * len(step)), Line: int64(i), Data: step}
+			if i%2 == 1 {
+				record.Kind = "other"
+			}
+			if _, err := s.Append(context.Background(), cp1, []Record{record}); err != nil {
+				appended <- err
+				return
+			}
+		}
+		appended <- nil
+	}()
+	for done := false; !done; {
+		select {
+		case err := <-appended:
+			if done = true; err != nil {
+				t.Fatal(err)
+			}
+		default:
+		}
+		pullShipped(t, s, m, 1)
+		commitShipped(t, s, m)
+	}
+	if len(m.Lines) != items {
+		t.Errorf("%d events of %d", len(m.Lines), items)
+	}
+}
