@@ -178,7 +178,7 @@ func (t *tap) Append(e *audit.Event) {
 	if marks := e.Text[audit.Marks]; len(marks) > 0 {
 		for _, mark := range []string{"repeat", "recovered"} {
 			if bytes.Contains(marks, []byte(`"`+mark+`"`)) {
-				t.c.marks.WithLabelValues(mark, string(e.Text[audit.Cluster]), string(e.Text[audit.Server])).Inc()
+				t.c.marks.WithLabelValues(mark, label(string(e.Text[audit.Cluster])), label(string(e.Text[audit.Server]))).Inc()
 			}
 		}
 	}
@@ -187,11 +187,14 @@ func (t *tap) Append(e *audit.Event) {
 
 func (t *tap) SetAside(f trail.Fault) {
 	if f.Lost != nil {
-		t.c.losses.WithLabelValues(f.Cluster, f.Server).Inc()
-		t.c.lost.WithLabelValues(f.Cluster, f.Server).Add(float64(max(0, f.Lost.Events)))
+		t.c.losses.WithLabelValues(label(f.Cluster), label(f.Server)).Inc()
+		t.c.lost.WithLabelValues(label(f.Cluster), label(f.Server)).Add(float64(max(0, f.Lost.Events)))
 	}
 	t.Appender.SetAside(f)
 }
+
+// label is a name as Prometheus takes it: files may have others, and it panics at those.
+func label(name string) string { return strings.ToValidUTF8(name, "\uFFFD") }
 
 // Describe implements prometheus.Collector, as does Collect.
 func (c *Collecting) Describe(ch chan<- *prometheus.Desc) {
@@ -234,7 +237,7 @@ func (c *Collecting) Collect(ch chan<- prometheus.Metric) {
 	send("collect_spool_limit_bytes", prometheus.GaugeValue, float64(c.cfg.SpoolBytes()))
 	now, told := time.Now(), map[[3]string]bool{}
 	for _, f := range s.Feeds {
-		labels := [3]string{f.Name, f.Cluster, f.Server}
+		labels := [3]string{label(f.Name), label(f.Cluster), label(f.Server)}
 		if told[labels] { // the registry would refuse all of them
 			continue
 		}

@@ -123,3 +123,21 @@ func TestLag(t *testing.T) {
 		}
 	}
 }
+
+// Names that are no UTF-8, as files may have, spoil nothing.
+func TestStrangeNames(t *testing.T) {
+	c := New(Config{DataDir: t.TempDir(), SpoolBytes: func() int64 { return 0 }, Now: time.Now()})
+	r := prometheus.NewPedanticRegistry()
+	r.MustRegister(c)
+	c.Of(func() collector.State {
+		return collector.State{Feeds: []collect.Status{{Name: "/\xff.log", Cluster: "\xff", Server: "\xff"}, {Name: "/\ufffd.log", Cluster: "\ufffd", Server: "\ufffd"}}}
+	})
+	w := c.Tap(collecttest.New())
+	w.SetAside(trail.Fault{Cluster: "\xff", Server: "\xff", Lost: &trail.Loss{Events: 1}})
+	e := audit.Event{}
+	e.Text[audit.Cluster], e.Text[audit.Server], e.Text[audit.Marks] = []byte("\xff"), []byte("\xff"), []byte(`["repeat"]`)
+	w.Append(&e)
+	if n, err := testutil.GatherAndCount(r, "kubetrail_collect_received_events_total", "kubetrail_collect_losses_total", "kubetrail_collect_marked_events_total"); n != 3 || err != nil {
+		t.Errorf("%d metrics, %v", n, err)
+	}
+}

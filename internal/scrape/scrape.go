@@ -17,6 +17,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 const (
@@ -186,7 +187,7 @@ func (s *sample) read(in io.Reader, most int) error {
 func (s *sample) count(labels string, n int64) {
 	_, plugin, _ := strings.Cut(labels, `plugin="`)
 	plugin, _, _ = strings.Cut(plugin, `"`)
-	if _, known := s.errors[plugin]; plugin == "" || len(plugin) > 64 || !known && len(s.errors) >= maxNames {
+	if _, known := s.errors[plugin]; plugin == "" || len(plugin) > 64 || !utf8.ValidString(plugin) || !known && len(s.errors) >= maxNames {
 		plugin = "other"
 	}
 	s.errors[plugin] += n

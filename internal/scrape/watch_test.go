@@ -46,6 +46,10 @@ func TestReadMetrics(t *testing.T) {
 	if s.events != 1149 || s.errors["log"] != 8 || s.errors["webhook"] != 112 || s.rejected != 3 || s.start != 1.76365270067e+09 {
 		t.Errorf("%+v", s)
 	}
+	strange := sample{errors: map[string]int64{}} // what is no UTF-8 would be no label
+	if err := strange.read(strings.NewReader("process_start_time_seconds 1\napiserver_audit_error_total{plugin=\"\xff\"} 5\n"), 1<<20); err != nil || strange.errors["other"] != 5 {
+		t.Errorf("%+v, %v", strange, err)
+	}
 	for text, want := range map[string]string{
 		"hello":                            "not the metrics of an API server",
 		"":                                 "not the metrics of an API server",
