@@ -1,10 +1,13 @@
 package main
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -152,11 +155,35 @@ func (a *app) checkConfig(f *configFlags, name string) error {
 	return nil
 }
 
-// checkFiles tells which of the files that a configuration names cannot be used.
+// checkFiles tells which of the files that a configuration names cannot be used, in its
+// order.
 func (a *app) checkFiles(file *config.File) (all []config.Finding) {
-	for path, err := range serve.AccessOf(file.Config).CheckFiles() {
-		all = append(all, config.Finding{Position: file.At(path), Path: path, Text: config.Text{En: err.Error(), Zh: err.Error()}})
+	add := func(path string, err error) {
+		x := config.Finding{Position: file.At(path), Path: path, Text: config.Text{En: err.Error(), Zh: err.Error()}}
+		if h, ok := errors.AsType[interface {
+			error
+			Hint() string
+		}](err); ok {
+			x.Hint = config.Text{En: h.Hint(), Zh: h.Hint()}
+		}
+		all = append(all, x)
 	}
+	for path, err := range serve.AccessOf(file.Config).CheckFiles() {
+		add(path, err)
+	}
+	for i, c := range file.Config.Clusters {
+		for j, s := range c.Scrape {
+			for field, name := range map[string]string{"tokenFile": s.TokenFile, "caFile": s.CAFile} {
+				if name == "" {
+					continue
+				}
+				if _, err := os.ReadFile(name); err != nil {
+					add(fmt.Sprintf("clusters[%d].scrape[%d].%s", i, j, field), err)
+				}
+			}
+		}
+	}
+	slices.SortFunc(all, func(x, y config.Finding) int { return cmp.Or(x.Line-y.Line, x.Column-y.Column) })
 	return all
 }
 

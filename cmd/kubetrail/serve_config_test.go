@@ -400,3 +400,28 @@ func TestServeFlagsAreFields(t *testing.T) {
 		t.Errorf("no such flags: %v", fields)
 	}
 }
+
+// TestConfigCheckFiles: all files that are named and not there are told, in the order of
+// the configuration, with what to do where that is known.
+func TestConfigCheckFiles(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "config.yaml")
+	text := "apiVersion: kubetrail.io/v1alpha1\nkind: Config\ndata: x\ntokens:\n- {name: a, file: none-1, roles: [read]}\n- {name: b, file: none-2, roles: [read]}\n" +
+		"- {name: c, file: none-3, roles: [read]}\nclusters:\n- scrape: [{url: 'https://x:1/metrics', tokenFile: none-4, caFile: none-5}]\n"
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 8 {
+		out, code := runHere(t, "config", "check", "--files", name)
+		at := -1
+		for n := range 5 {
+			next := strings.Index(string(out), fmt.Sprintf("none-%d: ", n+1))
+			if next <= at {
+				t.Fatalf("file %d is told of at %d, after %d:\n%s", n+1, next, at, out)
+			}
+			at = next
+		}
+		if code != exitFindings || strings.Count(string(out), "openssl rand") != 3 {
+			t.Fatalf("exit code %d:\n%s", code, out)
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -105,6 +106,8 @@ func TestFindings(t *testing.T) {
 		{"anchor", head + "data: &a x\n", 3, 7, "anchors and aliases", "write it out"},
 		{"alias", head + "data: x\nclusters: *a\n", 4, 0, "", ""},
 		{"second document", head + "---\n" + head, 3, 1, "a second document", "one file"},
+		{"clusters of a token emptied", head + "tokens:\n- name: a\n  file: a\n  roles: [read]\n  clusters: []\n", 7, 3, "tokens[0].clusters names no cluster, which would mean all of them", "leave the field away"},
+		{"clusters of a certificate emptied", head + "certificates:\n- name: a\n  roles: [read]\n  clusters:\n", 6, 3, "certificates[0].clusters names no cluster", "leave the field away"},
 		{"empty element", head + "tokens:\n- \n", 4, 2, "an element that is empty", "remove"},
 		{"no name", head + "tokens:\n- file: a\n  roles: [read]\n", 4, 3, "tokens[0] has no name", ""},
 		{"no file", head + "tokens:\n- name: a\n  roles: [read]\n", 4, 3, "tokens[0] names no file", "openssl rand"},
@@ -344,4 +347,22 @@ func FuzzLoad(f *testing.F) {
 			t.Fatalf("%q loads, its print does not: %v\n%s\n%s", data, findings, d, text)
 		}
 	})
+}
+
+// TestAllAtOnce: a field that cannot be read hides nothing else that is wrong, and causes
+// nothing that is told besides.
+func TestAllAtOnce(t *testing.T) {
+	_, findings := Load([]byte("apiVersion: kubetrail.io/v1\nkind: Config\ndta: x\nlisten: :8417\ntokens: {}\n"+
+		"clusters:\n- sources: [{path: /a}, {path: /a}]\nretention: {keep: 3 days}\nlimits: {bodyBytes: lots}\nlog: {level: loud}\n"), "/", Defaults("/d"))
+	var got, zh []string
+	for _, x := range findings {
+		got, zh = append(got, x.Path), append(zh, x.Text.Zh)
+	}
+	want := []string{"apiVersion", "dta", "tokens", "clusters[0].sources[1].path", "retention.keep", "limits.bodyBytes", "log.level"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if all := strings.Join(zh, "\n"); strings.Contains(all, "want a") || !strings.Contains(all, `"3 days" 不是时长`) || !strings.Contains(all, `"lots" 不是大小`) {
+		t.Error(all)
+	}
 }

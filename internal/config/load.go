@@ -86,8 +86,11 @@ func LoadWith(data []byte, dir string, defaults Config, flags []Flag) (*File, []
 	defaults.APIVersion, defaults.Kind = "", ""
 	fill(reflect.ValueOf(&f.Config).Elem(), reflect.ValueOf(defaults))
 	f.Config.complete()
-	if !Bad(findings) {
-		findings = append(findings, f.Config.Validate()...)
+	read := len(findings)
+	for _, x := range f.Config.Validate() {
+		if !slices.ContainsFunc(findings[:read], func(y Finding) bool { return follows(x.Path, y.Path) }) {
+			findings = append(findings, x)
+		}
 	}
 	for i := range findings {
 		if findings[i].Position == (place.Position{}) {
@@ -98,6 +101,18 @@ func LoadWith(data []byte, dir string, defaults Config, flags []Flag) (*File, []
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
 	return f, findings
+}
+
+// follows reports whether what is wrong with one field may be no more than what comes of
+// another that could not be read.
+func follows(path, unread string) bool {
+	if unread == "" { // nothing could
+		return true
+	}
+	access := func(path string) bool {
+		return strings.HasPrefix(path, "listen") || strings.HasPrefix(path, "tls") || strings.HasPrefix(path, "tokens") || strings.HasPrefix(path, "certificates")
+	}
+	return within(path, unread) || within(unread, path) || access(path) && access(unread)
 }
 
 // At tells where a field stands; where the file leaves it out, where what holds it does.
@@ -114,11 +129,17 @@ func (f *File) At(path string) place.Position {
 // has tells whether the file sets a field or anything in it.
 func (f *File) has(path string) bool {
 	for given := range f.origin {
-		if rest, ok := strings.CutPrefix(given, path); ok && (rest == "" || rest[0] == '.' || rest[0] == '[') {
+		if within(given, path) {
 			return true
 		}
 	}
 	return false
+}
+
+// within reports whether path is that of a field or of anything in it.
+func within(path, field string) bool {
+	rest, ok := strings.CutPrefix(path, field)
+	return ok && (rest == "" || rest[0] == '.' || rest[0] == '[')
 }
 
 // fill copies what to has not from what from has, field by field; a list is one value.
@@ -226,11 +247,20 @@ func (r *reader) mapping(n *yaml.Node, v reflect.Value, path string) {
 			r.add(key, below, say("unknown field %q", "未知字段 %q", key.Value), r.meant(key.Value, v, path))
 		case seen[key.Value]:
 			r.add(key, below, say("field %q stands here twice", "字段 %q 出现了两次", key.Value), say("keep one of them", "保留其中一个"))
+		case granting(below) && len(n.Content[i+1].Content) == 0 && (n.Content[i+1].Kind == yaml.SequenceNode || n.Content[i+1].Tag == "!!null"):
+			r.add(key, below, say("%s names no cluster, which would mean all of them", "%s 没有写集群，那将意味着全部集群", below),
+				say("leave the field away for all clusters, or name some", "要授予全部集群请去掉此字段，否则写出集群名"))
 		default:
 			r.value(n.Content[i+1], field, below)
 		}
 		seen[key.Value] = true
 	}
+}
+
+// granting reports whether a field is one that limits what is granted to some clusters. A
+// template that has nothing to put there must not grant more.
+func granting(path string) bool {
+	return strings.HasSuffix(path, "].clusters") && (strings.HasPrefix(path, "tokens[") || strings.HasPrefix(path, "certificates["))
 }
 
 func (r *reader) list(n *yaml.Node, v reflect.Value, path string) {
@@ -267,7 +297,14 @@ func (r *reader) scalar(n *yaml.Node, v reflect.Value, path string) bool {
 			if !strings.Contains(text, n.Value) {
 				text = fmt.Sprintf("%q: %s", n.Value, text)
 			}
-			r.add(n, path, say("%s: %s", "%s：%s", path, text), Text{})
+			zh := text
+			switch s.(type) {
+			case *Duration:
+				zh = fmt.Sprintf("%q 不是时长：写成数字加单位，大的在前，例如 90s、30m、1h30m、7d、2w", n.Value)
+			case *Size:
+				zh = fmt.Sprintf("%q 不是大小：写成大于 0 的整数，单位是字节、KiB、MiB、GiB 或 TiB", n.Value)
+			}
+			r.add(n, path, Text{path + ": " + text, path + "：" + zh}, Text{})
 			return false
 		}
 		return true
