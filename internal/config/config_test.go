@@ -215,14 +215,14 @@ func TestEffective(t *testing.T) {
 	for _, want := range []string{
 		"\ndata: /etc/kubetrail/trail # line 3\n", "\nlisten: 0.0.0.0:8417 # line 4\n", "  format: json # --log-json\n", "  level: debug # line 39\n",
 		"      - path: /logs/prod/audit.log # line 24\n", "        kind: audit # default: audit\n", "readOnly: false # default\n",
-		"  keep: 30d # line 34\n", "  bodyBytes: 64MiB # default\n", "    roles: [read, metrics] # line 12\n", "    clusters: [] # default: all\n",
+		"  keep: 30d # line 34\n", "  bodyBytes: 64MiB # default\n", "    roles: [read, metrics] # line 12\n  - name: prod-apiserver # line 13\n",
 		"    commonName: null # default: any\n",
 	} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("%q is not in\n%s", want, text)
 		}
 	}
-	if zh := string(f.Text("zh", true)); !strings.Contains(zh, "# 第 3 行\n") || !strings.Contains(zh, "# 默认：全部\n") {
+	if zh := string(f.Text("zh", true)); !strings.Contains(zh, "# 第 3 行\n") || !strings.Contains(zh, "# 默认：任意\n") {
 		t.Errorf("%s", zh)
 	}
 	short := string(f.Text("en", false))

@@ -75,8 +75,8 @@ func (p *printer) node(v reflect.Value, path string) *yaml.Node {
 		for i := range v.NumField() {
 			name := v.Type().Field(i).Tag.Get("yaml")
 			below := strings.TrimPrefix(path+"."+name, ".")
-			if !p.all && !p.file.has(below) {
-				continue
+			if !p.all && !p.file.has(below) || granting(below) && v.Field(i).Len() == 0 {
+				continue // where all clusters are meant, none is named
 			}
 			key := &yaml.Node{Kind: yaml.ScalarNode, Value: name}
 			n.Content = append(n.Content, key, p.node(v.Field(i), below))
