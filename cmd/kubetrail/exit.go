@@ -2,13 +2,10 @@ package main
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"net"
-	"net/http"
 	"strings"
 	"syscall"
 
@@ -105,7 +102,7 @@ func commonHint(err error) string {
 	}](err); ok && h.Hint() != "" {
 		return h.Hint()
 	}
-	if hint := serverHint(err); hint != "" {
+	if hint := remote.Hint(err); hint != "" {
 		return hint
 	}
 	switch {
@@ -117,28 +114,4 @@ func commonHint(err error) string {
 		return "the disk is full: free space or choose another place with --data"
 	}
 	return ""
-}
-
-// serverHint is what helps where a server cannot be talked to.
-func serverHint(err error) string {
-	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
-		return "--ca-file FILE names the CA that signed the server's certificate"
-	}
-	if e, ok := errors.AsType[x509.HostnameError](err); ok {
-		return "ask it by a name that its certificate holds: " + strings.Join(append(e.Certificate.DNSNames, addresses(e.Certificate.IPAddresses)...), ", ")
-	}
-	switch {
-	case errors.Is(err, http.ErrSchemeMismatch):
-		return "the server has no certificate: write http:// instead of https://"
-	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.EHOSTUNREACH):
-		return "is the address right, and is kubetrail serve running there?"
-	}
-	return ""
-}
-
-func addresses(ips []net.IP) (all []string) {
-	for _, ip := range ips {
-		all = append(all, ip.String())
-	}
-	return all
 }

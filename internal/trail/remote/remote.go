@@ -15,8 +15,10 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"kubetrail/audit"
@@ -108,6 +110,28 @@ type askError struct {
 
 func (err *askError) Error() string { return "ask " + err.host + ": " + err.err.Error() }
 func (err *askError) Unwrap() error { return err.err }
+
+// Hint is the next step where a server cannot be talked to, one line in words of the
+// command line; empty where nothing helps.
+func Hint(err error) string {
+	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
+		return "--ca-file FILE names the CA that signed the server's certificate"
+	}
+	if e, ok := errors.AsType[x509.HostnameError](err); ok {
+		names := slices.Clone(e.Certificate.DNSNames)
+		for _, ip := range e.Certificate.IPAddresses {
+			names = append(names, ip.String())
+		}
+		return "ask it by a name that its certificate holds: " + strings.Join(names, ", ")
+	}
+	switch {
+	case errors.Is(err, http.ErrSchemeMismatch):
+		return "the server has no certificate: write http:// instead of https://"
+	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.EHOSTUNREACH):
+		return "is the address right, and is kubetrail serve running there?"
+	}
+	return ""
+}
 
 // Hint returns the next step, one line.
 func (err *Error) Hint() string { return err.Next }
