@@ -92,7 +92,7 @@ func (a *app) gaps(ctx context.Context, f *gapFlags) error {
 			Cluster: f.cluster, Server: f.name, InOrder: len(f.files) > 0})
 	}
 	if err == nil && len(report.Servers)+len(report.Gaps) == 0 && (f.name != "" || f.cluster != "") {
-		err = failed(fmt.Errorf("there are no events of %s", output.Plain(strings.TrimSuffix(gapServer(f.cluster, f.name, ""), "/"), false)),
+		err = failed(fmt.Errorf("nothing of %s was observed", output.Plain(strings.TrimSuffix(gapServer(f.cluster, f.name, ""), "/"), false)),
 			"kubetrail servers lists the API servers that there are")
 	}
 	if err == nil {
@@ -224,7 +224,7 @@ func gapWordsOf(lang string) gapWords {
 			fastest:  "  最快的是 %s 的 %s %s，每 %s 一次\n",
 			unknown:  "  无法判断：没有记录到脉搏，因此任何静默都不算缺口\n",
 			sharing:  "  %d 个 API 服务器共用这个来源：给每个起名，才能逐个判断\n",
-			noGaps:   "没有缺口", noEvents: "没有事件，因此无从判断", older: "另有 %d 个更早的缺口未列出；请用 --since 和 --until 缩小时间范围\n", still: "至今",
+			noGaps:   "没有缺口", noEvents: "没有观察到任何事件，因此无从判断", older: "另有 %d 个更早的缺口未列出；请用 --since 和 --until 缩小时间范围\n", still: "至今",
 		}
 	}
 	return gapWords{
@@ -235,7 +235,7 @@ func gapWordsOf(lang string) gapWords {
 		fastest:  "  the fastest is %s, %s %s every %s\n",
 		unknown:  "  cannot know: no pulse is recorded, so that no silence is called a gap\n",
 		sharing:  "  %d API servers share this source: name each to know of each\n",
-		noGaps:   "no gaps", noEvents: "no events, so that nothing can be told", older: "older gaps not listed: %d; narrow the time with --since and --until\n", still: "still",
+		noGaps:   "no gaps", noEvents: "nothing was observed, so no gap can be told", older: "older gaps not listed: %d; narrow the time with --since and --until\n", still: "still",
 	}
 }
 

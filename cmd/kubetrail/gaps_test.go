@@ -81,8 +81,8 @@ func TestGapsVerb(t *testing.T) {
 		{"--data " + data + " --cluster prod --fail-on-gaps", 3, []string{"prod/", "silence"}},
 		{"--data " + data + " --cluster test --fail-on-gaps", 1, nil}, // a name that is wrong must not look like no gap
 		{"--data " + data + " --server-name cp-1", 1, nil},
-		{"--data " + data + " --since 2026-11-21T00:00:00Z", 0, []string{"no events, so that nothing can be told\n"}},
-		{"--data " + data + " --since 2026-11-21T00:00:00Z --lang zh", 0, []string{"没有事件，因此无从判断\n"}},
+		{"--data " + data + " --since 2026-11-21T00:00:00Z", 0, []string{"nothing was observed, so no gap can be told\n"}},
+		{"--data " + data + " --since 2026-11-21T00:00:00Z --lang zh", 0, []string{"没有观察到任何事件，因此无从判断\n"}},
 		{"--data " + data + " -o jsonl", 0, []string{`{"cluster":"prod","source":"`, `"cause":"silence","events":`}},
 		{"-f x --since yesterday", 2, nil},
 		{"-f x -o wide", 2, nil},
