@@ -158,8 +158,8 @@ func (a *app) checkConfig(f *configFlags, name string) error {
 // checkFiles tells which of the files that a configuration names cannot be used, in its
 // order.
 func (a *app) checkFiles(file *config.File) (all []config.Finding) {
-	add := func(path string, err error) {
-		x := config.Finding{Position: file.At(path), Path: path, Text: config.Text{En: err.Error(), Zh: err.Error()}}
+	add := func(path string, err error, warning bool) {
+		x := config.Finding{Position: file.At(path), Path: path, Warning: warning, Text: config.Text{En: err.Error(), Zh: err.Error()}}
 		if h, ok := errors.AsType[interface {
 			error
 			Hint() string
@@ -169,7 +169,7 @@ func (a *app) checkFiles(file *config.File) (all []config.Finding) {
 		all = append(all, x)
 	}
 	for path, err := range serve.AccessOf(file.Config).CheckFiles() {
-		add(path, err)
+		add(path, err, false)
 	}
 	for i, c := range file.Config.Clusters {
 		for j, s := range c.Scrape {
@@ -178,7 +178,7 @@ func (a *app) checkFiles(file *config.File) (all []config.Finding) {
 					continue
 				}
 				if _, err := os.ReadFile(name); err != nil {
-					add(fmt.Sprintf("clusters[%d].scrape[%d].%s", i, j, field), err)
+					add(fmt.Sprintf("clusters[%d].scrape[%d].%s", i, j, field), err, true) // serve collects all the same
 				}
 			}
 		}

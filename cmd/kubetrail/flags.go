@@ -39,7 +39,7 @@ type asked struct {
 // where adds the flags that say where the events are.
 func (f *asked) where(fs *pflag.FlagSet, a *app) {
 	fs.StringVar(&f.data, "data", a.dataDir(), "Directory of the trail (default $KUBETRAIL_DATA)")
-	fs.StringVar(&f.server, "server", a.env("KUBETRAIL_SERVER"), "Ask a running server at this `URL` instead")
+	fs.StringVar(&f.server, "server", a.env("KUBETRAIL_SERVER"), "Ask a running server at this `URL` instead (default $KUBETRAIL_SERVER)")
 	fs.StringVar(&f.tokenFile, "token-file", a.env("KUBETRAIL_TOKEN_FILE"), "`FILE` whose only line is the bearer token of the server")
 	fs.StringVar(&f.caFile, "ca-file", a.env("KUBETRAIL_CA_FILE"), "`FILE` with the CA that signed the server's certificate, PEM")
 	fs.StringArrayVarP(&f.files, "file", "f", nil, "Ask audit `FILE`s or directories directly, without a trail; - is stdin")

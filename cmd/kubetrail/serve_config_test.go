@@ -420,7 +420,7 @@ func TestConfigCheckFiles(t *testing.T) {
 			}
 			at = next
 		}
-		if code != exitFindings || strings.Count(string(out), "openssl rand") != 3 {
+		if code != exitFindings || strings.Count(string(out), "openssl rand") != 3 || strings.Count(string(out), ": warning: ") != 2 {
 			t.Fatalf("exit code %d:\n%s", code, out)
 		}
 	}
