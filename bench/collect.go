@@ -9,8 +9,6 @@ import (
 	"os"
 	"strings"
 	"time"
-
-	"kubetrail/bench/generate"
 )
 
 const collectHeading = "## Collecting"
@@ -78,9 +76,9 @@ func (c *collecting) section(ctx context.Context) ([]byte, error) {
 	}
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%s\n\nWritten by `go run ./bench collect --markdown`; do not edit.\n\n", collectHeading)
-	fmt.Fprintf(&b, "%s, commit %s, on %s. Generated Metadata events, a write each, at %d events a second, GOMAXPROCS=1; the log is rotated by renaming it every %d MiB. "+
+	fmt.Fprintf(&b, "%s, commit %s, on %s. %s, a write each, at %d events a second, GOMAXPROCS=1; the log is rotated by renaming it every %d MiB. "+
 		"CPU time is user and system of the whole process: of kubetrail with durable, searchable and merged parts, of the OpenTelemetry collector (filelogreceiver, its offsets on disk and synced) with a file of JSON that nothing syncs or searches.\n\n",
-		time.Now().UTC().Format(time.DateOnly), commit(ctx), machine(), c.rate, rotateBytes>>20)
+		time.Now().UTC().Format(time.DateOnly), commit(ctx), machine(), kindOfEvents(), c.rate, rotateBytes>>20)
 	fmt.Fprintf(&b, "| %s |\n|---|---|--:|--:|---|---|\n", strings.Join(header(), " | "))
 	for _, r := range rows {
 		fmt.Fprintf(&b, "| %s |\n", strings.Join(r.cells(), " | "))
@@ -142,7 +140,7 @@ func (c *collecting) receiving(ctx context.Context) ([]row, error) {
 		return nil, err
 	}
 	defer p.kill()
-	g, err := generate.New(generate.Config{Events: events, Seed: 2, Metadata: true})
+	g, err := eventsToWrite(events, 2)
 	if err != nil {
 		return nil, err
 	}
@@ -151,7 +149,7 @@ func (c *collecting) receiving(ctx context.Context) ([]row, error) {
 	for at := int64(0); at < events; at += batch {
 		var items [][]byte
 		for range batch {
-			line := bytes.Replace(g.Next(), []byte(`"kind":"Event","apiVersion":"audit.k8s.io/v1",`), nil, 1)
+			line := bytes.Replace(g(), []byte(`"kind":"Event","apiVersion":"audit.k8s.io/v1",`), nil, 1)
 			items = append(items, bytes.Clone(line))
 		}
 		body := fmt.Appendf(nil, `{"kind":"EventList","apiVersion":"audit.k8s.io/v1","metadata":{},"items":[%s]}`, bytes.Join(items, []byte(",")))

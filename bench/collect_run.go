@@ -18,8 +18,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-
-	"kubetrail/bench/generate"
 )
 
 // program is a collector that is measured: one process at a time.
@@ -264,7 +262,7 @@ func (c *collecting) follow(ctx context.Context, p *program, events, rotate int6
 // writeLog writes as kube-apiserver does: one write for each event, and a new file
 // where one more would exceed the size.
 func writeLog(ctx context.Context, path string, events, rotate int64, rate int) error {
-	g, err := generate.New(generate.Config{Events: events, Seed: 1, Metadata: true})
+	g, err := eventsToWrite(events, 1)
 	if err != nil {
 		return err
 	}
@@ -277,7 +275,7 @@ func writeLog(ctx context.Context, path string, events, rotate int64, rate int) 
 	pace, size := newPace(rate), int64(0)
 	var line []byte
 	for i := int64(0); i < events; i++ {
-		line = append(append(line[:0], g.Next()...), '\n')
+		line = append(append(line[:0], g()...), '\n')
 		if size+int64(len(line)) > rotate {
 			f.Close()
 			name := strings.TrimSuffix(path, ".log") + time.Now().UTC().Format("-2006-01-02T15-04-05.000") + ".log"

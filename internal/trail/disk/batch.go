@@ -111,7 +111,7 @@ type batch struct {
 	raw      arena
 	room     int64  // bytes of bodies to expect
 	folded   []byte // scratch
-	quick    bool   // it will be merged soon: write it in little time rather than room
+	quick    bool   // write it in little time rather than room
 	meta     partMeta
 	faults   []trail.Fault
 	sources  []trail.Source

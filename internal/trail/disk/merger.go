@@ -147,7 +147,7 @@ func merge(ctx context.Context, cfg Config, s *sealer, b *batch, group []*part) 
 	if b.sources, err = group[len(group)-1].sources(); err != nil {
 		return err
 	}
-	b.meta.Last = last
+	b.meta.Last, b.quick = last, cfg.Merged
 	if err := writePart(cfg, s, b); err != nil {
 		return err
 	}

@@ -21,7 +21,7 @@ import (
 type Config struct {
 	Dir       string
 	PartBytes int64      // bytes of lines after which a part is full; 0: DefaultPartBytes
-	Merged    bool       // a Merger will write small parts again
+	Merged    bool       // every event is written several times: take less time for it, and a little more room
 	FS        durable.FS // nil: the operating system's
 }
 
@@ -196,7 +196,7 @@ func (w *Writer) Seal() error {
 		return nil
 	}
 	b.meta.Last = w.next - 1
-	b.quick = w.cfg.Merged && b.meta.LineBytes < w.cfg.PartBytes/4
+	b.quick = w.cfg.Merged
 	b.sources = make([]trail.Source, 0, len(w.sources))
 	for _, s := range w.sources {
 		b.sources = append(b.sources, s)
