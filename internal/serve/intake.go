@@ -19,7 +19,6 @@ import (
 	"kubetrail/internal/metrics"
 	"kubetrail/internal/scrape"
 	"kubetrail/internal/server"
-	"kubetrail/internal/trail"
 	"kubetrail/internal/trail/disk"
 )
 
@@ -50,13 +49,7 @@ func (d *Daemon) openIntake() (_ *intake, err error) {
 	if err != nil {
 		return in, err
 	}
-	onFault := func(x trail.Fault) {
-		if l := x.Lost; l != nil {
-			log.Warn("events are missing", "source", x.Source, "offset", x.Offset, "events", l.Events, "cause", l.Cause, "reason", x.Reason)
-			return
-		}
-		log.Warn("set aside what is no event", "source", x.Source, "offset", x.Offset, "bytes", x.Length, "reason", x.Reason)
-	}
+	onFault := (&faults{log: log, now: d.cfg.Now}).tell
 	in.logs = collect.NewLogs(collect.LogsConfig{Sources: in.w.Sources, Format: formatOf, OnFault: onFault, Logger: log})
 	in.spools, err = spool.Open(spool.Config{Dir: filepath.Join(cfg.Data, "spool"),
 		MaxBytes: int64(cfg.Limits.SpoolBytes), Sources: in.w.Sources(), OnFault: onFault})
