@@ -34,7 +34,11 @@ func (l *Logs) expand() (logs []Log, due bool) {
 				paths = found
 			}
 			if len(paths) == 0 && l.set {
-				l.cfg.Logger.Warn("nothing matches the pattern of a log yet", "pattern", log.Path, "err", err)
+				args := []any{"pattern", log.Path}
+				if err != nil {
+					args = append(args, "err", err)
+				}
+				l.cfg.Logger.Warn("nothing matches the pattern of a log yet", args...)
 			}
 		}
 		for _, path := range paths {
