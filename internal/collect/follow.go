@@ -116,6 +116,8 @@ type content struct {
 	reader Decoder  // of from, at source.Position
 	tail   *tail    // what reader reads
 	hole   int64    // that it begins with and that was not set aside yet
+
+	half, halfOf int64 // from where to where half a line was seen that no reader holds
 }
 
 // Follow prepares to follow a log. Nothing is read before Pull.

@@ -188,9 +188,17 @@ type tail struct {
 	c   *logFile
 	at  int64
 	err error
+
+	stop    int64 // nothing is given from there on in this round
+	stopped bool  // it was asked for
 }
 
 func (t *tail) Read(b []byte) (int, error) {
+	if t.err = nil; t.at >= t.stop {
+		t.stopped = true
+		return 0, io.EOF
+	}
+	b = b[:min(int64(len(b)), t.stop-t.at)]
 	n, err := t.c.in.ReadAt(b, t.at)
 	if err == io.EOF {
 		err = nil

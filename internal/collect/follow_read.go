@@ -3,11 +3,24 @@ package collect
 import (
 	"errors"
 	"io"
+	"math"
 	"slices"
 
 	"kubetrail/audit"
 	"kubetrail/internal/trail"
 )
+
+// leastRead is how many bytes a decoder gets at least in a round: some find nothing in
+// all that they are given, so that the limit has to hold for what they are given too.
+const leastRead = 64 << 10
+
+// keptHalf is how much of a line that has not ended a decoder holds until more comes. It
+// is begun anew with a longer one: decoders look at it from its beginning each time, and
+// have only so much patience with a line.
+const keptHalf = 32 << 10
+
+// errWithinLine says that a decoder was given too little to come to an end of a line.
+var errWithinLine = errors.New("within a line")
 
 // read appends what the file of s has more of. The error is one of the trail.
 func (f *Follower) read(p *round, s *content) error {
@@ -15,13 +28,24 @@ func (f *Follower) read(p *round, s *content) error {
 	if c.in == nil && c.end {
 		return nil // update will tell when there is more
 	}
-	err := f.prepare(s)
-	if err == nil {
+	if s.reader == nil && s.halfOf == c.info.Size() && s.half == s.source.Position && !c.packed {
+		c.end = true // half a line, and nothing came since
+		return nil
+	}
+	allow := max(p.limit-p.read, leastRead)
+	if p.limit <= 0 {
+		allow = math.MaxInt64 / 2
+	}
+	err := errWithinLine
+	for ; err == errWithinLine; allow *= 2 {
+		if err = f.prepare(s); err != nil {
+			break
+		}
 		if s.hole > 0 {
 			f.setAside(p, holeIn(s.source, s.hole))
 			s.hole = 0
 		}
-		err = f.events(p, s)
+		err = f.events(p, s, allow)
 	}
 	if broken, ok := errors.AsType[*writeError](err); ok {
 		return broken
@@ -127,9 +151,13 @@ func (f *Follower) shrunk(s *content) error {
 	return nil
 }
 
-// events appends what the reader of s gives.
-func (f *Follower) events(p *round, s *content) error {
+// events appends what the reader of s gives of the next so many bytes.
+func (f *Follower) events(p *round, s *content, allow int64) error {
 	c, r := s.from, s.reader
+	start := r.Offset()
+	if s.tail != nil {
+		s.tail.stop, s.tail.stopped = s.tail.at+allow, false
+	}
 	for n := 0; ; n++ {
 		if p.over() {
 			f.advance(p, s)
@@ -154,6 +182,10 @@ func (f *Follower) events(p *round, s *content) error {
 			f.setAside(p, fault)
 			continue
 		}
+		if err == io.EOF && !c.packed && s.tail.stopped && r.Offset() == start {
+			f.stop(s)
+			return errWithinLine
+		}
 		if err == io.EOF && !c.packed {
 			err = s.tail.err
 		} else if err == io.EOF {
@@ -164,6 +196,14 @@ func (f *Follower) events(p *round, s *content) error {
 		if err != nil {
 			f.stop(s)
 			return err
+		}
+		if !c.packed && s.tail.stopped {
+			f.again = true
+			return nil
+		}
+		if !c.packed && s.tail.at-r.Offset() > keptHalf {
+			s.half, s.halfOf = r.Offset(), s.tail.at
+			f.stop(s)
 		}
 		c.end = true
 		if c.packed {
@@ -257,7 +297,7 @@ func (f *Follower) finish(p *round, s *content) error {
 		if err == nil {
 			s.tail = &tail{c: c, at: s.source.Position}
 			s.reader = f.newReader(s, s.tail, false)
-			err = f.events(p, s)
+			err = f.events(p, s, math.MaxInt64/2)
 			f.stop(s)
 		}
 		if broken, ok := errors.AsType[*writeError](err); ok {

@@ -492,3 +492,78 @@ func TestFollowForgetsNothingUnmounted(t *testing.T) {
 		})
 	}
 }
+
+// A log in which there is nothing to be found is read a piece at a time all the same, so
+// that others have their turn.
+func TestFollowBoundsWhatHoldsNothing(t *testing.T) {
+	m := collecttest.New()
+	path := filepath.Join(t.TempDir(), "kube-apiserver.log")
+	line := "I1120 15:31:49.203222   11906 httplog.go:132] \"HTTP\" verb=\"GET\" resp=200\n"
+	const limit = 1 << 20
+	add(t, path, strings.Repeat(line, 3*limit/len(line)))
+	f, err := Follow(FollowConfig{Path: path, Cluster: "c", Format: APIServerLog()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var before int64
+	pulls := 0
+	for more := true; more; pulls++ {
+		if more, err = f.Pull(t.Context(), m, limit); err != nil {
+			t.Fatal(err)
+		}
+		read := f.Status().Bytes
+		if read-before > limit {
+			t.Fatalf("%d bytes were read at once, with a limit of %d", read-before, limit)
+		}
+		before = read
+	}
+	if waiting := f.Status().Waiting; pulls < 3 || waiting != 0 {
+		t.Errorf("%d bytes wait after %d pulls", waiting, pulls)
+	}
+}
+
+// Lines that are longer than what is read at once are read all the same, one file after
+// the other.
+func TestFollowLongLines(t *testing.T) {
+	m := collecttest.New()
+	dir := t.TempDir()
+	for i, name := range []string{"audit-2026-11-20T15-00-00.000.log", "audit-2026-11-20T15-01-00.000.log", "audit.log"} {
+		long := strings.Replace(event(10*i), `"level"`, `"padding":"`+strings.Repeat("x", 3*leastRead)+`","level"`, 1)
+		add(t, filepath.Join(dir, name), long+"\n"+event(10*i+1)+"\n")
+	}
+	f, c := follow(t, m, filepath.Join(dir, "audit.log"))
+	for range 3 { // rotated ones are looked at when they are quiet
+		c.at = c.at.Add(2 * settleTime)
+		for more, pulls := true, 0; more; pulls++ {
+			var err error
+			if more, err = f.Pull(t.Context(), m, 1000); err != nil {
+				t.Fatal(err)
+			}
+			if pulls > 1000 {
+				t.Fatalf("%d events after %d pulls", len(m.Lines)+len(m.Waiting), pulls)
+			}
+		}
+	}
+	if n := len(m.Lines) + len(m.Waiting); n != 6 {
+		t.Errorf("%d events, want 6", n)
+	}
+}
+
+// A long line that is written in many pieces, each looked at, is one event.
+func TestFollowSlowLine(t *testing.T) {
+	m := collecttest.New()
+	path := filepath.Join(t.TempDir(), "audit.log")
+	add(t, path, event(0)+"\n")
+	f, _ := follow(t, m, path)
+	text := strings.Replace(event(1), `"level"`, `"padding":"`+strings.Repeat("x", 6<<20)+`","level"`, 1) + "\n" + event(2) + "\n"
+	for len(text) > 0 {
+		n := min(64<<10, len(text))
+		add(t, path, text[:n])
+		pullAll(t, f, m)
+		text = text[n:]
+	}
+	if len(m.Lines) != 3 || len(m.Aside) != 0 {
+		t.Errorf("%d events of 3, %d set aside", len(m.Lines), len(m.Aside))
+	}
+}

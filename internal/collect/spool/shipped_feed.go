@@ -52,7 +52,17 @@ type shippedRound struct {
 	limit  int64
 	events uint64
 	faults uint64
+	more   bool // a decoder stopped where it was told to, and there is more behind
 }
+
+// leastRead is how many bytes a decoder gets at least in a round: some find nothing in
+// all that they are given, so that the limit has to hold for what they are given too.
+const leastRead = 64 << 10
+
+// keptHalf is how much of a line that has not ended a decoder holds until more comes. It
+// is begun anew with a longer one: decoders look at it from its beginning each time, and
+// have only so much patience with a line.
+const keptHalf = 32 << 10
 
 func (p *shippedRound) over() bool { return p.read >= p.limit || p.ctx.Err() != nil }
 
@@ -66,7 +76,7 @@ func (f *shippedFeed) Pull(ctx context.Context, w collect.Appender, limit int64)
 	a.mu.Unlock()
 	var err error
 	for _, st := range streams {
-		if p.over() || err != nil {
+		if p.over() || p.more || err != nil {
 			break
 		}
 		err = f.stream(p, st)
@@ -74,7 +84,7 @@ func (f *shippedFeed) Pull(ctx context.Context, w collect.Appender, limit int64)
 	if err == nil {
 		err = ctx.Err()
 	}
-	more := p.read >= p.limit && err == nil
+	more := (p.read >= p.limit || p.more) && err == nil
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.status.Events += p.events
@@ -124,7 +134,7 @@ func (f *shippedFeed) stream(p *shippedRound, st *stream) error {
 			return nil
 		}
 		if h.stop > st.source.Position {
-			if err := f.read(p, st, true, h.stop); err != nil || p.over() {
+			if err := f.read(p, st, true, h.stop); err != nil || p.over() || p.more {
 				return err
 			}
 		}
@@ -144,7 +154,9 @@ func (f *shippedFeed) stream(p *shippedRound, st *stream) error {
 			}
 			f.end(p, st, h)
 		}
-		st.reading.looked = h.end
+		if st.reading.looked = h.end; st.at()-st.source.Position > keptHalf {
+			f.drop(st)
+		}
 		return nil
 	}
 }
@@ -182,6 +194,17 @@ func (f *shippedFeed) finish(p *shippedRound, st *stream, stop int64) error {
 // read appends events of the bytes before stop. Where it is growing, the half of an
 // event is left for later, and a limit is kept.
 func (f *shippedFeed) read(p *shippedRound, st *stream, growing bool, stop int64) error {
+	for allow := max(p.limit-p.read, leastRead); ; allow *= 2 {
+		if within, err := f.readSome(p, st, growing, stop, allow); !within {
+			return err
+		}
+		f.drop(st) // see keptHalf
+	}
+}
+
+// readSome is read, of the next so many bytes where it is growing. It reports whether
+// they are too few to come to an end of a line.
+func (f *shippedFeed) readSome(p *shippedRound, st *stream, growing bool, stop, allow int64) (within bool, err error) {
 	r := &st.reading
 	if r.decoder == nil {
 		s := st.source
@@ -193,16 +216,20 @@ func (f *shippedFeed) read(p *shippedRound, st *stream, growing bool, stop int64
 			Source: s.Name, Cluster: s.Cluster, Server: s.Server, Growing: growing})
 	}
 	f.use(st)
+	start := r.decoder.Offset()
 	r.from.stop, r.from.err = stop, nil
+	if growing {
+		r.from.stop = min(stop, r.from.at+allow)
+	}
 	for {
 		if growing && p.over() {
 			f.decoded(p, st)
-			return nil
+			return false, nil
 		}
 		if p.w.Full() {
 			f.decoded(p, st)
 			if err := p.w.Seal(); err != nil {
-				return err
+				return false, err
 			}
 		}
 		before := r.decoder.Offset()
@@ -218,14 +245,18 @@ func (f *shippedFeed) read(p *shippedRound, st *stream, growing bool, stop int64
 			continue
 		}
 		f.decoded(p, st)
+		if err == io.EOF && r.from.err == nil && r.from.at == r.from.stop && r.from.stop < stop && r.decoder.Offset() == start {
+			return true, nil
+		}
 		if err == io.EOF {
 			err = r.from.err
+			p.more = err == nil && r.from.at == r.from.stop && r.from.stop < stop
 		}
 		if err != nil {
 			f.drop(st)
-			return fmt.Errorf("read what %s shipped: %w", f.shipper.from, err)
+			return false, fmt.Errorf("read what %s shipped: %w", f.shipper.from, err)
 		}
-		return nil
+		return false, nil
 	}
 }
 

@@ -685,3 +685,54 @@ func TestShippedWhileRead(t *testing.T) {
 		t.Errorf("%d events of %d", len(m.Lines), items)
 	}
 }
+
+// TestShippedBoundsWhatHoldsNothing: what an agent ships and holds nothing is read a piece
+// at a time all the same, so that others have their turn.
+func TestShippedBoundsWhatHoldsNothing(t *testing.T) {
+	m := collecttest.New()
+	s := openShippedIn(t, m, ShippedConfig{Dir: t.TempDir(), Formats: map[string]*collect.Format{"log": collect.APIServerLog()}})
+	defer s.Close()
+	const limit, size = 256 << 10, 1 << 20
+	r := Record{Source: "/a.log", Print: "a", PrintBytes: 1, Kind: "log", Data: bytes.Repeat([]byte("1\n"), size/2)}
+	if _, err := s.Append(t.Context(), cp1, []Record{r}); err != nil {
+		t.Fatal(err)
+	}
+	f := s.Feeds()[0]
+	var before int64
+	pulls := 0
+	for more := true; more; pulls++ {
+		var err error
+		if more, err = f.Pull(t.Context(), m, limit); err != nil {
+			t.Fatal(err)
+		}
+		read := f.Status().Bytes
+		if read-before > limit {
+			t.Fatalf("%d bytes were read at once, with a limit of %d", read-before, limit)
+		}
+		before = read
+	}
+	if pulls < size/limit || before != size {
+		t.Errorf("%d bytes were read in %d pulls", before, pulls)
+	}
+}
+
+// TestShippedSlowLine: a long line that comes in many pieces, each looked at, is one event.
+func TestShippedSlowLine(t *testing.T) {
+	m := collecttest.New()
+	s := openShippedIn(t, m, ShippedConfig{Dir: t.TempDir()})
+	defer s.Close()
+	long := strings.Replace(item(1), `"alice"`, `"`+strings.Repeat("a", 6<<20)+`"`, 1)
+	r := &remote{name: "/a.log", print: "a", content: []byte(long + "\n" + item(2) + "\n")}
+	for at := 0; at < len(r.content); {
+		to := min(at+64<<10, len(r.content))
+		if _, err := s.Append(t.Context(), cp1, []Record{r.record(at, to)}); err != nil {
+			t.Fatal(err)
+		}
+		pullShipped(t, s, m, 1<<20)
+		at = to
+	}
+	commitShipped(t, s, m)
+	if len(m.Lines) != 2 || len(m.Aside) != 0 {
+		t.Errorf("%d events of 2, %d set aside", len(m.Lines), len(m.Aside))
+	}
+}
