@@ -180,7 +180,7 @@ func (a *app) agent(ctx context.Context, f *agentFlags) error {
 	if f.check {
 		return a.checkAgent(ctx, f, ship)
 	}
-	if strings.HasPrefix(f.Server, "http:") {
+	if agent.ClearText(f.Server) {
 		f.Logger.Warn("events and the token cross the network in clear text; give the server a certificate", "server", f.Server)
 	}
 	for _, l := range f.Logs {

@@ -634,3 +634,12 @@ func TestAgentDisagrees(t *testing.T) {
 		t.Errorf("%d events, want %d", len(s.m.Lines), len(j.written))
 	}
 }
+
+func TestClearText(t *testing.T) {
+	for server, want := range map[string]bool{"http://10.0.0.9:8417": true, "http://kubetrail.example:8417": true, "https://10.0.0.9:8417": false,
+		"http://127.0.0.1:8417": false, "http://[::1]:8417": false, "http://localhost": false} {
+		if ClearText(server) != want {
+			t.Errorf("%s: %v", server, !want)
+		}
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"os"
 	"strconv"
@@ -100,6 +101,16 @@ func newClient(cfg Config) (*client, error) {
 	c.zip, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1),
 		zstd.WithWindowSize(512<<10), zstd.WithLowerEncoderMem(true))
 	return c, err
+}
+
+// ClearText reports whether what is sent to a server can be read on the network.
+func ClearText(server string) bool {
+	u, err := url.Parse(server)
+	if err != nil || u.Scheme != "http" {
+		return false
+	}
+	ip, err := netip.ParseAddr(u.Hostname())
+	return u.Hostname() != "localhost" && (err != nil || !ip.IsLoopback())
 }
 
 func (c *client) close() { c.http.CloseIdleConnections() }
