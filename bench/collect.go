@@ -144,7 +144,7 @@ func (c *collecting) receiving(ctx context.Context) ([]row, error) {
 	if err != nil {
 		return nil, err
 	}
-	pace := newPace(rate)
+	begun, pace := time.Now(), newPace(rate)
 	slowest := time.Duration(0)
 	for at := int64(0); at < events; at += batch {
 		var items [][]byte
@@ -167,13 +167,16 @@ func (c *collecting) receiving(ctx context.Context) ([]row, error) {
 		}
 		slowest = max(slowest, time.Since(start))
 	}
+	posted := float64(events) / time.Since(begun).Seconds()
 	found, err := p.finish(ctx, events)
 	if err != nil {
 		return nil, err
 	}
 	what := fmt.Sprintf("webhook, %d events in bodies of %d, %d a second", events, batch, rate)
-	rows := c.costRows(what, "kubetrail", found, found, 6, 256<<20)
-	return append(rows, row{what: what, by: "kubetrail, slowest answer", figure: duration(slowest)}), nil
+	rows := []row{{what: what, by: "kubetrail", figure: fmt.Sprintf("%.0f events/s acknowledged", posted),
+		target: fmt.Sprintf("%d events/s", rate), met: posted >= 0.99*rate}}
+	rows = append(rows, c.costRows(what, "kubetrail", found, found, 0, 256<<20)...)
+	return append(rows, lossRow(what, "kubetrail", found, true), row{what: what, by: "kubetrail, slowest answer", figure: duration(slowest)}), nil
 }
 
 // costRows tell CPU time and memory. A target of 0 is none.
@@ -185,6 +188,8 @@ func (c *collecting) costRows(what, by string, r, ours outcome, cpu float64, mem
 	}
 	if cpu > 0 {
 		rows[0].target, rows[0].met = fmt.Sprintf("at most %.0f", cpu), perMillion(r) <= cpu
+	}
+	if memory > 0 {
 		rows[1].target, rows[1].met = fmt.Sprintf("at most %d MiB", memory>>20), r.peak <= memory
 	}
 	return rows
