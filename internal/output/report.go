@@ -1,0 +1,98 @@
+package output
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+)
+
+// A Report is an answer that is no list of events, but was made of them: sessions,
+// versions of an object, what somebody did.
+type Report struct {
+	Kind  string              // of the document, as SessionList
+	Head  map[string]any      // what the document says beside its items; nil: nothing
+	Items []any               // rows, each of which marshals to a JSON object
+	Text  func(p *Page) error // prints it for people; it need not flush
+}
+
+// Print prints a report: for people where the format is table or wide, otherwise as
+// jsonl, json or yaml, as [Rows] does.
+func (r Report) Print(p *Page, format string) error {
+	if format == "table" || format == "wide" {
+		p.Wide = format == "wide"
+		if err := r.Text(p); err != nil {
+			return err
+		}
+		return p.W.Flush()
+	}
+	var failed error
+	head := map[string]any{}
+	for k, v := range r.Head {
+		head[k] = v
+	}
+	err := Rows(p.W, format, r.Kind, head, len(r.Items), func(b []byte, i int) []byte {
+		line, err := AppendJSON(b, r.Items[i])
+		if err != nil && failed == nil {
+			failed = err
+		}
+		return line
+	})
+	if failed != nil {
+		return failed
+	}
+	return err
+}
+
+// AppendJSON appends v as one line of JSON, without its newline and without the
+// escapes meant for HTML.
+func AppendJSON(b []byte, v any) ([]byte, error) {
+	w := lines{b}
+	e := json.NewEncoder(&w)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return b, err
+	}
+	return w.b[:len(w.b)-1], nil
+}
+
+// lines appends what is written to it.
+type lines struct{ b []byte }
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.b = append(l.b, p...)
+	return len(p), nil
+}
+
+// A Page is what a report is printed on for people, and in which language.
+type Page struct {
+	W       *bufio.Writer
+	Chinese bool
+	Wide    bool // -o wide: everything, however wide
+	Headers bool // of tables
+	Fit     int  // columns of the terminal that tables must fit in; 0: no limit
+	Color   bool
+}
+
+// Table returns a table on the page. Its titles are English in both languages, as
+// those of kubectl are.
+func (p *Page) Table(titles ...string) *Table {
+	t := &Table{W: p.W, Titles: titles, Headers: p.Headers, Fit: p.Fit}
+	if p.Wide {
+		t.Fit = 0
+	}
+	return t
+}
+
+// Pick returns the text in the language of the page.
+func (p *Page) Pick(en, zh string) string {
+	if p.Chinese {
+		return zh
+	}
+	return en
+}
+
+// Say prints a line in the language of the page, formatted with the same arguments in
+// both. Text out of a log among them must be safe already: see [Plain] and [Cell].
+func (p *Page) Say(en, zh string, args ...any) {
+	fmt.Fprintf(p.W, p.Pick(en, zh)+"\n", args...)
+}
