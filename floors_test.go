@@ -47,6 +47,8 @@ func rooms() []room {
 		{"internal/sample", 0, plain, "a bundled real log, to try things with"},
 		{"policy", 1, plain, "the audit policy: load and match it as kube-apiserver does"},
 		{"internal/selector", 0, plain, "field and label selectors of the API: valid or not, and the name they ask for"},
+		{"internal/schema", 0, plain, "the built-in APIs: resources, their names, and how their objects are made"},
+		{"internal/subject", 0, plain, "who a user name is, and which program a user agent names"},
 		{"internal/place", 0, plain, "where the values of a YAML or JSON file stand"},
 		{"internal/corpustest", 0, testOnly, "finds the real logs beside the repository, or skips"},
 		{"bench/generate", 0, plain, "makes realistic events from a seed, any number of them"},
