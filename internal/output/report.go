@@ -4,6 +4,9 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
+	"time"
+
+	"kubetrail/audit"
 )
 
 // A Report is an answer that is no list of events, but was made of them: sessions,
@@ -95,4 +98,32 @@ func (p *Page) Pick(en, zh string) string {
 // both. Text out of a log among them must be safe already: see [Plain] and [Cell].
 func (p *Page) Say(en, zh string, args ...any) {
 	fmt.Fprintf(p.W, p.Pick(en, zh)+"\n", args...)
+}
+
+// An EventRef names one event in an answer that was made of it, so that the answer can
+// be checked: show finds it by its audit ID or its number.
+type EventRef struct {
+	Time    string `json:"time,omitempty"` // RFC 3339 in UTC, with microseconds
+	AuditID string `json:"auditID,omitempty"`
+	Stage   string `json:"stage,omitempty"`
+	Seq     uint64 `json:"seq"`
+	Cluster string `json:"cluster,omitempty"`
+}
+
+// RefColumns are the columns that [Ref] needs.
+var RefColumns = audit.Set(audit.Staged, audit.Received, audit.AuditID, audit.Stage, audit.Seq, audit.Cluster)
+
+// Ref names e. It keeps nothing of it.
+func Ref(e *audit.Event) EventRef {
+	return EventRef{Time: RFC3339(e.Time()), AuditID: string(e.Text[audit.AuditID]), Stage: string(e.Text[audit.Stage]),
+		Seq: e.Seq, Cluster: string(e.Text[audit.Cluster])}
+}
+
+// RFC3339 writes microseconds since the epoch as JSON answers have them, empty for
+// [audit.NoTime].
+func RFC3339(t int64) string {
+	if t == audit.NoTime {
+		return ""
+	}
+	return time.UnixMicro(t).UTC().Format("2006-01-02T15:04:05.000000Z")
 }

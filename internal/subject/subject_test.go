@@ -8,18 +8,18 @@ import (
 
 func TestOf(t *testing.T) {
 	for name, want := range map[string]subject.Subject{
-		"":                 {},
-		"jai":              {Kind: subject.Person, Name: "jai"},
-		"system:anonymous": {Kind: subject.Anonymous, Name: "system:anonymous"},
-		"system:serviceaccount:ci:deployer":                       {Kind: subject.ServiceAccount, Namespace: "ci", Name: "deployer"},
+		"":                                  {},
+		"jai":                               {Kind: subject.Person, Name: "jai"},
+		"system:anonymous":                  {Kind: subject.Anonymous, Name: "system:anonymous"},
+		"system:serviceaccount:ci:deployer": {Kind: subject.ServiceAccount, Namespace: "ci", Name: "deployer"},
 		"system:serviceaccount:kube-system:replicaset-controller": {Kind: subject.ControlPlane, Namespace: "kube-system", Name: "replicaset-controller"},
 		"system:serviceaccount:kube-system:coredns":               {Kind: subject.ServiceAccount, Namespace: "kube-system", Name: "coredns"},
 		"system:serviceaccount:ci:replicaset-controller":          {Kind: subject.ServiceAccount, Namespace: "ci", Name: "replicaset-controller"},
-		"system:node:node-1":    {Kind: subject.Node, Name: "node-1"},
-		"system:bootstrap:abc":  {Kind: subject.Bootstrap, Name: "abc"},
-		"system:kube-scheduler": {Kind: subject.ControlPlane, Name: "kube-scheduler"},
-		"system:apiserver":      {Kind: subject.ControlPlane, Name: "apiserver"},
-		"system:admin":          {Kind: subject.Person, Name: "system:admin"},
+		"system:node:node-1":                                      {Kind: subject.Node, Name: "node-1"},
+		"system:bootstrap:abc":                                    {Kind: subject.Bootstrap, Name: "abc"},
+		"system:kube-scheduler":                                   {Kind: subject.ControlPlane, Name: "kube-scheduler"},
+		"system:apiserver":                                        {Kind: subject.ControlPlane, Name: "apiserver"},
+		"system:admin":                                            {Kind: subject.Person, Name: "system:admin"},
 	} {
 		if got := subject.Of(name); got != want {
 			t.Errorf("%s: %+v, want %+v", name, got, want)
