@@ -50,8 +50,8 @@ var errFindings = &failure{code: exitFindings, err: errors.New("something was fo
 // errStopped ends a verb that goes on until Ctrl-C, after that, with no message.
 var errStopped = &failure{code: exitInterrupted, err: errors.New("interrupted")}
 
-// report prints err as "prog verb: cause" and its hint, and returns the exit code.
-func report(w io.Writer, verb string, err error) int {
+// reportError prints err as "prog verb: cause" and its hint, and returns the exit code.
+func reportError(w io.Writer, verb string, err error) int {
 	f, ok := errors.AsType[*failure](err)
 	if !ok {
 		f = &failure{code: exitError, err: err}

@@ -2,17 +2,14 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"kubetrail/internal/output"
 	"kubetrail/policy"
-	"kubetrail/policy/explain"
+	"kubetrail/policy/report"
 )
 
 const policyExplainLong = `Explain tells which rule of a policy decides about a request, what is recorded
@@ -132,35 +129,8 @@ func (a *app) explainRequest(f *explainFlags, doc *policy.Document, method, uri 
 		return failed(err, "kube-apiserver answers such a request with an error and records nothing")
 	}
 	r := &policy.Request{Authenticated: f.hasUser, User: f.user, Groups: f.groups, RequestInfo: info}
-	x := explain.Request(doc.Policy, r)
-	words := x.Words(policy.Language(f.lang), lines(doc))
 	a.noteGroups(f, doc.Policy)
-	if f.output != "table" {
-		return a.printExplanation(f, doc, r, x, words)
-	}
-	w := a.stdout()
-	for _, s := range []string{words.Request, words.Decision, words.Events} {
-		paragraph(w, s, "")
-	}
-	if len(words.Misses) > 0 {
-		title := "Rules tried before it, and why they do not match:"
-		switch {
-		case f.lang == "zh":
-			title = "此前尝试的规则及其不匹配的原因："
-		case x.Rule < 0:
-			title = "Rules tried, and why they do not match:"
-		}
-		fmt.Fprintf(w, "\n%s\n", title)
-	}
-	for _, s := range words.Misses {
-		paragraph(w, s, "  ")
-	}
-	return w.Flush()
-}
-
-// lines tells where the rules of doc stand.
-func lines(doc *policy.Document) func(rule int) int {
-	return func(rule int) int { return doc.Position(fmt.Sprintf("rules[%d]", rule)).Line }
+	return report.Explanation(doc, r, policy.Language(f.lang)).Print(a.page(&f.asked), f.output)
 }
 
 // noteGroups tells what kube-apiserver adds to the request and the command line did not
@@ -175,113 +145,4 @@ func (a *app) noteGroups(f *explainFlags, p *policy.Policy) {
 	if asks && !slices.Contains(f.groups, all) && f.user != "system:anonymous" {
 		fmt.Fprintf(a.err, "note: every user who logged in is in %s, and a rule asks for it; add it to --groups\n", all)
 	}
-}
-
-// explained is one rule in the JSON formats.
-type explained struct {
-	Rule    int            `json:"rule"`
-	Line    int            `json:"line"`
-	Level   policy.Level   `json:"level"`
-	Matches bool           `json:"matches"`
-	Tests   []explain.Test `json:"tests"`
-	Text    string         `json:"text"`
-}
-
-func (a *app) printExplanation(f *explainFlags, doc *policy.Document, r *policy.Request, x explain.Explanation, words explain.Words) error {
-	rules := make([]explained, len(x.Trials))
-	texts := append(slices.Clone(words.Misses), words.Decision)
-	for i, t := range x.Trials {
-		tests := append([]explain.Test{}, t.Tests...) // [], not null
-		rules[i] = explained{t.Rule, lines(doc)(t.Rule), doc.Policy.Rules[t.Rule].Level, t.Matches(), tests, texts[i]}
-	}
-	head := map[string]any{
-		"request": map[string]any{
-			"authenticated": r.Authenticated, "user": r.User, "groups": append([]string{}, r.Groups...),
-			"isResourceRequest": r.IsResourceRequest, "path": r.Path, "verb": r.Verb,
-			"apiPrefix": r.APIPrefix, "apiGroup": r.APIGroup, "apiVersion": r.APIVersion,
-			"namespace": r.Namespace, "resource": r.Resource, "subresource": r.Subresource, "name": r.Name,
-		},
-		"decision": json.RawMessage(appendDecision(nil, x.Decision)),
-		"stages":   r.Stages(),
-		"text":     []string{words.Request, words.Decision, words.Events},
-	}
-	return output.Rows(a.stdout(), f.output, "PolicyExplanation", head, len(rules), func(b []byte, i int) []byte {
-		return appendJSON(b, rules[i])
-	})
-}
-
-// appendDecision appends d as the object that --requests writes.
-func appendDecision(b []byte, d policy.Decision) []byte {
-	stages := append([]policy.Stage{}, d.OmitStages...) // [], not null
-	return appendJSON(b, struct {
-		Level             policy.Level   `json:"level"`
-		OmitStages        []policy.Stage `json:"omitStages"`
-		OmitManagedFields bool           `json:"omitManagedFields"`
-		Rule              int            `json:"rule"`
-	}{d.Level, stages, d.OmitManagedFields, d.Rule})
-}
-
-// appendJSON appends v, which holds nothing that cannot be encoded, without the escapes
-// meant for HTML.
-func appendJSON(b []byte, v any) []byte {
-	var s strings.Builder
-	e := json.NewEncoder(&s)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil {
-		panic(err)
-	}
-	return append(b, strings.TrimSuffix(s.String(), "\n")...)
-}
-
-// paragraphColumns is how wide prose is set.
-const paragraphColumns = 80
-
-// paragraph writes a text in lines of paragraphColumns, all but the first indented by
-// two columns more. It breaks at spaces outside of quotes and before Chinese
-// characters.
-func paragraph(w io.Writer, text, indent string) {
-	line, col := indent, output.Width(indent)
-	for i, word := range unbroken(text) {
-		n := output.Width(strings.TrimRight(word, " "))
-		if i > 0 && col+n > paragraphColumns {
-			fmt.Fprintln(w, strings.TrimRight(line, " "))
-			line, col = indent+"  ", output.Width(indent)+2
-		}
-		line += word
-		col += output.Width(word)
-	}
-	fmt.Fprintln(w, strings.TrimRight(line, " "))
-}
-
-// unbroken cuts a text into the pieces that stay on one line. A Chinese mark stays with
-// what it follows, or opens.
-func unbroken(text string) []string {
-	var words []string
-	var word strings.Builder
-	quoted, escaped, opened := false, false, false
-	cut := func() {
-		if word.Len() > 0 {
-			words = append(words, word.String())
-			word.Reset()
-		}
-	}
-	for _, r := range text {
-		if wide := output.RuneWidth(r) == 2; wide && !quoted && !opened && !strings.ContainsRune("，。、；：）", r) {
-			cut()
-		}
-		word.WriteRune(r)
-		opened = r == '（'
-		switch {
-		case escaped:
-			escaped = false
-		case r == '\\':
-			escaped = quoted
-		case r == '"':
-			quoted = !quoted
-		case !quoted && strings.ContainsRune(" ，、；：", r):
-			cut()
-		}
-	}
-	cut()
-	return words
 }

@@ -8,6 +8,7 @@ import (
 	"kubetrail/audit"
 	"kubetrail/internal/output"
 	"kubetrail/policy"
+	"kubetrail/policy/report"
 	"kubetrail/policy/simulate"
 )
 
@@ -33,7 +34,7 @@ func (a *app) explainEvents(ctx context.Context, f *explainFlags, doc *policy.Do
 	defer r.close()
 	var (
 		m       = doc.Policy.Compile()
-		line    = lines(doc)
+		line    = report.Lines(doc)
 		rules   = make([]ruleCount, len(doc.Policy.Rules)+1) // rule i-1
 		unknown ruleCount
 		reason  string // of the first event that cannot be judged
@@ -94,7 +95,7 @@ func example(e *audit.Event) string {
 func (a *app) printRuleCounts(f *explainFlags, rules []ruleCount, unknown ruleCount, events uint64) error {
 	if f.output != "table" {
 		head := map[string]any{"events": events, "unknown": unknown.Events}
-		return output.Rows(a.stdout(), f.output, "RuleCountList", head, len(rules), func(b []byte, i int) []byte { return appendJSON(b, rules[i]) })
+		return output.Rows(a.stdout(), f.output, "RuleCountList", head, len(rules), func(b []byte, i int) []byte { return report.AppendJSON(b, rules[i]) })
 	}
 	t := output.Table{W: a.stdout(), Headers: !f.noHeaders, Fit: terminal(a.out), Right: []int{3, 4}, Soft: []int{5},
 		Titles: []string{"RULE", "LINE", "LEVEL", "EVENTS", "SHARE", "EXAMPLE"}}
@@ -123,5 +124,5 @@ func appendEventDecision(b []byte, e *audit.Event, d policy.Decision, err error)
 	if err != nil {
 		return append(b, appendError(nil, err)[1:]...)
 	}
-	return append(append(b, appendDecision(nil, d)[1:]...), '\n')
+	return append(append(b, report.AppendDecision(nil, d)[1:]...), '\n')
 }

@@ -12,6 +12,7 @@ import (
 
 	"kubetrail/internal/output"
 	"kubetrail/policy"
+	"kubetrail/policy/report"
 )
 
 // maxRequestLine bounds a line of --requests: kube-apiserver takes no larger head of a
@@ -123,7 +124,7 @@ func (d *decider) decide(line []byte) ([]byte, error) {
 	decision := d.matcher.Match(&r)
 	slot := &d.answers[decision.Rule+1]
 	if *slot == nil {
-		*slot = append(appendDecision(nil, decision), '\n')
+		*slot = append(report.AppendDecision(nil, decision), '\n')
 	}
 	return *slot, nil
 }

@@ -11,42 +11,9 @@ import (
 	"testing"
 	"time"
 
-	"pgregory.net/rapid"
-
-	"kubetrail/internal/output"
 	"kubetrail/policy"
 	"kubetrail/policy/explain"
 )
-
-// TestParagraph checks that setting a text loses nothing of it, keeps quoted values
-// whole, and keeps lines short where a break is possible.
-func TestParagraph(t *testing.T) {
-	pieces := []string{"rules[0]", "asks", "for", `"a b\" c"`, `"王 芳"`, "，而不是", "（第 9 行）", "（核心组）", "（王芳）", "核心组", "要求", "and", "\"" + strings.Repeat("x", 90) + "\""}
-	rapid.Check(t, func(t *rapid.T) {
-		text := "rules[0] " + strings.Join(rapid.SliceOfN(rapid.SampledFrom(pieces), 0, 40).Draw(t, "pieces"), " ")
-		text = strings.NewReplacer(" ，", "，", " （", "（").Replace(text) // as in a sentence
-		var b strings.Builder
-		paragraph(&b, text, "  ")
-		set := strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")
-		spaceless := strings.NewReplacer(" ", "", "\n", "")
-		if spaceless.Replace(b.String()) != spaceless.Replace(text) {
-			t.Fatalf("%q became %q", text, b.String())
-		}
-		for i, line := range set {
-			if output.Width(line) > paragraphColumns && len(unbroken(strings.TrimSpace(line))) > 1 {
-				t.Fatalf("line %d has %d columns: %q", i, output.Width(line), line)
-			}
-			if strings.Count(strings.ReplaceAll(line, `\"`, ""), `"`)%2 != 0 {
-				t.Fatalf("a value is broken: %q", set)
-			}
-		}
-		for _, word := range unbroken(text) {
-			if strings.HasPrefix(word, "，") || strings.HasSuffix(strings.TrimRight(word, " "), "（") {
-				t.Fatalf("a mark stands alone: %q in %q", word, text)
-			}
-		}
-	})
-}
 
 // TestWholeLine checks that a line too long is passed over and the next one found.
 func TestWholeLine(t *testing.T) {

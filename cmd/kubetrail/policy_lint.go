@@ -2,19 +2,15 @@ package main
 
 import (
 	"crypto/sha256"
-	"encoding/json"
 	"fmt"
-	"net/url"
-	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"kubetrail/internal/output"
 	"kubetrail/policy"
 	"kubetrail/policy/lint"
+	"kubetrail/policy/report"
 	"kubetrail/policy/yamltext"
 )
 
@@ -51,13 +47,6 @@ type linting struct {
 	fix     []string
 	inPlace bool
 	list    bool
-}
-
-// linted is a file with what was found in it.
-type linted struct {
-	name     string
-	data     []byte
-	findings []lint.Finding
 }
 
 func (a *app) policyLintVerb() *cobra.Command {
@@ -111,9 +100,9 @@ func (a *app) lintPolicies(f *linting, names []string) error {
 		return err
 	}
 	if f.list {
-		return a.listChecks(f)
+		return report.Checks(policy.Language(f.lang)).Print(a.page(&f.asked), f.output)
 	}
-	var files []linted
+	var files []report.Linted
 	for _, name := range names {
 		data, err := a.readPolicy(name)
 		if err != nil {
@@ -125,7 +114,7 @@ func (a *app) lintPolicies(f *linting, names []string) error {
 			}
 			continue
 		}
-		files = append(files, linted{name, data, lint.Run(data, f.cfg)})
+		files = append(files, report.Linted{Name: name, Data: data, Findings: lint.Run(data, f.cfg)})
 	}
 	if len(f.fix) > 0 {
 		return nil
@@ -134,7 +123,7 @@ func (a *app) lintPolicies(f *linting, names []string) error {
 		return err
 	}
 	for _, file := range files {
-		for _, found := range file.findings {
+		for _, found := range file.Findings {
 			if f.failOn != "never" && found.Severity.AtLeast(lint.Severity(f.failOn)) {
 				return errFindings
 			}
@@ -175,222 +164,14 @@ func (a *app) fixPolicy(f *linting, name string, data []byte) error {
 	return replaceFile(name, fixed)
 }
 
-func (a *app) printLint(f *linting, files []linted) error {
-	switch f.output {
-	case "table":
-		return a.printFindings(f, files)
-	case "sarif":
-		return a.printSARIF(f, files)
+func (a *app) printLint(f *linting, files []report.Linted) error {
+	language := policy.Language(f.lang)
+	if f.output == "sarif" {
+		return report.SARIF(a.out, files, language, buildVersion().Version)
 	}
-	type row struct {
-		file  linted
-		found lint.Finding
+	err := report.Findings(files, f.cfg.Kubernetes, language).Print(a.page(&f.asked), f.output)
+	if err == nil && f.output == "table" {
+		fmt.Fprintln(a.err, report.Tally(files, language))
 	}
-	var rows []row
-	for _, file := range files {
-		for _, found := range file.findings {
-			rows = append(rows, row{file, found})
-		}
-	}
-	whys := whysOf(f.lang)
-	head := map[string]any{"kubernetes": f.cfg.Kubernetes.String()}
-	return output.Rows(a.stdout(), f.output, "PolicyLint", head, len(rows), func(b []byte, i int) []byte {
-		text, err := json.Marshal(findingJSON(rows[i].file, rows[i].found, f.lang, whys))
-		if err != nil {
-			panic(err) // strings and numbers always encode
-		}
-		return append(b, text...)
-	})
-}
-
-// findingJSON is a finding as -o json prints it.
-func findingJSON(file linted, found lint.Finding, lang string, whys map[string]string) any {
-	type edit struct {
-		Start int    `json:"start"`
-		End   int    `json:"end"`
-		New   string `json:"new"`
-	}
-	type fix struct {
-		Text  string   `json:"text"`
-		Edits []edit   `json:"edits"`
-		Diff  []string `json:"diff"`
-	}
-	out := struct {
-		File      string `json:"file"`
-		Line      int    `json:"line"`
-		Column    int    `json:"column"`
-		EndLine   int    `json:"endLine"`
-		EndColumn int    `json:"endColumn"`
-		Severity  string `json:"severity"`
-		Check     string `json:"check"`
-		Message   string `json:"message"`
-		Why       string `json:"why"`
-		Fix       *fix   `json:"fix,omitempty"`
-	}{file.name, found.Line, found.Column, found.End.Line, found.End.Column, string(found.Severity), found.Check, found.Message.In(lang), whys[found.Check], nil}
-	if found.Fix != nil {
-		out.Fix = &fix{Text: found.Fix.Text.In(lang), Diff: yamltext.Diff(file.data, found.Fix.Edits)}
-		for _, e := range found.Fix.Edits {
-			out.Fix.Edits = append(out.Fix.Edits, edit{e.Start, e.End, e.New})
-		}
-	}
-	return out
-}
-
-func whysOf(lang string) map[string]string {
-	whys := map[string]string{}
-	for _, c := range lint.Checks() {
-		whys[c.ID] = c.Why.In(lang)
-	}
-	return whys
-}
-
-// printFindings prints findings for people: why a check matters with its first one.
-func (a *app) printFindings(f *linting, files []linted) error {
-	columns := terminal(a.out)
-	colored := a.colored(f.color, a.out)
-	whys := whysOf(f.lang)
-	repair := map[string]string{"en": "repair: ", "zh": "修复："}[f.lang]
-	w := a.stdout()
-	counts := map[lint.Severity]int{}
-	for _, file := range files {
-		for _, found := range file.findings {
-			counts[found.Severity]++
-			head := fmt.Sprintf("%s:%d:%d: %s: %s [%s]", output.Plain(file.name, false), found.Line, found.Column,
-				found.Severity, output.Plain(found.Message.In(f.lang), false), found.Check)
-			if columns > 0 {
-				head = wrap(head, columns)
-			}
-			if colored {
-				head = paintSeverity(found.Severity, head)
-			}
-			fmt.Fprintln(w, head)
-			if why, first := whys[found.Check]; first {
-				fmt.Fprintln(w, below(why))
-				delete(whys, found.Check)
-			}
-			if found.Fix != nil {
-				fmt.Fprintln(w, below(repair+output.Plain(found.Fix.Text.In(f.lang), false)))
-				for _, line := range yamltext.Diff(file.data, found.Fix.Edits) {
-					fmt.Fprintln(w, "      "+output.Plain(line, false))
-				}
-			}
-		}
-	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	fmt.Fprintln(a.err, tally(counts, len(files), f.lang))
-	return nil
-}
-
-// tally says how many findings there are, the worst first.
-func tally(counts map[lint.Severity]int, files int, lang string) string {
-	words := map[lint.Severity][2]string{lint.Error: {"error", "个错误"}, lint.Warning: {"warning", "个警告"}, lint.Info: {"note", "个提示"}}
-	var parts []string
-	for _, s := range []lint.Severity{lint.Error, lint.Warning, lint.Info} {
-		switch n := counts[s]; {
-		case n == 0:
-		case lang == "zh":
-			parts = append(parts, strconv.Itoa(n)+" "+words[s][1])
-		default:
-			parts = append(parts, output.Count(n, words[s][0]))
-		}
-	}
-	switch {
-	case lang == "zh" && parts == nil:
-		return fmt.Sprintf("%d 个文件中没有发现问题", files)
-	case lang == "zh":
-		return fmt.Sprintf("%d 个文件中有 %s", files, strings.Join(parts, "、"))
-	case parts == nil:
-		parts = []string{"nothing found"}
-	}
-	return strings.Join(parts, ", ") + " in " + output.Count(files, "file")
-}
-
-func paintSeverity(s lint.Severity, text string) string {
-	switch s {
-	case lint.Error:
-		return "\x1b[31m" + text + "\x1b[0m"
-	case lint.Warning:
-		return "\x1b[33m" + text + "\x1b[0m"
-	}
-	return text
-}
-
-// below indents a text that explains the line before it.
-func below(text string) string {
-	const indent = "    "
-	return indent + strings.ReplaceAll(wrap(text, 80-len(indent)), "\n", "\n"+indent)
-}
-
-// listChecks prints what is looked for.
-func (a *app) listChecks(f *linting) error {
-	if f.output != "table" {
-		checks := lint.Checks()
-		return output.Rows(a.stdout(), f.output, "PolicyCheckList", map[string]any{}, len(checks), func(b []byte, i int) []byte {
-			b = output.AppendString(append(b, `{"check":`...), checks[i].ID)
-			b = output.AppendString(append(b, `,"severity":`...), string(checks[i].Severity))
-			b = output.AppendString(append(b, `,"title":`...), checks[i].Title.In(f.lang))
-			b = output.AppendString(append(b, `,"why":`...), checks[i].Why.In(f.lang))
-			return append(b, '}')
-		})
-	}
-	t := output.Table{W: a.stdout(), Headers: true, Fit: terminal(a.out), Titles: []string{"CHECK", "SEVERITY", "FINDS"}, Soft: []int{2}}
-	for _, c := range lint.Checks() {
-		if err := t.Add(c.ID, string(c.Severity), c.Title.In(f.lang)); err != nil {
-			return err
-		}
-	}
-	return t.Flush()
-}
-
-// printSARIF prints findings as SARIF 2.1.0, which code hosts show beside the lines.
-func (a *app) printSARIF(f *linting, files []linted) error {
-	type object = map[string]any
-	text := func(s string) object { return object{"text": s} }
-	region := func(from, to policy.Position) object {
-		return object{"startLine": from.Line, "startColumn": from.Column, "endLine": to.Line, "endColumn": to.Column}
-	}
-	level := map[lint.Severity]string{lint.Error: "error", lint.Warning: "warning", lint.Info: "note"}
-	rules, index := []object{}, map[string]int{}
-	for i, c := range lint.Checks() {
-		index[c.ID] = i
-		rules = append(rules, object{"id": c.ID, "shortDescription": text(c.Title.In(f.lang)), "fullDescription": text(c.Why.In(f.lang)),
-			"help":                 object{"text": c.Why.In(f.lang), "markdown": "**" + c.Title.In(f.lang) + "**\n\n" + c.Why.In(f.lang) + "\n\nSee `docs/policy-lint.md`, " + c.ID + "."},
-			"defaultConfiguration": object{"level": level[c.Severity]}})
-	}
-	results := []object{}
-	for _, file := range files {
-		artifact := object{"uri": artifactURI(file.name)}
-		for _, found := range file.findings {
-			result := object{"ruleId": found.Check, "ruleIndex": index[found.Check], "level": level[found.Severity], "message": text(found.Message.In(f.lang)),
-				"locations": []object{{"physicalLocation": object{"artifactLocation": artifact, "region": region(found.Position, found.End)}}}}
-			if found.Fix != nil {
-				var replacements []object
-				for _, e := range found.Fix.Edits {
-					replacements = append(replacements, object{"deletedRegion": region(yamltext.Place(file.data, e.Start), yamltext.Place(file.data, e.End)), "insertedContent": text(e.New)})
-				}
-				result["fixes"] = []object{{"description": text(found.Fix.Text.In(f.lang)),
-					"artifactChanges": []object{{"artifactLocation": artifact, "replacements": replacements}}}}
-			}
-			results = append(results, result)
-		}
-	}
-	e := json.NewEncoder(a.out)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	return e.Encode(object{"$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0", "runs": []object{{
-		"tool":       object{"driver": object{"name": "kubetrail", "version": buildVersion().Version, "rules": rules}},
-		"columnKind": "unicodeCodePoints", "results": results}}})
-}
-
-// artifactURI is a file name as a URI reference.
-func artifactURI(name string) string {
-	switch {
-	case name == "-":
-		return "stdin"
-	case filepath.IsAbs(name):
-		return (&url.URL{Scheme: "file", Path: filepath.ToSlash(name)}).String()
-	}
-	return (&url.URL{Path: filepath.ToSlash(name)}).String()
+	return err
 }

@@ -1,23 +1,18 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"fmt"
 	"math"
 	"slices"
-	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"kubetrail/audit"
 	"kubetrail/internal/collect"
-	"kubetrail/internal/output"
 	"kubetrail/internal/trail"
 	"kubetrail/internal/trail/disk"
 	"kubetrail/policy"
+	"kubetrail/policy/report"
 	"kubetrail/policy/simulate"
 )
 
@@ -125,11 +120,11 @@ func (a *app) simulate(ctx context.Context, f *asked, s *simulateFlags, words []
 		meter.show(progress)
 	})
 	meter.clear()
-	report := sim.Report()
+	result := sim.Report()
 	if err == nil {
-		err = a.printSimulation(f, s, &report)
+		err = a.printSimulation(f, s, &result)
 	}
-	return a.finish(f, r, int(min(report.Total.Before.Events, 1<<30)), err)
+	return a.finish(f, r, int(min(result.Total.Before.Events, 1<<30)), err)
 }
 
 // atMostOne tells whether at most one of words is this one.
@@ -153,114 +148,7 @@ func replay(ctx context.Context, r *opened, q trail.Query, sim *simulate.Simulat
 func (a *app) printSimulation(f *asked, s *simulateFlags, r *simulate.Report) error {
 	r.Limit(s.top)
 	if f.output == "json" {
-		return a.printSimulationJSON(s, r)
+		return report.SimulationJSON(a.stdout(), r, s.policies, s.price)
 	}
-	w := a.stdout()
-	for i, section := range r.Sections(simulate.Options{Language: policy.Language(f.lang), PricePerGB: s.price}) {
-		if i > 0 {
-			w.WriteString("\n")
-		}
-		w.WriteString(section.Title + "\n")
-		t := output.Table{W: w, Headers: !f.noHeaders, Fit: max(80, terminal(a.out)),
-			Titles: section.Columns, Right: section.Right, Soft: section.Soft}
-		for _, row := range section.Rows {
-			for i := range row {
-				row[i] = output.Plain(row[i], false)
-			}
-			if err := t.Add(row...); err != nil {
-				return err
-			}
-		}
-		if err := t.Flush(); err != nil {
-			return err
-		}
-		for _, note := range section.Notes {
-			w.WriteString(wrap(output.Plain(note, false), 80) + "\n")
-		}
-	}
-	return w.Flush()
-}
-
-// wrap breaks a text into lines of at most columns, the later ones indented. It breaks
-// at spaces, and between Chinese characters.
-func wrap(text string, columns int) string {
-	const indent = "  "
-	var lines []string
-	for output.Width(text) > columns {
-		cut, at := 0, 0
-		for i, r := range text {
-			n := output.RuneWidth(r)
-			if i > len(indent) && (r == ' ' || n == 2 && !strings.ContainsRune("，。；：、）", r)) {
-				cut = i
-			}
-			if at += n; at > columns && cut > 0 {
-				break
-			}
-		}
-		if cut == 0 {
-			break
-		}
-		lines = append(lines, text[:cut])
-		text = indent + strings.TrimLeft(text[cut:], " ")
-	}
-	return strings.Join(append(lines, text), "\n")
-}
-
-// simulation is a report as JSON.
-type simulation struct {
-	Kind       string   `json:"kind"`
-	APIVersion string   `json:"apiVersion"`
-	Policies   []string `json:"policies"`
-	First      string   `json:"first,omitempty"`
-	Last       string   `json:"last,omitempty"`
-	Seconds    float64  `json:"seconds"`
-	PerDay     *perDay  `json:"perDay,omitempty"`
-	MoreEvents bool     `json:"moreEvents"` // the candidate may record more than is said
-	MoreBytes  bool     `json:"moreBytes"`
-	*simulate.Report
-}
-
-// perDay is what the events come to in a day.
-type perDay struct {
-	Before dayVolume `json:"before"`
-	After  dayVolume `json:"after"`
-}
-
-type dayVolume struct {
-	Events float64  `json:"events"`
-	Bytes  float64  `json:"bytes"`
-	Cost   *float64 `json:"cost,omitempty"`
-}
-
-func (a *app) printSimulationJSON(s *simulateFlags, r *simulate.Report) error {
-	out := simulation{Kind: "PolicySimulation", APIVersion: "kubetrail.io/v1alpha1", Policies: s.policies,
-		Seconds: r.Span().Seconds(), MoreEvents: r.MoreEvents(), MoreBytes: r.MoreBytes(), Report: r}
-	if r.First != audit.NoTime {
-		out.First, out.Last = rfc3339(r.First), rfc3339(r.Last)
-	}
-	if r.Span() > 0 {
-		day := func(v simulate.Volume) dayVolume {
-			d := dayVolume{Events: r.PerDay(v.Events), Bytes: r.PerDay(v.Bytes)}
-			if s.price > 0 {
-				cost := d.Bytes / 1e9 * s.price
-				d.Cost = &cost
-			}
-			return d
-		}
-		out.PerDay = &perDay{day(r.Total.Before), day(r.Total.After)}
-	}
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	if err := e.Encode(out); err != nil {
-		return fmt.Errorf("encode the report: %w", err)
-	}
-	w := a.stdout()
-	w.Write(b.Bytes())
-	return w.Flush()
-}
-
-func rfc3339(us int64) string {
-	return time.UnixMicro(us).UTC().Format("2006-01-02T15:04:05.000000Z")
+	return report.Simulation(a.page(f), r, simulate.Options{Language: policy.Language(f.lang), PricePerGB: s.price})
 }

@@ -36,7 +36,7 @@ func (a *app) run(ctx context.Context, argv []string) int {
 	if path := strings.TrimPrefix(cmd.CommandPath(), verb); path != "" {
 		verb += ":" + path
 	}
-	return report(a.err, verb, err)
+	return reportError(a.err, verb, err)
 }
 
 // programName is what help calls us: as a plugin of kubectl (a link named

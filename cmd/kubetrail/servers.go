@@ -3,14 +3,10 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"net/url"
-	"strconv"
-	"time"
 
 	"github.com/spf13/cobra"
 
-	"kubetrail/internal/output"
 	"kubetrail/internal/skew"
 	"kubetrail/internal/trail/remote"
 )
@@ -80,7 +76,7 @@ func (a *app) servers(ctx context.Context, f *asked, words []string) error {
 		list.Items, err = skew.Find(ctx, r.Reader, q)
 	}
 	if err == nil && f.output == "table" {
-		err = a.printServers(f, list.Items)
+		err = skew.Text(a.page(f), list.Items)
 	} else if err == nil {
 		list.APIVersion, list.Kind = "kubetrail.io/v1alpha1", "ServerList"
 		if list.Items == nil {
@@ -101,54 +97,4 @@ func (a *app) servers(ctx context.Context, f *asked, words []string) error {
 		}
 	}
 	return a.finish(f, r, len(list.Items), err)
-}
-
-func (a *app) printServers(f *asked, list []skew.Server) error {
-	w := a.stdout()
-	t := output.Table{W: w, Headers: !f.noHeaders, Fit: terminal(a.out), Right: []int{2, 5, 6}, Soft: []int{1, 0}, Spare: []int{5, 6, 3},
-		Titles: []string{"CLUSTER", "SERVER", "EVENTS", "FIRST", "LAST", "SOURCES", "PASSED-ON", "CLOCK"}}
-	for _, s := range list {
-		share := "0%"
-		if s.Passed > 0 {
-			share = strconv.FormatFloat(100*float64(s.Passed)/float64(s.Events), 'f', 2, 64) + "%"
-		}
-		err := t.Add(output.Cell(s.Cluster), output.Cell(s.Server), strconv.FormatUint(s.Events, 10), second(s.First), second(s.Last),
-			strconv.Itoa(len(s.Sources)+s.More), share, clock(s.Clock, f.lang))
-		if err != nil {
-			return err
-		}
-	}
-	return t.Flush()
-}
-
-// second cuts a time of the API to whole seconds.
-func second(text string) string {
-	t, err := time.Parse(time.RFC3339, text)
-	if err != nil {
-		return output.None
-	}
-	return t.UTC().Format("2006-01-02T15:04:05Z")
-}
-
-// clock tells by how much a clock is ahead.
-func clock(c skew.Clock, lang string) string {
-	text := map[string]string{skew.Reference: "reference", skew.Unknown: "unknown"}[c.State]
-	if lang == "zh" {
-		text = map[string]string{skew.Reference: "基准", skew.Unknown: "未知"}[c.State]
-	}
-	if text == "" {
-		ahead := time.Duration(c.Ahead * float64(time.Second)).Round(time.Millisecond)
-		if c.State == skew.Consistent {
-			ahead = 0
-		}
-		within := max(time.Millisecond, time.Duration((c.Within+max(-c.Ahead, c.Ahead)-max(-ahead.Seconds(), ahead.Seconds()))*float64(time.Second)).Round(time.Millisecond))
-		text = fmt.Sprintf("%s ±%s", ahead, within)
-		if ahead > 0 {
-			text = "+" + text
-		}
-	}
-	if c.Unsteady {
-		text = "~" + text
-	}
-	return text
 }
