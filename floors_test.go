@@ -67,6 +67,7 @@ func rooms() []room {
 		{"policy/simulate", 3, plain, "recorded events replayed under a policy"},
 		{"policy/report", 4, plain, "prints findings, explanations, differences and simulations of policies"},
 		{"internal/config", 3, plain, "what serve can be told, by a file or by flags, and what is wrong with that"},
+		{"internal/recorded", 2, plain, "whether a policy records every request of a kind, or which rule hides some"},
 		{"internal/trail", 2, plain, "the contract of a trail and the types that pass through it"},
 		{"internal/gap", 3, plain, "when an API server was not observed: its pulse, and where it stops"},
 		{"internal/skew", 3, plain, "by how much the clocks of API servers differ, and what comes first though they do"},
