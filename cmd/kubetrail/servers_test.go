@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"kubetrail/internal/collect/spool"
-	"kubetrail/internal/skew"
 	"kubetrail/internal/trail/disk"
 )
 
@@ -119,22 +118,5 @@ func TestServersVerb(t *testing.T) {
 	}
 	if _, code := runHere(t, "servers", "--data", data, "-o", "yaml"); code != exitUsage {
 		t.Errorf("exit code %d", code)
-	}
-}
-
-func TestClockInWords(t *testing.T) {
-	for _, x := range []struct {
-		c    skew.Clock
-		want string
-	}{
-		{skew.Clock{State: skew.Reference}, "reference"},
-		{skew.Clock{State: skew.Unknown, Unsteady: true}, "~unknown"},
-		{skew.Clock{State: skew.Consistent, Ahead: -0.1, Within: 0.3}, "0s ±400ms"},
-		{skew.Clock{State: skew.Estimated, Ahead: -192.0001, Within: 0.2}, "-3m12s ±200ms"},
-		{skew.Clock{State: skew.Estimated, Ahead: 1.5, Within: 0.0001, Unsteady: true}, "~+1.5s ±1ms"},
-	} {
-		if got := clock(x.c, "en"); got != x.want {
-			t.Errorf("%+v: %q, want %q", x.c, got, x.want)
-		}
 	}
 }
