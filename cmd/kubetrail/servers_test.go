@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"kubetrail/internal/collect/spool"
+	"kubetrail/internal/skew"
 	"kubetrail/internal/trail/disk"
 )
 
