@@ -1,0 +1,187 @@
+package power
+
+import (
+	"context"
+	"hash/maphash"
+	"slices"
+	"strings"
+
+	"kubetrail/audit"
+	"kubetrail/internal/output"
+	"kubetrail/internal/query"
+	"kubetrail/internal/subject"
+	"kubetrail/internal/trail"
+)
+
+// scan calls yield for every answer, in the order that is cheapest to read.
+func scan(ctx context.Context, r trail.Reader, q trail.Query, columns audit.Columns, yield func(*audit.Event) error) error {
+	if s, ok := r.(trail.Scanner); ok {
+		return s.Scan(ctx, q, columns, yield)
+	}
+	return r.Search(ctx, q, trail.Page{Oldest: true, Columns: columns}, yield)
+}
+
+// narrowed is q for those answers that are answers to text, too.
+func narrowed(q trail.Query, text string) (trail.Query, error) {
+	n, err := query.Parse(text)
+	if err != nil {
+		return q, err
+	}
+	q.Where = query.Both(q.Where, n)
+	return q, nil
+}
+
+// quoted is a value as a question has it, so that nothing in it is special.
+func quoted(s string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
+}
+
+// keys tells requests apart by what all their stages have in common. The audit ID
+// alone does not: the client chooses it.
+type keys struct{ seed maphash.Seed }
+
+var keyColumns = audit.Set(audit.AuditID, audit.RequestURI, audit.Verb, audit.Username, audit.Received, audit.Cluster, audit.Server)
+
+func (k keys) of(e *audit.Event) uint64 {
+	var h maphash.Hash
+	h.SetSeed(k.seed)
+	for _, c := range [...]audit.Column{audit.AuditID, audit.RequestURI, audit.Verb, audit.Username, audit.Cluster, audit.Server} {
+		h.Write(e.Text[c])
+		h.WriteByte(0)
+	}
+	maphash.WriteComparable(&h, e.Received)
+	return h.Sum64()
+}
+
+// ended tells the event at which a request ended. Who fails to log in leaves only a
+// ResponseStarted.
+func ended(e *audit.Event) bool {
+	switch string(e.Text[audit.Stage]) {
+	case "ResponseComplete", "Panic":
+		return true
+	case "ResponseStarted":
+		return e.Code == 401
+	}
+	return e.Form == audit.FormLegacy && e.Code != 0
+}
+
+// maxOpen is how many requests without an end are remembered at once.
+const maxOpen = 1 << 20
+
+// pairs finds the requests of which no end is recorded, whatever the order of their
+// stages.
+type pairs[T any] struct {
+	keys keys
+	open map[uint64]*pair[T]
+	full bool // there were more than could be remembered: nothing is known
+}
+
+type pair[T any] struct {
+	begun, done bool
+	of          T
+}
+
+func newPairs[T any]() pairs[T] {
+	return pairs[T]{keys: keys{maphash.MakeSeed()}, open: map[uint64]*pair[T]{}}
+}
+
+// note takes one stage of a request, with what is to be remembered where it has not
+// ended.
+func (p *pairs[T]) note(e *audit.Event, of T) {
+	if p.full {
+		return
+	}
+	k := p.keys.of(e)
+	x := p.open[k]
+	if x == nil {
+		if len(p.open) == maxOpen {
+			p.full, p.open = true, nil
+			return
+		}
+		x = &pair[T]{}
+		p.open[k] = x
+	}
+	if ended(e) {
+		x.done = true
+	} else {
+		x.begun, x.of = true, of
+	}
+}
+
+// unended yields what was remembered of the requests without an end.
+func (p *pairs[T]) unended(yield func(T)) {
+	for _, x := range p.open {
+		if x.begun && !x.done {
+			yield(x.of)
+		}
+	}
+}
+
+// A Tally counts one value.
+type Tally struct {
+	Value string `json:"value"`
+	Count int    `json:"count"`
+}
+
+// tallies counts values, of which it keeps those that came first.
+type tallies struct {
+	list []Tally
+	more int // of other values
+}
+
+const maxTallies = 16
+
+func (t *tallies) add(value string) {
+	i := slices.IndexFunc(t.list, func(x Tally) bool { return x.Value == value })
+	switch {
+	case i >= 0:
+		t.list[i].Count++
+	case len(t.list) < maxTallies:
+		t.list = append(t.list, Tally{value, 1})
+	default:
+		t.more++
+	}
+}
+
+func (t *tallies) has(value string) bool {
+	return slices.ContainsFunc(t.list, func(x Tally) bool { return x.Value == value })
+}
+
+// values are what was counted, most frequent first.
+func (t *tallies) values() []Tally {
+	list := slices.Clone(t.list)
+	slices.SortStableFunc(list, func(a, b Tally) int { return b.Count - a.Count })
+	return list
+}
+
+// address is where a request came from, as far as that is sure: who sends it can put
+// others before the last one.
+func address(e *audit.Event) string {
+	ips := output.StringList(e.Text[audit.SourceIPs])
+	if len(ips) == 0 {
+		return ""
+	}
+	return ips[len(ips)-1]
+}
+
+// tool is the program that sent a request, by its own account, without its version.
+func tool(e *audit.Event) string {
+	name, _ := subject.Tool(string(e.Text[audit.UserAgent]))
+	return name
+}
+
+// who names a user and whom they acted as, for people.
+func who(user, as string, chinese bool) string {
+	if user == "" {
+		user = "(not authenticated)"
+		if chinese {
+			user = "（未通过认证）"
+		}
+		return user
+	}
+	user = output.Cell(user)
+	if as == "" {
+		return user
+	}
+	return user + "->" + output.Cell(as)
+}
