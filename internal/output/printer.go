@@ -78,6 +78,27 @@ func NewPrinter(w *bufio.Writer, o Options) Printer {
 	return p
 }
 
+// NewObjectPrinter returns a printer that writes what encode appends, one JSON object for
+// an event, as lines (jsonl) or as the items of one document of that kind (json, yaml).
+func NewObjectPrinter(w *bufio.Writer, format, kind string, needs audit.Columns, encode func(e *audit.Event, b []byte) []byte) Printer {
+	p := &textPrinter{w: w, needs: needs, encode: encode}
+	switch format {
+	case "json":
+		p.head, p.between, p.foot = `{"kind":"`+kind+`","apiVersion":"kubetrail.io/v1alpha1","items":[`+"\n", ",\n", "\n]}\n"
+	case "yaml":
+		p.yaml, p.head = true, "apiVersion: kubetrail.io/v1alpha1\nkind: "+kind+"\nitems:\n"
+	default:
+		p.end = "\n"
+	}
+	return p
+}
+
+// NewTextPrinter returns a printer that writes what encode appends, text that is safe
+// already, with between after every event but the last.
+func NewTextPrinter(w *bufio.Writer, needs audit.Columns, between string, encode func(e *audit.Event, b []byte) []byte) Printer {
+	return &textPrinter{w: w, needs: needs, encode: encode, between: between}
+}
+
 // A list of whole events is an EventList of Kubernetes' own API, which other tools
 // read; a list of chosen fields is ours.
 func listHead(chosen bool) string {
