@@ -102,7 +102,7 @@ func yamlScalar(b []byte, v any, indent int) []byte {
 		}
 		return append(b, text...)
 	case string:
-		if isBlock(v) {
+		if indent > 0 && isBlock(v) {
 			return yamlBlock(b, v, indent)
 		}
 		return yamlString(b, v)
