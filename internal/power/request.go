@@ -1,10 +1,14 @@
 package power
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"hash/maphash"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"kubetrail/audit"
 	"kubetrail/internal/output"
@@ -184,4 +188,45 @@ func who(user, as string, chinese bool) string {
 		return user
 	}
 	return user + "->" + output.Cell(as)
+}
+
+// count is a number in a table, where nothing stands out less than something.
+func count(n int) string {
+	if n == 0 {
+		return "."
+	}
+	return strconv.Itoa(n)
+}
+
+// times is how often, in words.
+func times(n int, chinese bool) string {
+	switch {
+	case chinese:
+		return fmt.Sprintf("%d 次", n)
+	case n == 1:
+		return "once"
+	case n == 2:
+		return "twice"
+	}
+	return fmt.Sprintf("%d times", n)
+}
+
+// cells are the values of tallies in one cell of a table.
+func cells(list []Tally) string {
+	var out []string
+	for _, t := range list {
+		out = append(out, output.Plain(strings.ReplaceAll(t.Value, " ", "_"), false))
+	}
+	if len(out) > 3 {
+		out = append(out[:3], fmt.Sprintf("+%d", len(out)-3))
+	}
+	return cmp.Or(strings.Join(out, ","), output.None)
+}
+
+// shortTime is a time in a table.
+func shortTime(t int64) string {
+	if t == audit.NoTime {
+		return output.None
+	}
+	return time.UnixMicro(t).UTC().Format("2006-01-02T15:04:05Z")
 }

@@ -26,7 +26,7 @@ type Coverage struct {
 
 	// Recorded is yes where the policy records every such request by anybody, no
 	// where it hides some, and unknown where there is no policy or nothing is proved.
-	Recorded string            `json:"recorded"`
+	Recorded string   `json:"recorded"`
 	Verdict  *Verdict `json:"verdict,omitempty"`
 
 	Losses  int    `json:"losses,omitempty"`  // stretches of that time, or of an unknown one, in which events are known to be lost
