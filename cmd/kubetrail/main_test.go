@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -23,6 +24,10 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs the program as people do. Each file in testdata is one story.
 func TestScripts(t *testing.T) {
+	sampleFile, err := filepath.Abs("../../internal/sample/sample.jsonl.zst")
+	if err != nil {
+		t.Fatal(err)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata",
 		UpdateScripts:       *update,
@@ -30,6 +35,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("KUBETRAIL_DATA", e.WorkDir+"/data")
 			e.Setenv("LANG", "C")
+			e.Setenv("SAMPLE", sampleFile)
 			e.Setenv("NO_COLOR", "")
 			return nil
 		},
