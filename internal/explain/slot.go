@@ -1,0 +1,379 @@
+package explain
+
+import (
+	"bytes"
+
+	"kubetrail/audit"
+	"kubetrail/internal/subject"
+)
+
+// slot is something that a pattern speaks of.
+type slot uint8
+
+const (
+	none slot = iota
+	sObject
+	sObjects // Chinese, before 的: the namespace without one of its own
+	sBare    // Chinese, where the place was said before: without the namespace
+	sPlace   // Chinese: in which namespace it is created
+	sNamespace
+	sSelectors
+	sPage
+	sDuration
+	sVerb
+	sMethod
+	sPath
+	sSub
+	sContainer
+	sCommand
+	sPorts
+	sFollow
+	sLines
+	sPrevious
+	sNode
+	sReplicas
+	sApproved
+	sDenied
+	sDebugger
+	sQuestion
+	sAsked
+	sAnswer
+	sOwner
+	sSigner
+	sRole
+	sGrantee
+	sMachine
+	sAbout
+	sForce
+	sManager
+	sForced
+	sThey
+	sTheir
+)
+
+// slots are their names in patterns.
+var slots = map[string]slot{
+	"": none, "object": sObject, "object's": sObjects, "bare": sBare, "place": sPlace, "namespace": sNamespace,
+	"selectors": sSelectors, "page": sPage, "duration": sDuration, "verb": sVerb, "method": sMethod, "path": sPath,
+	"sub": sSub, "container": sContainer, "command": sCommand, "ports": sPorts, "follow": sFollow, "lines": sLines,
+	"previous": sPrevious, "node": sNode, "replicas": sReplicas, "approved": sApproved, "denied": sDenied,
+	"debugger": sDebugger, "question": sQuestion, "asked": sAsked, "answer": sAnswer, "owner": sOwner,
+	"signer": sSigner, "role": sRole, "grantee": sGrantee, "machine": sMachine, "about": sAbout, "force": sForce,
+	"manager": sManager, "forced": sForced, "they": sThey, "their": sTheir,
+}
+
+// knows reports whether there is something to fill a slot with that acts ask for.
+func (x *Explainer) knows(s slot, r *request) bool {
+	switch s {
+	case none:
+		return true
+	case sFollow:
+		return r.is(pFollow)
+	case sForce:
+		return r.params[pForce] != nil && len(r.params[pFieldManager]) > 0
+	case sMachine:
+		k := subject.Of(string(r.Text[audit.Username])).Kind
+		return k != subject.Person && k != subject.Anonymous && k != subject.Unknown
+	case sApproved:
+		return string(r.condition()) == "Approved"
+	case sDenied:
+		return string(r.condition()) == "Denied"
+	case sRole:
+		return field(r.RequestObject, "roleRef", "name") != nil && field(r.RequestObject, "subjects", "#", "name") != nil
+	case sQuestion:
+		return field(r.RequestObject, "spec", "resourceAttributes", "verb") != nil || field(r.RequestObject, "spec", "nonResourceAttributes", "verb") != nil
+	case sAbout:
+		return field(r.RequestObject, "reason") != nil
+	}
+	return len(r.value(s)) > 0
+}
+
+// condition is the decision about a CertificateSigningRequest.
+func (r *request) condition() []byte {
+	if string(r.verb) == "patch" {
+		return patched(r.RequestObject, "status", "conditions", "#", "type")
+	}
+	return field(r.RequestObject, "status", "conditions", "#", "type")
+}
+
+// value returns what a slot is filled with where that is one name or number out of the
+// event; nil where the event does not say.
+func (r *request) value(s slot) []byte {
+	switch s {
+	case sContainer:
+		return r.params[pContainer]
+	case sCommand:
+		return r.params[pCommand]
+	case sPorts:
+		return r.params[pPorts]
+	case sLines:
+		return r.params[pTailLines]
+	case sManager:
+		return r.params[pFieldManager]
+	case sNamespace:
+		return r.namespace
+	case sNode:
+		return field(r.RequestObject, "target", "name")
+	case sReplicas:
+		if string(r.verb) == "patch" {
+			return patched(r.RequestObject, "spec", "replicas")
+		}
+		return field(r.RequestObject, "spec", "replicas")
+	case sDebugger:
+		if string(r.verb) == "patch" {
+			return patched(r.RequestObject, "spec", "ephemeralContainers", "#", "name")
+		}
+		return field(r.RequestObject, "spec", "ephemeralContainers", "#", "name")
+	case sSigner:
+		return field(r.RequestObject, "spec", "signerName")
+	case sPath:
+		return r.below()
+	}
+	return nil
+}
+
+// below is the path that a proxy request goes to, or the whole path of what is no
+// resource.
+func (r *request) below() []byte {
+	if len(r.resource) == 0 {
+		return r.path
+	}
+	_, rest, ok := bytes.Cut(r.path, []byte("/proxy/"))
+	if !ok || len(rest) == 0 {
+		return nil
+	}
+	return r.path[len(r.path)-len(rest)-1:]
+}
+
+// fill appends what a slot stands for, nothing where the event does not say.
+func (x *Explainer) fill(s slot, r *request) {
+	switch s {
+	case sObject, sObjects, sBare:
+		x.object(r, s)
+	case sPlace:
+		if r.namespace != nil && !r.thing.cluster {
+			x.words("在")
+			x.name(r.namespace)
+			x.words("命名空间中")
+		}
+	case sSelectors:
+		x.selectors(r)
+	case sPage:
+		x.page(r)
+	case sDuration:
+		if d := r.duration(); d > 0 {
+			x.duration(d)
+		}
+	case sVerb:
+		x.name(r.verb)
+	case sMethod:
+		x.apart()
+		x.b = append(x.b, method(r)...)
+	case sSub:
+		if !x.zh {
+			x.words("the subresource ")
+		}
+		x.name(r.sub)
+	case sCommand:
+		x.command(r)
+	case sPrevious:
+		if r.is(pPrevious) {
+			x.say("previous ", "上一个实例")
+		}
+	case sForced:
+		if r.is(pForce) {
+			x.say(", by force", "强制")
+		}
+	case sThey:
+		x.words(pick(person(r), "they", "it"))
+	case sTheir:
+		x.words(pick(person(r), "their", "its"))
+	case sQuestion, sAsked, sAnswer, sOwner, sRole, sGrantee, sAbout:
+		x.body(s, r)
+	case sReplicas:
+		x.replicas(r.value(s))
+	default:
+		x.decoded(r.value(s))
+	}
+}
+
+func pick(first bool, a, b string) string {
+	if first {
+		return a
+	}
+	return b
+}
+
+func person(r *request) bool {
+	name := r.Text[audit.Username]
+	return !bytes.HasPrefix(name, []byte("system:"))
+}
+
+// decoded appends a value that may be percent-encoded, as a name.
+func (x *Explainer) decoded(v []byte) {
+	if len(v) == 0 {
+		return
+	}
+	if bytes.IndexByte(v, '%') >= 0 || bytes.IndexByte(v, '+') >= 0 {
+		x.scratch = appendDecoded(x.scratch[:0], v[:min(len(v), 8*nameLength)])
+		v = x.scratch
+	}
+	x.name(v)
+}
+
+func (x *Explainer) replicas(n []byte) {
+	x.name(n)
+	if len(n) > 0 {
+		x.say(pick(string(n) == "1", " replica", " replicas"), "")
+	}
+}
+
+// command appends the command of exec, its words as a shell would need them.
+func (x *Explainer) command(r *request) {
+	out := x.scratch[:0]
+	for rest := r.query; len(rest) > 0 && len(out) < 2*messageLength; {
+		var one []byte
+		one, rest, _ = bytes.Cut(rest, []byte("&"))
+		if word, ok := bytes.CutPrefix(one, []byte("command=")); ok {
+			if len(out) > 0 {
+				out = append(out, ' ')
+			}
+			out = appendDecoded(out, word[:min(len(word), 4*messageLength)])
+		}
+	}
+	x.scratch = out
+	x.quote(out, messageLength)
+}
+
+// method is the HTTP method of a verb. That of an unknown one is not in the event.
+func method(r *request) string {
+	switch string(r.verb) {
+	case "get", "list", "watch":
+		return "GET"
+	case "create", "post":
+		return "POST"
+	case "update", "put":
+		return "PUT"
+	case "patch":
+		return "PATCH"
+	case "delete", "deletecollection":
+		return "DELETE"
+	case "head":
+		return "HEAD"
+	case "options":
+		return "OPTIONS"
+	case "connect":
+		return "CONNECT"
+	case "trace":
+		return "TRACE"
+	}
+	return "HTTP"
+}
+
+// duration appends how long something took, in the two largest units.
+func (x *Explainer) duration(micros int64) {
+	seconds := micros / 1e6
+	one := func(n int64, en, zh string) {
+		x.number(n)
+		x.say(en, zh)
+	}
+	switch {
+	case seconds < 1:
+		one(max(micros/1000, 1), " ms", "毫秒")
+	case seconds < 60:
+		one(seconds, " s", "秒")
+	case seconds < 3600:
+		one(seconds/60, " min", "分")
+		if seconds%60 > 0 {
+			x.words(pick(x.zh, "", " "))
+			one(seconds%60, " s", "秒")
+		}
+	default:
+		one(seconds/3600, " h", "小时")
+		if seconds%3600 >= 60 {
+			x.words(pick(x.zh, "", " "))
+			one(seconds%3600/60, " min", "分")
+		}
+	}
+}
+
+// page appends, in English before the object, which part of a list was asked for.
+func (x *Explainer) page(r *request) {
+	limit := len(r.params[pLimit]) > 0 && string(r.params[pLimit]) != "0"
+	switch more := len(r.params[pContinue]) > 0; {
+	case limit && more:
+		x.words("up to ")
+		x.decoded(r.params[pLimit])
+		x.words(" more ")
+	case limit:
+		x.words("up to ")
+		x.decoded(r.params[pLimit])
+		x.words(" ")
+	case more:
+		x.words("more ")
+	}
+}
+
+// selectors appends which of the objects were asked for, and how.
+func (x *Explainer) selectors(r *request) {
+	mark := len(x.b)
+	next := func(en, zh string) {
+		switch {
+		case !x.zh:
+			x.words(en)
+		case len(x.b) == mark:
+			x.words("（" + zh)
+		default:
+			x.words("，" + zh)
+		}
+	}
+	if v := r.params[pLabelSelector]; len(v) > 0 {
+		next(" with labels ", "标签符合")
+		x.decoded(v)
+	}
+	if v := r.params[pFieldSelector]; len(v) > 0 && !r.selectsName(v) {
+		next(" with fields ", "字段符合")
+		x.decoded(v)
+	}
+	if v := r.params[pResourceVersion]; len(v) > 0 && string(v) != "0" && len(r.params[pContinue]) == 0 {
+		switch string(r.verb) {
+		case "watch":
+			next(" from version ", "自版本")
+			x.decoded(v)
+			x.say(" on", "起")
+		case "list":
+			next(" as of version ", "版本")
+			x.decoded(v)
+		}
+	}
+	if r.is(pInitialEvents) && string(r.verb) == "watch" {
+		next(", those that exist first", "先列出已有对象")
+	}
+	if x.zh && string(r.verb) == "list" {
+		if len(r.params[pContinue]) > 0 {
+			next("", "续前页")
+		}
+		if v := r.params[pLimit]; len(v) > 0 && string(v) != "0" {
+			next("", "最多")
+			x.decoded(v)
+			x.words("个")
+		}
+	}
+	if x.zh && len(x.b) > mark {
+		x.words("）")
+	}
+}
+
+// selectsName reports whether a field selector says no more than the name that the event
+// has as well.
+func (r *request) selectsName(v []byte) bool {
+	if len(r.name) == 0 {
+		return false
+	}
+	v, ok := bytes.CutPrefix(v, []byte("metadata.name"))
+	if !ok {
+		return false
+	}
+	v = bytes.TrimPrefix(bytes.TrimPrefix(v, []byte("%3D")), []byte("="))
+	return bytes.Equal(v, r.name)
+}
