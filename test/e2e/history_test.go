@@ -91,6 +91,7 @@ func TestHistory(t *testing.T) {
 	if *patchRecord != "" {
 		must(t, th.record(*patchRecord))
 	}
+	th.judge(ctx)
 }
 
 func newTheater(t *testing.T, ctx context.Context) *theater {
