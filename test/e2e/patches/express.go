@@ -187,6 +187,24 @@ func mergeKey(path []string) string {
 	return ""
 }
 
+// mergesList tells whether a patch has a list that a strategic merge patch would merge.
+func mergesList(path []string, o Object) bool {
+	for k, v := range o {
+		at := append(slices.Clone(path), k)
+		switch v := v.(type) {
+		case []any:
+			if mergeKey(at) != "" {
+				return true
+			}
+		case Object:
+			if mergesList(at, v) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // strategicPatch says it as kubectl does, by merge keys.
 func strategicPatch(r *rand.Rand, path []string, a, b Object) Object {
 	p := Object{}

@@ -59,6 +59,14 @@ func NewLife(k *Kind, namespace, name string, seed uint64) *Life {
 	return l
 }
 
+// CreateByApply returns a patch that creates the object.
+func (l *Life) CreateByApply() Patch {
+	o := l.Create()
+	delete(o["metadata"].(Object), "namespace")
+	return Patch{Category: "creation by apply", ContentType: Apply, Query: "fieldManager=argocd&force=true", UserAgent: "argocd-controller/v3.1",
+		Body: encode(o), manager: "argocd", config: o}
+}
+
 // share gives edits weights that add up to about 1,000 times a percentage.
 func share(percent int, all []edit) []edit {
 	sum := 0
@@ -136,6 +144,11 @@ func (l *Life) express(now, want Object, category string) Patch {
 		p.ContentType, body = Strategic, strategicPatch(r, nil, now, want)
 	case n < 8:
 		m := mergePatch(now, want)
+		if !l.Kind.custom && mergesList(nil, m) && r.IntN(3) > 0 {
+			// Tools that know merge keys use them; operators replace the list.
+			p.ContentType, body = Strategic, strategicPatch(r, nil, now, want)
+			break
+		}
 		p.ContentType, body = MergePatch, m
 		l.redundant(m, now)
 	default:
