@@ -281,7 +281,7 @@ func (x *Session) stage(e *audit.Event) {
 func (s *sessions) finish() []*Session {
 	for _, x := range s.rows {
 		x.Start, x.End = output.RFC3339(x.received), output.RFC3339(x.ended)
-		x.Connected = x.Code > 0 && x.Code < 400 && x.Kind != "debug"
+		x.Connected = x.Code > 0 && x.Code < 400 && (x.Kind != "debug" || x.verb == "get" || x.verb == "create")
 		switch {
 		case x.Code == 0:
 			x.Outcome = "unknown"
