@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+	"errors"
+
+	"github.com/spf13/cobra"
+
+	"kubetrail/internal/history"
+	"kubetrail/internal/output"
+	"kubetrail/internal/trail"
+)
+
+const historyLong = `History tells the life of one object: who changed what and when, from its creation
+to its end, and how sure that is. exact: the answer of the API server was
+recorded. derived: worked out from the request. unknown: events without bodies
+do not tell.
+
+Heartbeats, status, what changed nothing and what was refused are counted, and
+shown with --all. QUESTION and --since choose what is shown; what a request
+changed is known from those before.
+
+The values in Secrets are shown as sizes; --show-secrets shows them.`
+
+const historyExample = `  # what happened to it, as differences
+  kubetrail history deploy/nginx -n default --diff
+
+  # the last YAML before it was deleted
+  kubetrail history cm/app-config -n shop --at last > app-config.yaml
+
+  # who set which field?
+  kubetrail history deploy/cart -n shop --blame --at 2026-11-20T15:22:40Z`
+
+func (a *app) historyVerb() *cobra.Command {
+	f, at, managed := &asked{}, "", false
+	c := history.Config{}
+	cmd := &cobra.Command{Use: "history KIND/NAME [QUESTION]", Short: "Tell the life of one object: every change, by whom, and how sure that is",
+		Long: historyLong, Example: historyExample}
+	fs := cmd.Flags()
+	fs.BoolVar(&c.Diff, "diff", false, "Show every change as a difference of YAML")
+	fs.StringVar(&at, "at", "", "The object as it was at this `TIME`, as YAML; last is the last version")
+	fs.BoolVar(&managed, "managed-fields", false, "With --at: print metadata.managedFields, too")
+	fs.BoolVar(&c.Blame, "blame", false, "Who set each field last")
+	fs.BoolVar(&c.All, "all", false, "Show heartbeats, status, what changed nothing and what failed, too")
+	fs.BoolVar(&c.Objects, "objects", false, "With -o json, jsonl, yaml: every version whole")
+	fs.BoolVar(&c.ShowSecrets, "show-secrets", false, "Show the values in Secrets")
+	return a.answer(cmd, f, 1, func(ctx context.Context, r *opened, words []string, q trail.Query) (output.Report, error) {
+		var err error
+		if c.Target, err = history.ParseTarget(words[0], f.namespace, f.cluster); err != nil {
+			return output.Report{}, usage("for example deploy/nginx, secret/db-password, crontabs.example.com/mine", "%w", err)
+		}
+		c.Where, c.Since, c.Until = q.Where, q.Since, q.Until
+		if at != "" && at != "last" {
+			if c.Until, err = f.moment("--at", at, a.now()); err != nil {
+				return output.Report{}, err
+			}
+			c.Until++ // what happened at that moment has happened
+		}
+		s, err := history.Find(ctx, r.Reader, c)
+		if x, ok := errors.AsType[*history.Ambiguous](err); ok {
+			return output.Report{}, usage("say which: "+output.Plain(x.Places[0], false), "%s: %w", words[0], err)
+		}
+		if err != nil || at == "" && !c.Blame {
+			return reportOf(s), err
+		}
+		if f.output == "yaml" && !c.Blame {
+			f.output = "table" // what --at prints is YAML
+		}
+		report, err := s.Blame(at == "last")
+		if !c.Blame {
+			report, err = s.Whole(at == "last", managed)
+		}
+		if err != nil {
+			err = failed(err, "kubetrail history "+output.Plain(words[0], false)+" --all shows what is known")
+		}
+		return report, err
+	})
+}
+
+func reportOf(s *history.Story) output.Report {
+	if s == nil {
+		return output.Report{}
+	}
+	return s.Report()
+}

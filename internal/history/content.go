@@ -1,0 +1,108 @@
+package history
+
+import (
+	"bytes"
+
+	"kubetrail/audit"
+	"kubetrail/internal/patch"
+)
+
+// content tells what the object was after a write, from the best source that was
+// recorded: the answer itself, or what the request did to the version before.
+func (l *life) content(e *audit.Event, row *Row, before version) version {
+	switch l.kindOf(e.ResponseObject) {
+	case "", "Status", "Table", "Binding", "Eviction":
+		return l.rebuild(e, row, before)
+	case "Scale":
+		if row.Subresource == "scale" {
+			return l.scaled(e, before)
+		}
+	case "PartialObjectMetadata":
+		return l.metadata(e, before)
+	}
+	o, err := l.body(e.ResponseObject)
+	if err != nil {
+		return version{why: words{"the answer that was recorded is not the object", "所记录的应答不是该对象"}}
+	}
+	return versionOf(o, e.ResponseObject)
+}
+
+// scaled takes the replicas from the answer to a request on the subresource scale.
+func (l *life) scaled(e *audit.Event, before version) version {
+	v, err := patch.Decode(e.ResponseObject)
+	scale, _ := v.(map[string]any)
+	spec, _ := scale["spec"].(map[string]any)
+	if err != nil || scale == nil {
+		return version{why: words{"the answer that was recorded cannot be read", "所记录的应答无法读取"}}
+	}
+	next := versionOf(scale, nil)
+	next.raw, next.generation, next.object = nil, 0, nil
+	switch r := l.target.builtIn(); {
+	case r == nil:
+		next.why = words{"which field the scale of a custom resource is, the event does not tell", "事件未说明自定义资源的 scale 对应哪个字段"}
+	case before.object == nil:
+		next.why = words{"only the number of replicas was recorded", "只记录了副本数"}
+	default:
+		next.object, next.sure = put(before.object, spec["replicas"], "spec", "replicas"), Derived
+		if n, ok := spec["replicas"]; !ok {
+			next.object = put(before.object, int64(0), "spec", "replicas")
+		} else if patch.Equal(n, at(before.object, "spec", "replicas")) {
+			next.generation = before.generation
+		}
+		next.object = put(next.object, next.rv, "metadata", "resourceVersion")
+		next.why = words{"worked out from the answer, which is a Scale", "由应答中的 Scale 推导"}
+	}
+	return next
+}
+
+// metadata takes the metadata from an answer that has nothing else.
+func (l *life) metadata(e *audit.Event, before version) version {
+	v, err := patch.Decode(e.ResponseObject)
+	o, _ := v.(map[string]any)
+	if err != nil || before.object == nil {
+		return version{why: words{"only the metadata was recorded", "只记录了 metadata"}}
+	}
+	next := versionOf(o, nil)
+	next.object, next.sure = put(before.object, o["metadata"], "metadata"), Derived
+	next.why = words{"worked out from the answer, which is the metadata alone", "由应答推导，应答中只有 metadata"}
+	return next
+}
+
+// rebuild works out the object from the request.
+func (l *life) rebuild(e *audit.Event, row *Row, before version) version {
+	switch {
+	case bytes.Contains(e.Text[audit.Annotations], []byte(`"audit.k8s.io/truncated"`)):
+		return version{why: words{"the bodies were too large and left out (audit.k8s.io/truncated)", "内容过大而被截断（audit.k8s.io/truncated）"}}
+	case len(e.RequestObject) == 0 && string(e.Text[audit.Level]) == "Metadata":
+		return version{why: words{"recorded at level Metadata: without bodies", "记录级别为 Metadata：没有请求体和应答体"}}
+	case len(e.RequestObject) == 0:
+		return version{why: words{"no body was recorded", "没有记录请求体和应答体"}}
+	}
+	return version{why: words{"the answer was not recorded", "没有记录应答体"}}
+}
+
+// put returns a copy of an object with the value at path replaced.
+func put(o map[string]any, v any, path ...string) map[string]any {
+	out := make(map[string]any, len(o)+1)
+	for k, x := range o {
+		out[k] = x
+	}
+	if len(path) == 1 {
+		out[path[0]] = v
+		return out
+	}
+	below, _ := o[path[0]].(map[string]any)
+	out[path[0]] = put(below, v, path[1:]...)
+	return out
+}
+
+// at is the value at a path, nil where there is none.
+func at(o map[string]any, path ...string) any {
+	for i, name := range path {
+		if i == len(path)-1 {
+			return o[name]
+		}
+		o, _ = o[name].(map[string]any)
+	}
+	return nil
+}

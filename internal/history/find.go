@@ -1,0 +1,227 @@
+package history
+
+import (
+	"context"
+	"encoding/json"
+
+	"kubetrail/audit"
+	"kubetrail/internal/output"
+	"kubetrail/internal/patch"
+	"kubetrail/internal/query"
+	"kubetrail/internal/trail"
+)
+
+// Config says what is to be told of an object.
+type Config struct {
+	Target Target
+
+	// Where and Since choose the requests that are told; all of them are read, because
+	// what one of them changed is known from those before. Until ends the history.
+	Where        *query.Node // nil: all
+	Since, Until int64       // microseconds since the epoch, or audit.NoTime
+
+	All         bool // heartbeats, status, what changed nothing and what was refused too
+	Diff        bool // every change as YAML
+	Objects     bool // every version whole
+	Blame       bool // remember who set which value
+	ShowSecrets bool // the values in Secrets
+
+	// Through finds who was behind a request; nil where nobody is asked for.
+	Through func(ctx context.Context, e *audit.Event) (*Behind, error)
+}
+
+// Behind is who was behind a request that somebody else sent.
+type Behind struct {
+	User  string // the root of the chain
+	Chain any    // how that is known; marshals to a JSON object
+}
+
+// What a history keeps at most.
+const (
+	maxRows    = 20_000   // the latest; those before are counted
+	maxObjects = 64 << 20 // bytes of objects, and of diffs
+	maxThrough = 100      // rows for which somebody behind them is looked for
+)
+
+// Story is the life of an object as a trail tells it.
+type Story struct {
+	Target  Target
+	Rows    []*Row
+	Hidden  map[Class]int // what was left out because nobody asked for it
+	Left    int           // rows before the first one that were left out for want of space
+	Beats   uint64        // renewals of a sign of life, which were not looked at
+	Lives   int
+	Looked  trail.Summary // in what
+	Details bool          // some content of a version was known
+
+	life  *life
+	book  book
+	ends  []*Row // the deletion of the last life, from the request to the end
+	size  int
+	asked []*audit.Event // for Through, by place in Rows
+	cfg   *Config
+}
+
+// Find tells the life of an object.
+func Find(ctx context.Context, r trail.Reader, cfg Config) (*Story, error) {
+	s := &Story{Hidden: map[Class]int{}, cfg: &cfg}
+	more := audit.Columns(0)
+	if cfg.Where != nil {
+		more = cfg.Where.Needs()
+	}
+	x, err := read(ctx, r, &cfg.Target, cfg.Until, cfg.All, more|audit.Set(audit.Message, audit.Status, audit.StatusDetails))
+	if err != nil {
+		return nil, err
+	}
+	if s.Looked, err = r.Summary(ctx); err != nil {
+		return nil, err
+	}
+	s.Target, s.Beats, s.life = cfg.Target, x.beats, newLife(&cfg.Target)
+	err = x.each(ctx, func(e *audit.Event) error {
+		before := s.life.now
+		if row := s.life.step(e); row != nil {
+			if cfg.Blame && s.life.now.by == row && s.life.now.object != nil {
+				s.book.note(row, before)
+			}
+			s.take(e, row, before)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.Lives, s.ends = s.life.number, s.life.ends
+	return s, s.through(ctx)
+}
+
+// take keeps a row, or counts it.
+func (s *Story) take(e *audit.Event, row *Row, before version) {
+	asked := (s.cfg.Where == nil || s.cfg.Where.Match(e)) && (s.cfg.Since == audit.NoTime || e.Time() >= s.cfg.Since)
+	s.Details = s.Details || s.life.last.object != nil
+	switch {
+	case !asked:
+		return
+	case !s.cfg.All && !row.interesting():
+		s.Hidden[row.Class]++
+		return
+	}
+	if len(s.Rows) == 2*maxRows {
+		s.Left += maxRows
+		s.Rows = append(s.Rows[:0], s.Rows[maxRows:]...)
+	}
+	s.dress(row, before)
+	if s.cfg.Through != nil && row.behind() && len(s.asked) < maxThrough {
+		s.asked = append(s.asked, keep(e, false))
+		row.asked = len(s.asked)
+	}
+	s.Rows = append(s.Rows, row)
+}
+
+// interesting reports whether a row is told without being asked for.
+func (r *Row) interesting() bool { return r.Removed || r.Class == Real || r.Class == Unknown }
+
+// dress puts the object and the difference into a row, and takes secrets out of it.
+func (s *Story) dress(row *Row, before version) {
+	hide := s.Target.secret() && !s.cfg.ShowSecrets
+	if hide {
+		hideChanges(row.Changes)
+	}
+	after := s.life.now
+	if after.by != row {
+		return
+	}
+	from, to := before.object, after.object
+	if s.cfg.Diff && to != nil && s.size < maxObjects && (from != nil || row.created) && (len(row.Changes) > 0 || row.created) {
+		if row.created {
+			from = nil
+		}
+		if hide {
+			from, to = hidden(from, nil), hidden(to, from)
+		}
+		row.Diff = unified(from, to)
+		s.size += len(row.Diff)
+	}
+	if !s.cfg.Objects || after.object == nil {
+		return
+	}
+	o := after.object
+	if hide {
+		o = hidden(o, nil)
+	}
+	text, err := json.Marshal(o)
+	if s.size += len(text); err != nil || s.size > maxObjects {
+		row.say(row.Certainty, "the object is left out: together they are too large; ask for less with --since", "省略对象：总量过大，请用 --since 缩小范围")
+		return
+	}
+	row.Object = json.RawMessage(text)
+}
+
+// unified is the difference of two objects as YAML.
+func unified(from, to map[string]any) string {
+	var a []byte
+	if from != nil {
+		a = patch.AppendYAML(nil, trimmed(from))
+	}
+	return patch.Unified(a, patch.AppendYAML(nil, trimmed(to)), 3)
+}
+
+// trimmed is an object as people keep it in files: without what the API server counts.
+func trimmed(o map[string]any) map[string]any {
+	o = patch.Canonical(o)
+	if at(o, "metadata", "generation") == nil {
+		return o
+	}
+	meta, _ := o["metadata"].(map[string]any)
+	out := make(map[string]any, len(meta))
+	for k, v := range meta {
+		if k != "generation" {
+			out[k] = v
+		}
+	}
+	return put(o, out, "metadata")
+}
+
+// through asks who was behind requests of controllers and service accounts.
+func (s *Story) through(ctx context.Context) error {
+	for _, row := range s.Rows {
+		if row.asked == 0 {
+			continue
+		}
+		b, err := s.cfg.Through(ctx, s.asked[row.asked-1])
+		if err != nil {
+			return err
+		}
+		if b != nil {
+			row.Through, row.root = b.Chain, b.User
+		}
+	}
+	s.asked = nil
+	return nil
+}
+
+// Report is the story for people and for programs.
+func (s *Story) Report() output.Report {
+	items := make([]any, len(s.Rows))
+	for i, r := range s.Rows {
+		items[i] = r
+	}
+	return output.Report{Kind: "ObjectHistory", Head: s.head(), Items: items, Text: s.text}
+}
+
+func (s *Story) head() map[string]any {
+	object := map[string]any{"resource": s.Target.Resource, "name": s.Target.Name}
+	for k, v := range map[string]string{"group": s.Target.Group, "kind": s.Target.Kind, "namespace": s.Target.Namespace, "cluster": s.Target.Cluster} {
+		if v != "" {
+			object[k] = v
+		}
+	}
+	left := map[string]int{}
+	for c, n := range s.Hidden {
+		left[c.String()] = n
+	}
+	if s.Beats > 0 {
+		left[Heartbeat.String()] += int(s.Beats)
+	}
+	return map[string]any{"object": object, "lives": s.Lives, "hidden": left, "leftOut": s.Left,
+		"from": output.RFC3339(s.Looked.First), "to": output.RFC3339(s.Looked.Last)}
+}

@@ -1,0 +1,229 @@
+package history
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"kubetrail/audit"
+	"kubetrail/internal/output"
+	"kubetrail/internal/query"
+	"kubetrail/internal/skew"
+	"kubetrail/internal/trail"
+)
+
+// What the reading of a history keeps at most.
+const (
+	maxEvents  = 200_000  // of an object
+	maxWaiting = 32 << 20 // bytes of bodies that wait for their turn
+	maxPlaces  = 16       // objects of the same name that are told apart
+)
+
+// columns are what is needed of an event without its bodies.
+var columns = ClassColumns | output.RefColumns | audit.Set(audit.Server, audit.ImpersonatedUsername, audit.ImpersonatedGroups,
+	audit.ObjectUID, audit.ResourceVersion, audit.Destination, audit.Annotations, audit.SourceIPs)
+
+// mark is what the first pass keeps of an event: where it stands.
+type mark struct {
+	seq uint64
+	skew.Moment
+	cluster, server string
+}
+
+// Ambiguous is the error for a name that several objects have.
+type Ambiguous struct{ Places []string }
+
+func (a *Ambiguous) Error() string {
+	return "several objects have this name: " + strings.Join(a.Places, ", ")
+}
+
+// reader reads the events of an object twice: first to learn in which order they
+// happened, whatever clocks say, then one after the other with their bodies.
+type reader struct {
+	trail   trail.Reader
+	target  *Target
+	q       trail.Query
+	columns audit.Columns
+	rank    map[uint64]int // by number of the event
+	beats   uint64         // events that renew a sign of life, which were only counted
+	left    int            // events beyond maxEvents
+}
+
+// each calls yield for the events of the object in the order in which they happened. The
+// event belongs to the reader again when yield returns.
+func (r *reader) each(ctx context.Context, yield func(*audit.Event) error) error {
+	waiting, size, next := map[int]*audit.Event{}, 0, 0
+	err := r.trail.Search(ctx, r.q, trail.Page{Oldest: true, Columns: r.columns | bodies}, func(e *audit.Event) error {
+		at, ok := r.rank[e.Seq]
+		if !ok {
+			return nil // it came after the first pass
+		}
+		if at != next {
+			kept := keep(e, size > maxWaiting)
+			size += len(kept.RequestObject) + len(kept.ResponseObject)
+			waiting[at] = kept
+			return nil
+		}
+		for e != nil {
+			if err := yield(e); err != nil {
+				return err
+			}
+			next++
+			if e = waiting[next]; e != nil {
+				size -= len(e.RequestObject) + len(e.ResponseObject)
+				delete(waiting, next)
+			}
+		}
+		return nil
+	})
+	for _, at := range slices.Sorted(maps.Keys(waiting)) { // an event before them went away meanwhile
+		if err == nil {
+			err = yield(waiting[at])
+		}
+	}
+	return err
+}
+
+var bodies = audit.Set(audit.RequestObject, audit.ResponseObject)
+
+// keep copies an event, without its bodies where they are too many to be kept.
+func keep(e *audit.Event, bare bool) *audit.Event {
+	k := &audit.Event{Form: e.Form, Received: e.Received, Staged: e.Staged, Nanos: e.Nanos, Code: e.Code, Offset: e.Offset, Seq: e.Seq}
+	for i, t := range e.Text {
+		k.Text[i] = bytes.Clone(t)
+	}
+	if !bare {
+		k.RequestObject, k.ResponseObject = bytes.Clone(e.RequestObject), bytes.Clone(e.ResponseObject)
+	}
+	return k
+}
+
+// read makes the first pass. It settles the namespace and cluster of the target where
+// they were not given.
+func read(ctx context.Context, r trail.Reader, t *Target, until int64, all bool, more audit.Columns) (*reader, error) {
+	if err := t.settle(ctx, r); err != nil {
+		return nil, err
+	}
+	own, beats, err := t.questions(all)
+	if err != nil {
+		return nil, err
+	}
+	x := &reader{trail: r, target: t, q: trail.Query{Where: own, Since: audit.NoTime, Until: until}, columns: columns | more, rank: map[uint64]int{}}
+	if beats != nil && !all {
+		if x.beats, err = count(ctx, r, trail.Query{Where: beats, Since: audit.NoTime, Until: until}); err != nil {
+			return nil, err
+		}
+	}
+	clocks := skew.New()
+	var marks []mark
+	err = r.Search(ctx, x.q, trail.Page{Oldest: true, Columns: skew.Columns() | audit.Set(audit.Seq)}, func(e *audit.Event) error {
+		if len(marks) == maxEvents {
+			x.left++
+			return nil
+		}
+		clocks.Add(e)
+		m := mark{seq: e.Seq, Moment: clocks.Moment(e, 0)}
+		if n := len(marks); n > 0 && marks[n-1].server == string(e.Text[audit.Server]) {
+			m.server, m.cluster = marks[n-1].server, marks[n-1].cluster
+		} else {
+			m.server, m.cluster = string(e.Text[audit.Server]), string(e.Text[audit.Cluster])
+		}
+		marks = append(marks, m)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	x.order(marks, clocks)
+	return x, nil
+}
+
+// order ranks events by the versions of the object, and by corrected times.
+func (x *reader) order(marks []mark, clocks *skew.Estimator) {
+	skews := clocks.Skews(x.target.Cluster)
+	skew.Sort(marks, func(m mark) skew.Moment {
+		if k := skews[m.server]; k.Known && m.Time != audit.NoTime {
+			m.Time -= k.Estimate()
+		}
+		return m.Moment
+	})
+	for i, m := range marks {
+		x.rank[m.seq] = i
+	}
+}
+
+// count returns how many events answer.
+func count(ctx context.Context, r trail.Reader, q trail.Query) (uint64, error) {
+	by, err := audit.Resolve("verb")
+	if err != nil {
+		return 0, err
+	}
+	g, err := r.Aggregate(ctx, q, []audit.Ref{by}, 0)
+	return g.Events, err
+}
+
+// settle finds the cluster and the namespace that the object is in.
+func (t *Target) settle(ctx context.Context, r trail.Reader) error {
+	own := "resource:" + quote(t.Resource) + " and name:" + quote(t.Name) + " and code < 400"
+	if t.Cluster != "" {
+		own += " and cluster:" + quote(t.Cluster)
+	}
+	switch {
+	case t.namespaced() && t.Namespace != "":
+		own += " and ns:" + quote(t.Namespace)
+	case t.Group != "":
+		own += " and apigroup:" + quote(t.Group)
+	}
+	where, err := query.Parse(own)
+	if err != nil {
+		return err
+	}
+	var by []audit.Ref
+	for _, name := range []string{"cluster", "ns"} {
+		f, err := audit.Resolve(name)
+		if err != nil {
+			return err
+		}
+		by = append(by, f)
+	}
+	groups, err := r.Aggregate(ctx, trail.Always(where), by, 0)
+	if err != nil {
+		return err
+	}
+	clusters, namespaces := map[string]bool{}, map[string]bool{}
+	for _, g := range groups.Rows {
+		clusters[g.Key[0]], namespaces[g.Key[1]] = true, true
+	}
+	if !t.namespaced() {
+		namespaces = map[string]bool{"": true}
+	}
+	if len(clusters) > 1 || len(namespaces) > 1 && t.Namespace == "" {
+		return ambiguous(groups.Rows, len(clusters) > 1)
+	}
+	for _, g := range groups.Rows {
+		t.Cluster = g.Key[0]
+		if t.namespaced() {
+			t.Namespace = g.Key[1]
+		}
+	}
+	return nil
+}
+
+func ambiguous(groups []trail.Group, clusters bool) error {
+	a := &Ambiguous{}
+	for _, g := range groups {
+		place := "-n " + g.Key[1]
+		if clusters {
+			place = fmt.Sprintf("--cluster %s -n %s", g.Key[0], g.Key[1])
+		}
+		a.Places = append(a.Places, place)
+	}
+	slices.Sort(a.Places)
+	if len(a.Places) > maxPlaces {
+		a.Places = append(a.Places[:maxPlaces], "…")
+	}
+	return a
+}

@@ -1,0 +1,144 @@
+package history
+
+import (
+	"fmt"
+	"strings"
+
+	"kubetrail/audit"
+	"kubetrail/internal/query"
+	"kubetrail/internal/schema"
+)
+
+// A Target is the object whose history is asked for.
+type Target struct {
+	schema.Target
+	Cluster   string // "" where there is but one
+	Namespace string // "" for an object of the cluster, or where it is not known yet
+}
+
+// ParseTarget reads KIND/NAME as kubectl does, and the namespace that goes with it.
+// Whatever namespace is given for a resource of the cluster, such as nodes, is left out.
+func ParseTarget(text, namespace, cluster string) (Target, error) {
+	t := Target{schema.ParseTarget(text), cluster, namespace}
+	if t.Resource == "" || t.Name == "" || strings.Contains(t.Name, "/") {
+		return t, fmt.Errorf("%q does not name an object: write KIND/NAME, as in deploy/nginx", text)
+	}
+	if r := t.builtIn(); r != nil && !r.Namespaced {
+		t.Namespace = ""
+	}
+	return t, nil
+}
+
+func (t *Target) builtIn() *schema.Resource {
+	if t.AnyGroup {
+		return nil
+	}
+	return schema.Find(t.Group, t.Resource)
+}
+
+// namespaced reports whether the object is in a namespace, or may be.
+func (t *Target) namespaced() bool {
+	r := t.builtIn()
+	return r == nil || r.Namespaced
+}
+
+// String is like deployments.apps/nginx.
+func (t *Target) String() string {
+	if t.Group == "" {
+		return t.Resource + "/" + t.Name
+	}
+	return t.Resource + "." + t.Group + "/" + t.Name
+}
+
+// secret reports whether the object holds what must not be shown by accident.
+func (t *Target) secret() bool { return t.Resource == "secrets" && t.Group == "" }
+
+// questions are what the trail is asked: for the events that may have changed the object
+// or show it, and for those that only renew a sign of life, which nobody wants the
+// bodies of; nil where the resource has none.
+func (t *Target) questions(all bool) (own, beats *query.Node, err error) {
+	text := t.kql()
+	routine := t.heartbeats()
+	if routine == "" {
+		own, err = query.Parse(text)
+		return own, nil, err
+	}
+	if beats, err = query.Parse("(" + text + ") and " + routine); err != nil {
+		return nil, nil, err
+	}
+	if !all {
+		text = "(" + text + ") and not (" + routine + ")"
+	}
+	own, err = query.Parse(text)
+	return own, beats, err
+}
+
+func (t *Target) kql() string {
+	of := "resource:" + quote(t.Resource)
+	switch {
+	case t.Group != "":
+		of += " and apigroup:" + quote(t.Group)
+	case !t.AnyGroup:
+		of += " and not apigroup:*"
+	}
+	name := quote(t.Name)
+	how := "name:" + name + " and not sub:(exec or attach or portforward or proxy or log or token)" +
+		" and (verb:(create or update or patch or delete) or verb:get and level:RequestResponse and code:200)"
+	how += " or verb:deletecollection"
+	if generated(t.Name) {
+		how += " or verb:create and not name:* and responseObject.metadata.name:" + name
+	}
+	text := "(" + of + " and (" + how + "))"
+	if !t.namespaced() {
+		return text + t.rest()
+	}
+	if t.Namespace != "" {
+		text = "(ns:" + quote(t.Namespace) + " and (" + text + " or resource:namespaces and not apigroup:* and not sub:* and verb:delete))"
+	}
+	return text + t.rest()
+}
+
+// rest is what is asked of all events.
+func (t *Target) rest() string {
+	text := " and not stage:(RequestReceived or ResponseStarted)"
+	if t.Cluster != "" {
+		text += " and cluster:" + quote(t.Cluster)
+	}
+	return text
+}
+
+// heartbeats is the part of the question that Classify calls Heartbeat or LeaderLease.
+func (t *Target) heartbeats() string {
+	switch {
+	case t.Resource == "leases" && t.Group == "coordination.k8s.io":
+		return "verb:(update or patch) and not sub:* and not agent:kubectl* and code < 400"
+	case t.Resource == "nodes" && t.Group == "":
+		return "verb:(update or patch) and sub:status and user:system\\:node\\:* and code < 400"
+	}
+	return ""
+}
+
+// generated reports whether a name may have been made of a generateName: it ends in five
+// of the letters that these end in.
+func generated(name string) bool {
+	const letters = "bcdfghjklmnpqrstvwxz2456789"
+	if len(name) <= 5 {
+		return false
+	}
+	for _, c := range name[len(name)-5:] {
+		if !strings.ContainsRune(letters, c) {
+			return false
+		}
+	}
+	return true
+}
+
+func quote(s string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
+}
+
+// about reports whether an event names the object itself, rather than a collection or
+// the namespace that it is in.
+func (t *Target) about(e *audit.Event) bool {
+	return string(e.Text[audit.Resource]) == t.Resource && string(e.Text[audit.Verb]) != "deletecollection"
+}
