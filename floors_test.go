@@ -77,6 +77,7 @@ func rooms() []room {
 		{"internal/skew", 3, plain, "by how much the clocks of API servers differ, and what comes first though they do"},
 		{"internal/history", 3, plain, "the life of one object: its versions, what changed from one to the next, and who did it"},
 		{"internal/answer", 4, plain, "what people ask of a trail: what somebody did, what changed, what loads the API server"},
+		{"internal/cause", 3, plain, "through whom something happened: from a person through controllers to the object"},
 		{"internal/trail/disk", 3, impure, "the embedded trail: Parquet parts in a directory"},
 		{"internal/trail/file", 3, impure, "audit files asked on the spot, without a trail"},
 		{"internal/trail/remote", 3, impure, "the trail behind another KubeTrail's HTTP API"},

@@ -1,0 +1,424 @@
+package cause
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+	"time"
+
+	"kubetrail/audit"
+	"kubetrail/internal/output"
+)
+
+// Columns are what a Tracer looks at, bodies included: without them it knows names and
+// times only, and is less sure.
+var Columns = output.RefColumns | audit.Set(audit.Level, audit.Verb, audit.RequestURI, audit.UserAgent, audit.Username,
+	audit.ImpersonatedUsername, audit.Resource, audit.Namespace, audit.Name, audit.ObjectUID, audit.APIGroup,
+	audit.Subresource, audit.StatusDetails, audit.Code, audit.RequestObject, audit.ResponseObject)
+
+// Config bounds what a Tracer remembers.
+type Config struct {
+	Window time.Duration // how long before the newest event; 0: 15 minutes
+	Writes int           // how many requests at most; 0: 50,000, about 50 MB
+}
+
+// Tracer learns from the requests that changed something who caused what. It is not
+// safe for concurrent use.
+type Tracer struct {
+	window int64
+	limit  int
+
+	queue   []*write // in the order in which they came; those before head are forgotten
+	head    int
+	newest  int64
+	objects map[key]*object
+	owned   map[string][]*object // by the uid of an owner
+	named   map[key][]*object    // by the key of what their name says is their owner
+	spaces  map[string][]*write  // by namespace, in order of time
+	bulk    map[key][]*write     // deletecollections, by resource and namespace
+	words   map[string]string    // strings that occur often, once each
+	solved  map[*write]*answer   // what Trace found; emptied by Note
+}
+
+// New returns a Tracer that knows nothing.
+func New(cfg Config) *Tracer {
+	if cfg.Window <= 0 {
+		cfg.Window = 15 * time.Minute
+	}
+	if cfg.Writes <= 0 {
+		cfg.Writes = 50_000
+	}
+	return &Tracer{
+		window: cfg.Window.Microseconds(), limit: cfg.Writes, newest: audit.NoTime,
+		objects: map[key]*object{}, owned: map[string][]*object{}, named: map[key][]*object{},
+		spaces: map[string][]*write{}, bulk: map[key][]*write{}, words: map[string]string{}, solved: map[*write]*answer{},
+	}
+}
+
+// key names an object of one cluster, over all its incarnations.
+type key struct{ group, resource, namespace, name string }
+
+// object is what is known of the object of one name: the requests that wrote to it.
+type object struct {
+	key    key
+	writes []*write // in order of time
+	uids   []string // under which it is in Tracer.owned
+}
+
+// write is one request that changed something.
+type write struct {
+	key        key
+	actor      Actor
+	controller string // its name, where a controller or kubelet sent it
+	verb, sub  string
+	uid        string // of the object, as the API server said it; empty: unknown
+	at, end    int64  // received and answered
+
+	auditID, cluster string
+	stage            string
+	seq              uint64
+
+	owners    []owner
+	bodied    bool    // owners, generation and so on are those that the API server stored
+	items     []ident // what a deletecollection says it removed
+	listed    bool    // items are all of it
+	selective bool    // a deletecollection with a selector
+	subject   string  // of an Event: the name of what it is about
+	node      string  // of a pod, where it is known
+	flags     flag    //
+	policy    string  // of a delete: Background, Foreground, Orphan; empty: unknown
+	revision  string  // annotation deployment.kubernetes.io/revision
+	desired   string  // annotation deployment.kubernetes.io/desired-replicas
+	gen       int64   // metadata.generation; 0: unknown
+	observed  int64   // status.observedGeneration
+	replicas  int64   // spec.replicas, spec.parallelism; -1: unknown
+	running   int64   // status.replicas; -1: unknown
+	template  uint64  // hash of spec.template; 0: unknown
+}
+
+type flag uint8
+
+const (
+	doomed   flag = 1 << iota // it has a deletionTimestamp
+	older                     // and had it before this request
+	cordoned                  // a node with spec.unschedulable
+	failed                    // a pod of phase Failed or Succeeded
+	complete                  // a status that says that a rollout is over
+)
+
+type ident struct{ namespace, name, uid string }
+
+// Note tells the tracer of an event. Only final stages of requests that changed
+// something count; the others are passed over. It keeps nothing of e.
+func (t *Tracer) Note(e *audit.Event) {
+	w := t.write(e)
+	if w == nil {
+		return
+	}
+	clear(t.solved)
+	t.newest = max(t.newest, w.at)
+	t.queue = append(t.queue, w)
+	t.insert(w)
+	for len(t.queue)-t.head > t.limit || len(t.queue) > t.head && t.queue[t.head].at < t.newest-t.window {
+		t.forget(t.queue[t.head])
+		t.queue[t.head] = nil
+		t.head++
+	}
+	if t.head > 1024 && t.head > len(t.queue)/2 {
+		t.queue = slices.Delete(t.queue, 0, t.head)
+		t.head = 0
+	}
+}
+
+// changes reports whether an event is the end of a request that changed something.
+func changes(e *audit.Event) bool {
+	switch string(e.Text[audit.Verb]) {
+	case "create", "update", "patch", "delete", "deletecollection":
+	default:
+		return false
+	}
+	if string(e.Text[audit.Stage]) != "ResponseComplete" || e.Code < 200 || e.Code > 299 || len(e.Text[audit.Resource]) == 0 {
+		return false
+	}
+	return !bytes.Contains(e.Text[audit.RequestURI], []byte("dryRun="))
+}
+
+// passing are resources whose objects are not stored, or are nobody's consequence.
+var passing = map[string]bool{
+	"leases": true, "tokenreviews": true, "subjectaccessreviews": true, "selfsubjectaccessreviews": true,
+	"selfsubjectrulesreviews": true, "localsubjectaccessreviews": true, "selfsubjectreviews": true,
+}
+
+// write makes a record of e, nil where it is none.
+func (t *Tracer) write(e *audit.Event) *write {
+	resource := t.intern(e.Text[audit.Resource])
+	if !changes(e) || passing[resource] {
+		return nil
+	}
+	w := &write{
+		key:  key{t.intern(e.Text[audit.APIGroup]), resource, t.intern(e.Text[audit.Namespace]), string(e.Text[audit.Name])},
+		verb: t.intern(e.Text[audit.Verb]), sub: t.intern(e.Text[audit.Subresource]),
+		at: e.Received, end: e.Time(), auditID: string(e.Text[audit.AuditID]), cluster: t.intern(e.Text[audit.Cluster]),
+		stage: t.intern(e.Text[audit.Stage]), seq: e.Seq, replicas: -1, running: -1,
+	}
+	if w.at == audit.NoTime {
+		w.at = w.end
+	}
+	if w.at == audit.NoTime {
+		return nil
+	}
+	if w.key.resource == "namespaces" {
+		w.key.namespace = ""
+	}
+	w.actor, w.controller = actorOf(e, t.intern)
+	if resource == "events" {
+		t.about(w, e)
+		return w
+	}
+	if w.sub == "token" {
+		return nil
+	}
+	t.options(w, e)
+	t.result(w, e)
+	if w.verb != "create" && w.uid == "" {
+		// A uid in the body of an update or in the options of a delete was compared with
+		// that of the object; in the body of a create it may be anything.
+		w.uid = string(e.Text[audit.ObjectUID])
+	}
+	return w
+}
+
+// about notes what an Event is about.
+func (t *Tracer) about(w *write, e *audit.Event) {
+	if b := read(e.RequestObject); b != nil && b.Involved.Name != "" {
+		w.subject = t.intern([]byte(b.Involved.Name))
+		return
+	}
+	if i := strings.LastIndexByte(w.key.name, '.'); i > 0 {
+		w.subject = t.intern([]byte(w.key.name[:i]))
+	}
+}
+
+// options reads what a request asked for.
+func (t *Tracer) options(w *write, e *audit.Event) {
+	uri := string(e.Text[audit.RequestURI])
+	switch {
+	case w.verb == "delete" || w.verb == "deletecollection" || w.sub == "eviction":
+		w.selective = strings.Contains(uri, "Selector=") && !strings.HasSuffix(uri, "Selector=")
+		if i := strings.Index(uri, "propagationPolicy="); i >= 0 {
+			word, _, _ := strings.Cut(uri[i+len("propagationPolicy="):], "&")
+			w.policy = t.intern([]byte(word))
+		}
+		if strings.Contains(uri, "orphanDependents=true") {
+			w.policy = "Orphan"
+		}
+		b := read(e.RequestObject)
+		if b == nil {
+			return
+		}
+		if b.Propagation != "" {
+			w.policy = t.intern([]byte(b.Propagation))
+		}
+		if b.Orphan != nil && *b.Orphan {
+			w.policy = "Orphan"
+		}
+		if w.sub == "" && w.verb == "delete" {
+			w.uid = b.Preconditions.UID
+		}
+	case w.sub == "binding":
+		if b := read(e.RequestObject); b != nil {
+			w.node = t.intern([]byte(b.Target.Name))
+		}
+	}
+}
+
+// result reads what the API server answered.
+func (t *Tracer) result(w *write, e *audit.Event) {
+	if w.uid == "" && w.verb == "delete" {
+		w.uid = details(e.Text[audit.StatusDetails])
+	}
+	b := read(e.ResponseObject)
+	switch {
+	case b == nil || b.Kind == "Status" || b.Kind == "PartialObjectMetadata":
+		if b != nil && b.Details.UID != "" && w.verb == "delete" {
+			w.uid = b.Details.UID
+		}
+		return
+	case w.verb == "deletecollection":
+		t.list(w, b)
+		return
+	case b.Metadata.UID == "" || w.key.name != "" && b.Metadata.Name != w.key.name:
+		return
+	}
+	m := &b.Metadata
+	w.key.name, w.uid = m.Name, m.UID
+	if w.key.resource != "namespaces" && w.key.namespace == "" && m.Namespace != "" {
+		w.key.namespace = t.intern([]byte(m.Namespace))
+	}
+	if m.DeletionTimestamp != "" {
+		w.flags |= doomed
+		// Deleting a pod with a grace period sets a time to come.
+		if at, err := time.Parse(time.RFC3339, m.DeletionTimestamp); err == nil && at.UnixMicro() < w.at-2_000_000 {
+			w.flags |= older
+		}
+	}
+	if b.spec.Replicas != nil {
+		w.replicas = *b.spec.Replicas
+	} else if b.spec.Parallelism != nil {
+		w.replicas = *b.spec.Parallelism
+	}
+	if w.sub == "scale" {
+		return // a Scale has neither owners nor generation
+	}
+	w.bodied, w.gen, w.owners = true, m.Generation, m.OwnerReferences
+	w.revision = t.intern([]byte(m.Annotations["deployment.kubernetes.io/revision"]))
+	w.desired = t.intern([]byte(m.Annotations["deployment.kubernetes.io/desired-replicas"]))
+	w.template = template(b.spec.Template)
+	w.observed, w.running = b.state.ObservedGeneration, b.state.Replicas
+	if b.spec.NodeName != "" {
+		w.node = t.intern([]byte(b.spec.NodeName))
+	}
+	if b.spec.Unschedulable {
+		w.flags |= cordoned
+	}
+	if b.state.Phase == "Failed" || b.state.Phase == "Succeeded" {
+		w.flags |= failed
+	}
+	s := &b.state
+	if s.ObservedGeneration >= m.Generation && s.Replicas == w.replicas && s.Updated == w.replicas && s.Available == w.replicas {
+		w.flags |= complete
+	}
+}
+
+// maxItems bounds what is kept of one list.
+const maxItems = 10_000
+
+func (t *Tracer) list(w *write, b *body) {
+	w.listed = strings.HasSuffix(b.Kind, "List")
+	for i := range b.Items {
+		if i == maxItems {
+			w.listed = false
+			return
+		}
+		m := &b.Items[i].Metadata
+		w.items = append(w.items, ident{t.intern([]byte(m.Namespace)), m.Name, m.UID})
+	}
+}
+
+// maxWords bounds the strings that are kept once.
+const maxWords = 100_000
+
+func (t *Tracer) intern(b []byte) string {
+	if len(b) == 0 {
+		return ""
+	}
+	if s, ok := t.words[string(b)]; ok {
+		return s
+	}
+	if len(t.words) >= maxWords {
+		clear(t.words)
+	}
+	s := string(b)
+	t.words[s] = s
+	return s
+}
+
+// byTime orders writes by when they were received.
+func byTime(a, b *write) int {
+	switch {
+	case a.at != b.at && a.at < b.at:
+		return -1
+	case a.at != b.at:
+		return 1
+	case a.end != b.end && a.end < b.end:
+		return -1
+	case a.end != b.end:
+		return 1
+	}
+	return 0
+}
+
+// into inserts w into writes in order of time: nearly always that is the end.
+func into(writes []*write, w *write) []*write {
+	i := len(writes)
+	for i > 0 && byTime(w, writes[i-1]) < 0 {
+		i--
+	}
+	return slices.Insert(writes, i, w)
+}
+
+// out removes w from writes.
+func out(writes []*write, w *write) []*write {
+	if i := slices.Index(writes, w); i >= 0 {
+		return slices.Delete(writes, i, i+1)
+	}
+	return writes
+}
+
+func (t *Tracer) insert(w *write) {
+	t.spaces[w.key.namespace] = into(t.spaces[w.key.namespace], w)
+	if w.verb == "deletecollection" {
+		k := key{w.key.group, w.key.resource, w.key.namespace, ""}
+		t.bulk[k] = into(t.bulk[k], w)
+		return
+	}
+	if w.key.name == "" || w.key.resource == "events" {
+		return
+	}
+	o := t.objects[w.key]
+	if o == nil {
+		o = &object{key: w.key}
+		t.objects[w.key] = o
+		for _, k := range namesake(w.key) {
+			t.named[k] = append(t.named[k], o)
+		}
+	}
+	o.writes = into(o.writes, w)
+	for _, owner := range w.owners {
+		if owner.UID != "" && !slices.Contains(o.uids, owner.UID) {
+			o.uids = append(o.uids, owner.UID)
+			t.owned[owner.UID] = append(t.owned[owner.UID], o)
+		}
+	}
+}
+
+// forget removes every trace of w.
+func (t *Tracer) forget(w *write) {
+	if rest := out(t.spaces[w.key.namespace], w); len(rest) > 0 {
+		t.spaces[w.key.namespace] = rest
+	} else {
+		delete(t.spaces, w.key.namespace)
+	}
+	if w.verb == "deletecollection" {
+		k := key{w.key.group, w.key.resource, w.key.namespace, ""}
+		if t.bulk[k] = out(t.bulk[k], w); len(t.bulk[k]) == 0 {
+			delete(t.bulk, k)
+		}
+		return
+	}
+	o := t.objects[w.key]
+	if o == nil || w.key.resource == "events" {
+		return
+	}
+	if o.writes = out(o.writes, w); len(o.writes) > 0 {
+		return
+	}
+	delete(t.objects, w.key)
+	for _, k := range namesake(w.key) {
+		if t.named[k] = without(t.named[k], o); len(t.named[k]) == 0 {
+			delete(t.named, k)
+		}
+	}
+	for _, uid := range o.uids {
+		if t.owned[uid] = without(t.owned[uid], o); len(t.owned[uid]) == 0 {
+			delete(t.owned, uid)
+		}
+	}
+}
+
+func without(objects []*object, o *object) []*object {
+	if i := slices.Index(objects, o); i >= 0 {
+		return slices.Delete(objects, i, i+1)
+	}
+	return objects
+}
