@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"kubetrail/audit"
+	"kubetrail/internal/schema"
 )
 
 // cause is why a request failed, as far as the event says it.
@@ -47,7 +48,7 @@ const (
 	aborted                  // stage Panic: the connection was cut
 	panicked                 // stage Panic
 	redirected               // 3xx
-	unchanged                // 304
+	notReady                 // 500 of a health check
 )
 
 // refused reports whether somebody decided that the request must not be, rather than it
@@ -55,7 +56,7 @@ const (
 func (c cause) refused() bool { return c >= credentials && c <= forbidden }
 
 var causes = map[int32]cause{
-	304: unchanged, 400: malformed, 401: credentials, 405: badMethod, 406: unacceptable, 408: timeout, 410: expired,
+	400: malformed, 401: credentials, 405: badMethod, 406: unacceptable, 408: timeout, 410: expired,
 	413: tooLarge, 415: mediaType, 422: invalid, 429: throttled, 500: internal, 502: unavailable, 503: unavailable, 504: timeout,
 }
 
@@ -89,9 +90,11 @@ func causeOf(r *request) (cause, []byte) {
 		_, rest, _ := bytes.Cut(m, []byte(`failed calling webhook "`))
 		name, _, _ := bytes.Cut(rest, []byte{'"'})
 		return webhookUnreachable, name
+	case r.Code == 500 && len(m) == 0 && len(r.resource) > 0:
+		return failed, nil // the backend of an aggregated API, perhaps
 	case r.Code == 500:
 		return internal, bytes.TrimPrefix(m, []byte("Internal error occurred: "))
-	case r.Code >= 300 && r.Code < 400 && r.Code != 304:
+	case r.Code >= 300 && r.Code < 400:
 		return redirected, nil
 	}
 	if c := causes[r.Code]; c != noCause {
@@ -193,6 +196,10 @@ func (x *Explainer) outcome(r *request) {
 	case r.mood == tried:
 		x.say(", but ", "，但")
 		x.failed(r)
+	case r.refusal == notReady:
+		x.say("; the answer was no", "，答复为否")
+	case r.Code == 304:
+		x.say("; nothing had changed", "，内容没有变化")
 	case string(r.Text[audit.Message]) == "Connection closed early":
 		x.say("; the connection was closed early", "，连接被提前关闭")
 	}
@@ -278,7 +285,6 @@ var plainCauses = map[cause][2]string{
 	timeout:        {"it took too long", "请求超时"},
 	aborted:        {"the answer broke off", "应答中途中断"},
 	redirected:     {"was sent elsewhere", "被重定向到别处"},
-	unchanged:      {"nothing had changed", "内容没有变化"},
 }
 
 // failed appends what went wrong.
@@ -297,7 +303,12 @@ func (x *Explainer) failed(r *request) {
 	switch r.refusal {
 	case missingOther:
 		what, name, _ := bytes.Cut(m, []byte(" "))
-		x.name(what)
+		resource, group, _ := bytes.Cut(what, []byte("."))
+		if kind := schema.Find(string(group), string(resource)); kind != nil {
+			x.words(kind.Kind)
+		} else {
+			x.name(what)
+		}
 		if name = bytes.Trim(name, `"`); len(name) > 0 {
 			x.words(" ")
 			x.name(name)
@@ -342,17 +353,17 @@ func (x *Explainer) fieldConflict(m []byte) {
 	_, rest, _ := bytes.Cut(m, []byte(`with "`))
 	manager, rest, ok := bytes.Cut(rest, []byte{'"'})
 	if !ok {
-		x.say("other managers have some of the fields", "部分字段由其他管理者持有")
+		x.say("other managers own some of the fields", "部分字段由其他管理者持有")
 		return
 	}
 	n := bytes.Count(rest, []byte("\n- "))
 	x.say("field manager ", "字段管理者")
 	x.name(manager)
 	if n == 0 {
-		x.say(" has some of the fields", "持有其中的字段")
+		x.say(" owns some of the fields", "持有其中的字段")
 		return
 	}
-	x.say(" has ", "持有")
+	x.say(" owns ", "持有")
 	for i, shown := 0, 0; i < n; i++ {
 		var line []byte
 		_, rest, _ = bytes.Cut(rest, []byte("\n- "))

@@ -23,10 +23,11 @@ const writes = "create,update,patch"
 // lexicon is what there is to say, the special before the general: the first entry that
 // fits a request is taken.
 var lexicon = [...]entry{
-	{"*", "*/exec", "command", "<run|ran> {command} in [container {container} of ]{object}[ for {duration}]", "在{object's}[的容器 {container}]内<执行>命令 {command}[，历时 {duration}]"},
+	{"*", "*/exec", "command", "<run|ran> {command} in [container {container} of ]{object}[, which took {duration}]", "在{object's}[的容器 {container}]内<执行>命令 {command}[，历时 {duration}]"},
 	{"*", "*/exec", "", "<open|opened> a command in [container {container} of ]{object}[ for {duration}]", "在{object's}[的容器 {container}]内<执行>命令[，历时 {duration}]"},
 	{"*", "*/attach", "", "<attach|attached> to [container {container} of ]{object}[ for {duration}]", "<挂接到>{object's}[的容器 {container}][，历时 {duration}]"},
-	{"*", "*/portforward", "", "<forward|forwarded> [ports {ports} ]to {object}[ for {duration}]", "将[端口 {ports} ]<转发到>{object}[，历时 {duration}]"},
+	{"*", "*/portforward", "ports", "<forward|forwarded> port {ports} to {object}[ for {duration}]", "将端口 {ports} <转发到>{object}[，历时 {duration}]"},
+	{"*", "*/portforward", "", "<forward|forwarded> ports to {object}[ for {duration}]", "将端口<转发到>{object}[，历时 {duration}]"},
 	{"get", "*/log", "follow", "<follow|followed> the log of [container {container} of ]{object}[ for {duration}]", "持续<读取>{object's}[的容器 {container}]的日志[，历时 {duration}]"},
 	{"get", "*/log", "", "<read|read> [the last {lines} lines of ]the {previous}log of [container {container} of ]{object}", "<读取>{object's}[的容器 {container}]{previous}的日志[（最后 {lines} 行）]"},
 	{"create", "*/eviction", "", "<evict|evicted> {object}", "<驱逐>{object}"},
@@ -34,7 +35,7 @@ var lexicon = [...]entry{
 	{"create", "pods/binding", "", "<schedule|scheduled> {object}", "<调度>{object}"},
 	{"create", "bindings", "node", "<schedule|scheduled> a Pod[ in {namespace}] to node {node}", "将[ {namespace} 命名空间中的]一个 Pod <调度到>节点 {node}"},
 	{"create", "bindings", "", "<schedule|scheduled> a Pod[ in {namespace}]", "<调度>[ {namespace} 命名空间中的]一个 Pod"},
-	{"create", "serviceaccounts/token", "", "<get|got> a token for {object}", "<获取>{object}的令牌"},
+	{"create", "serviceaccounts/token", "", "<get|got> a token for {object}", "<获取>{object's}的令牌"},
 	{"get", "*/scale", "", "<read|read> the scale of {object}", "<读取>{object's}的副本数"},
 	{writes, "*/scale", "replicas", "<scale|scaled> {object} to {replicas}", "将{object's}的副本数<=调整为> {replicas}"},
 	{writes, "*/scale", "", "<scale|scaled> {object}", "<调整>{object's}的副本数"},
@@ -53,29 +54,33 @@ var lexicon = [...]entry{
 	{"*", "*/proxy", "path", "<send|sent> {method} {path} to {object} through the API server", "通过 API server 向{object}<发送> {method} {path} 请求"},
 	{"*", "*/proxy", "", "<send|sent> {method} to {object} through the API server", "通过 API server 向{object}<发送> {method} 请求"},
 
-	{"create", "selfsubjectaccessreviews.authorization.k8s.io", "question", "<ask|asked> whether {they} may {question}[; the answer was {answer}]", "<询问>自己能否 {question}[，答复为{answer}]"},
+	{"create", "selfsubjectaccessreviews.authorization.k8s.io", "question", "<ask|asked> whether {they} may {question}[; the answer was {answer}]", "<询问>自己能否{question}[，答复为{answer}]"},
 	{"create", "selfsubjectaccessreviews.authorization.k8s.io", "", "<ask|asked> what {they} may do", "<询问>自己的权限"},
 	{"create", "selfsubjectrulesreviews.authorization.k8s.io", "", "<ask|asked> for the list of {their} own permissions", "<询问>自己拥有的全部权限"},
 	{"create", "selfsubjectreviews.authentication.k8s.io", "", "<ask|asked> for {their} own identity", "<询问>自己在 API server 中的身份"},
-	{"create", "subjectaccessreviews.authorization.k8s.io", "question", "<ask|asked> whether {asked} may {question}[; the answer was {answer}]", "<询问> {asked} 能否 {question}[，答复为{answer}]"},
-	{"create", "localsubjectaccessreviews.authorization.k8s.io", "question", "<ask|asked> whether {asked} may {question}[; the answer was {answer}]", "<询问> {asked} 能否 {question}[，答复为{answer}]"},
+	{"create", "subjectaccessreviews.authorization.k8s.io", "question", "<ask|asked> whether {asked} may {question}[; the answer was {answer}]", "<询问> {asked} 能否{question}[，答复为{answer}]"},
+	{"create", "localsubjectaccessreviews.authorization.k8s.io", "question", "<ask|asked> whether {asked} may {question}[; the answer was {answer}]", "<询问> {asked} 能否{question}[，答复为{answer}]"},
 	{"create", "subjectaccessreviews.authorization.k8s.io", "", "<ask|asked> about the permissions of somebody", "<询问>某个主体的权限"},
 	{"create", "localsubjectaccessreviews.authorization.k8s.io", "", "<ask|asked> about the permissions of somebody[ in {namespace}]", "<询问>某个主体[在 {namespace} 命名空间中]的权限"},
 	{"create", "tokenreviews.authentication.k8s.io", "", "<ask|asked> whose a token is[; the answer was {owner}]", "<查询>一个令牌的主人[，答复为{owner}]"},
 	{"create", "certificatesigningrequests.certificates.k8s.io", "", "<ask|asked> for a certificate with {object}[, to be signed by {signer}]", "以{object}<申请>证书[（由 {signer} 签发）]"},
 	{"create", "clusterrolebindings.rbac.authorization.k8s.io", "role", "<create|created> {object}, which gives {role} to {grantee}", "<创建>{object}，把 {role} 授予 {grantee}"},
 	{"create", "rolebindings.rbac.authorization.k8s.io", "role", "<create|created> {object}, which gives {role} to {grantee}", "<创建>{object}，把 {role} 授予 {grantee}"},
-	{"update", "leases.coordination.k8s.io", "machine", "<renew|renewed> {object}", "<续期>{object}"},
-	{"create", "events", "about", "<record|recorded> {object}[: {about}]", "<记录>{object}[（{about}）]"},
-	{"create", "events.events.k8s.io", "about", "<record|recorded> {object}[: {about}]", "<记录>{object}[（{about}）]"},
-	{"create", "events", "", "<record|recorded> {object}", "<记录>{object}"},
-	{"create", "events.events.k8s.io", "", "<record|recorded> {object}", "<记录>{object}"},
+	{"update", "leases.coordination.k8s.io", "machine", "<renew|renewed> {object}", "<续租>{object}"},
+	{"create", "events", "about", "<record|recorded> {object}[: {about}]", "{place}<记录>{bare}[（{about}）]"},
+	{"create", "events.events.k8s.io", "about", "<record|recorded> {object}[: {about}]", "{place}<记录>{bare}[（{about}）]"},
+	{"create", "events", "", "<record|recorded> {object}", "{place}<记录>{bare}"},
+	{"create", "events.events.k8s.io", "", "<record|recorded> {object}", "{place}<记录>{bare}"},
 
 	{"get", "*", "", "<read|read> {object}", "<读取>{object}"},
 	{"list", "*", "", "<list|listed> {page}{object}{selectors}", "<列出>{object}{selectors}"},
+	{"watch", "*", "initial", "<list and watch|listed and watched> {object}{selectors}[ for {duration}]", "<列出并监视>{object}{selectors}[，历时 {duration}]"},
 	{"watch", "*", "", "<watch|watched> {object}{selectors}[ for {duration}]", "<监视>{object}{selectors}[，历时 {duration}]"},
 	{"create", "*", "", "<create|created> {object}", "{place}<创建>{bare}"},
 	{"update", "*", "", "<update|updated> {object}", "<更新>{object}"},
+	{"patch", "nodes", "cordoned", "<cordon|cordoned> {object}", "<封锁>{object}，不再向其调度"},
+	{"patch", "nodes", "uncordoned", "<uncordon|uncordoned> {object}", "<解除>{object's}的封锁"},
+	{"patch", "*", "restarted", "<restart|restarted> {object}", "<滚动重启>{object}"},
 	{"patch", "*", "force", "<apply|applied> {object} server-side[ as {manager}]{forced}", "{forced}<应用>{object}[（服务器端应用，字段管理者 {manager}）]"},
 	{"patch", "*", "", "<patch|patched> {object}", "<修改>{object}"},
 	{"delete", "*", "", "<delete|deleted> {object}", "<删除>{object}"},
@@ -85,17 +90,17 @@ var lexicon = [...]entry{
 	{"update", "*/*", "", "<update|updated> {sub} of {object}", "<更新>{object's}的 {sub} 子资源"},
 	{"patch", "*/*", "", "<patch|patched> {sub} of {object}", "<修改>{object's}的 {sub} 子资源"},
 	{"delete", "*/*", "", "<delete|deleted> {sub} of {object}", "<删除>{object's}的 {sub} 子资源"},
-	{"", "*", "", "<send|sent> a request with an unusual method for {object}", "以非常规方法<请求>{object}"},
+	{"", "*", "", "<send|sent> a request with an unusual method for {object}", "以非常规方法<访问>{object}"},
 	{"*", "*", "", "<send|sent> a {verb} request for {object}", "对{object}<发出> {verb} 请求"},
-	{"", "*/*", "", "<send|sent> a request with an unusual method for {sub} of {object}", "以非常规方法<请求>{object's}的 {sub} 子资源"},
+	{"", "*/*", "", "<send|sent> a request with an unusual method for {sub} of {object}", "以非常规方法<访问>{object's}的 {sub} 子资源"},
 	{"*", "*/*", "", "<send|sent> a {verb} request for {sub} of {object}", "对{object's}的 {sub} 子资源<发出> {verb} 请求"},
 }
 
 // paths is the lexicon of what is no resource; a path that ends in * stands for all that
 // begin so.
 var paths = [...]entry{
-	{"get,head", "/healthz*", "", "<check|checked> the health of the API server ({path})", "<检查> API server 的健康状况（{path}）"},
-	{"get,head", "/livez*", "", "<check|checked> the health of the API server ({path})", "<检查> API server 的健康状况（{path}）"},
+	{"get,head", "/healthz*", "", "<check|checked> whether the API server is healthy ({path})", "<检查> API server 是否健康（{path}）"},
+	{"get,head", "/livez*", "", "<check|checked> whether the API server is healthy ({path})", "<检查> API server 是否健康（{path}）"},
 	{"get,head", "/readyz*", "", "<check|checked> whether the API server is ready ({path})", "<检查> API server 是否就绪（{path}）"},
 	{"get", "/metrics*", "", "<read|read> the metrics of the API server ({path})", "<读取> API server 的监控指标（{path}）"},
 	{"get", "/version*", "", "<ask|asked> for the version of the API server", "<查询> API server 的版本"},
@@ -111,7 +116,7 @@ var paths = [...]entry{
 	{"get", "/logs*", "", "<read|read> log files of the API server's host ({path})", "<读取> API server 主机上的日志文件（{path}）"},
 	{"get", "/", "", "<list|listed> the paths of the API server", "<列出> API server 的路径"},
 	{"get,head", "*", "", "<read|read> the path {path}", "<读取>路径 {path}"},
-	{"", "*", "", "<send|sent> a request with an unusual method to {path}", "以非常规方法<请求> {path}"},
+	{"", "*", "", "<send|sent> a request with an unusual method to {path}", "以非常规方法<访问> {path}"},
 	{"*", "*", "", "<send|sent> {method} {path}", "<发送> {method} {path} 请求"},
 }
 
@@ -162,7 +167,7 @@ func (x *Explainer) acts(from []entry, verb string, about func(*entry) bool) (ac
 		if !e.fits(verb) || !about(e) {
 			continue
 		}
-		acts = append(acts, act{slots[e.needs], strings.HasPrefix(e.en, "<ask|"), x.patterns[e]})
+		acts = append(acts, act{slots[e.needs], strings.HasPrefix(x.pick(e.en, e.zh), "<ask|") || x.zh && (strings.HasPrefix(e.zh, "<询问>") || strings.HasPrefix(e.zh, "<查询>")), x.patterns[e]})
 		if e.needs == "" {
 			break
 		}

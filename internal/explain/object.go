@@ -40,8 +40,11 @@ func (x *Explainer) one(r *request) {
 	case x.zh:
 		x.words("一个")
 		x.kind(r, t.one)
+		if t.one == "" {
+			x.words("对象")
+		}
 	case t.one == "":
-		x.words("one of ")
+		x.words("an object of ")
 		x.kind(r, "")
 	default:
 		x.words(t.article)
@@ -156,15 +159,30 @@ func (x *Explainer) body(s slot, r *request) {
 
 // question appends what an access review asks: a verb and what it would be done to.
 func (x *Explainer) question(spec []byte) {
-	if path := field(spec, "spec", "nonResourceAttributes", "path"); path != nil {
-		x.name(field(spec, "spec", "nonResourceAttributes", "verb"))
+	verb := field(spec, "spec", "nonResourceAttributes", "verb")
+	if path := field(spec, "spec", "nonResourceAttributes", "path"); path != nil && x.zh {
+		x.words("对")
+		x.name(path)
+		x.words("执行")
+		x.name(verb)
+		return
+	} else if path != nil {
+		x.name(verb)
 		x.words(" ")
 		x.name(path)
 		return
 	}
 	get := func(key string) []byte { return field(spec, "spec", "resourceAttributes", key) }
-	x.name(get("verb"))
-	x.words(" ")
+	if x.zh {
+		x.words("对")
+		if ns := get("namespace"); len(ns) > 0 {
+			x.name(ns)
+			x.words("命名空间中的")
+		}
+	} else {
+		x.name(get("verb"))
+		x.words(" ")
+	}
 	out := append(x.scratch[:0], get("resource")...)
 	if sub := get("subresource"); sub != nil {
 		out = append(append(out, '/'), sub...)
@@ -178,9 +196,11 @@ func (x *Explainer) question(spec []byte) {
 		x.words(" ")
 		x.name(name)
 	}
-	if ns := get("namespace"); len(ns) > 0 {
-		x.say(" in ", "（命名空间")
+	if x.zh {
+		x.words("执行")
+		x.name(get("verb"))
+	} else if ns := get("namespace"); len(ns) > 0 {
+		x.words(" in ")
 		x.name(ns)
-		x.say("", "）")
 	}
 }

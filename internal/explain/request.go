@@ -117,7 +117,9 @@ func (r *request) read(e *audit.Event) {
 		r.readPath()
 	}
 	r.mood = moodOf(e)
-	if r.mood == tried {
+	if r.mood == done && e.Code == 500 {
+		r.refusal = notReady
+	} else if r.mood == tried {
 		r.refusal, r.reason = causeOf(r)
 	}
 	if string(r.verb) == "create" && len(r.name) == 0 && len(r.resource) > 0 {
@@ -160,10 +162,18 @@ func (r *request) readPath() {
 	r.group, r.resource, r.name, r.sub = group, resource, name, sub
 }
 
+// isHealth reports whether a path asks about the health of the API server, to which 500
+// is an answer: no.
+func isHealth(path []byte) bool {
+	return bytes.HasPrefix(path, []byte("/healthz")) || bytes.HasPrefix(path, []byte("/livez")) || bytes.HasPrefix(path, []byte("/readyz"))
+}
+
 func moodOf(e *audit.Event) mood {
 	stage := e.Text[audit.Stage]
 	switch {
-	case e.Code >= 300 || string(stage) == "Panic" || string(e.Text[audit.Decision]) == "forbid":
+	case e.Code == 500 && len(e.Text[audit.Resource]) == 0 && isHealth(e.Text[audit.RequestURI]):
+		return done
+	case e.Code >= 300 && e.Code != 304 || string(stage) == "Panic" || string(e.Text[audit.Decision]) == "forbid":
 		return tried
 	case string(stage) == "RequestReceived":
 		return asks
@@ -225,6 +235,9 @@ func thingOf(group, resource string) *thing {
 	r := schema.Find(group, resource)
 	if r == nil {
 		return &thing{}
+	}
+	if r.Kind == many(r.Kind, r.Name) {
+		return &thing{one: r.Kind, many: r.Kind, cluster: !r.Namespaced}
 	}
 	return &thing{one: r.Kind, many: many(r.Kind, r.Name), article: article(r.Kind), cluster: !r.Namespaced}
 }

@@ -47,6 +47,10 @@ const (
 	sForce
 	sManager
 	sForced
+	sInitial
+	sCordoned
+	sUncordoned
+	sRestarted
 	sThey
 	sTheir
 )
@@ -59,7 +63,8 @@ var slots = map[string]slot{
 	"previous": sPrevious, "node": sNode, "replicas": sReplicas, "approved": sApproved, "denied": sDenied,
 	"debugger": sDebugger, "question": sQuestion, "asked": sAsked, "answer": sAnswer, "owner": sOwner,
 	"signer": sSigner, "role": sRole, "grantee": sGrantee, "machine": sMachine, "about": sAbout, "force": sForce,
-	"manager": sManager, "forced": sForced, "they": sThey, "their": sTheir,
+	"manager": sManager, "forced": sForced, "initial": sInitial, "cordoned": sCordoned, "uncordoned": sUncordoned, "restarted": sRestarted,
+	"they": sThey, "their": sTheir,
 }
 
 // knows reports whether there is something to fill a slot with that acts ask for.
@@ -74,6 +79,15 @@ func (x *Explainer) knows(s slot, r *request) bool {
 	case sMachine:
 		k := subject.Of(string(r.Text[audit.Username])).Kind
 		return k != subject.Person && k != subject.Anonymous && k != subject.Unknown
+	case sInitial:
+		return r.is(pInitialEvents)
+	case sCordoned:
+		return string(patched(r.RequestObject, "spec", "unschedulable")) == "true"
+	case sUncordoned:
+		v := string(patched(r.RequestObject, "spec", "unschedulable"))
+		return v == "null" || v == "false"
+	case sRestarted:
+		return patched(r.RequestObject, "spec", "template", "metadata", "annotations", "kubectl.kubernetes.io/restartedAt") != nil
 	case sApproved:
 		return string(r.condition()) == "Approved"
 	case sDenied:
@@ -345,9 +359,6 @@ func (x *Explainer) selectors(r *request) {
 			next(" as of version ", "版本")
 			x.decoded(v)
 		}
-	}
-	if r.is(pInitialEvents) && string(r.verb) == "watch" {
-		next(", those that exist first", "先列出已有对象")
 	}
 	if x.zh && string(r.verb) == "list" {
 		if len(r.params[pContinue]) > 0 {

@@ -32,9 +32,12 @@ func (w *writer) say(en, zh string) { w.words(w.pick(en, zh)) }
 
 // words appends words of ours. In Chinese a space goes between Chinese and what is not.
 func (w *writer) words(s string) {
-	if w.named && len(s) > 0 && s[0] != ' ' && !punctuation(s) {
+	if s == "" {
+		return
+	}
+	if w.named && s[0] != ' ' && !punctuation(s) {
 		w.b = append(w.b, ' ')
-	} else if w.zh && len(s) > 0 && len(w.b) > 0 {
+	} else if w.zh && len(w.b) > 0 {
 		last, first := w.b[len(w.b)-1], s[0]
 		if first < utf8.RuneSelf {
 			if last >= utf8.RuneSelf && joins(first) && !w.afterPunctuation() {

@@ -2,6 +2,7 @@ package explain
 
 import (
 	"bytes"
+	"unicode/utf8"
 
 	"kubetrail/audit"
 	"kubetrail/internal/subject"
@@ -47,9 +48,13 @@ func (x *Explainer) subject(name []byte, begin bool) {
 		s = string(w.b)
 		x.subjects.put(k, s)
 	}
+	if isPhrase(subject.Of(string(name)).Kind) {
+		x.words(s)
+		return
+	}
 	x.apart()
 	x.b = append(x.b, s...)
-	x.named = x.zh && len(s) > 0 && s[len(s)-1] >= 0x80 && len(name) > 0 && s[0] != "匿"[0]
+	x.named = x.zh && s[len(s)-1] >= utf8.RuneSelf
 }
 
 // isPhrase tells the subjects that are named with words of ours first.
