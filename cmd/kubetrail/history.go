@@ -6,6 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"kubetrail/audit"
+	"kubetrail/internal/cause"
 	"kubetrail/internal/history"
 	"kubetrail/internal/output"
 	"kubetrail/internal/trail"
@@ -55,6 +57,13 @@ func (a *app) historyVerb() *cobra.Command {
 				return output.Report{}, err
 			}
 			c.Until++ // what happened at that moment has happened
+		}
+		c.Through = func(ctx context.Context, e *audit.Event) (*history.Behind, error) {
+			chain, err := cause.Of(ctx, r.Reader, e)
+			if err != nil || chain.Root == nil || chain.Root.User == string(e.Text[audit.Username]) {
+				return nil, err
+			}
+			return &history.Behind{User: chain.Root.User, Chain: chain}, nil
 		}
 		s, err := history.Find(ctx, r.Reader, c)
 		if x, ok := errors.AsType[*history.Ambiguous](err); ok {

@@ -10,6 +10,9 @@ import (
 // content tells what the object was after a write, from the best source that was
 // recorded: the answer itself, or what the request did to the version before.
 func (l *life) content(e *audit.Event, row *Row, before version) version {
+	if row.Subresource == "binding" && len(e.RequestObject) > 0 {
+		return l.bound(e, before)
+	}
 	switch l.kindOf(e.ResponseObject) {
 	case "", "Status", "Table", "Binding", "Eviction":
 		return l.rebuild(e, row, before)
@@ -52,6 +55,24 @@ func (l *life) scaled(e *audit.Event, before version) version {
 		next.object = put(next.object, next.rv, "metadata", "resourceVersion")
 		next.why = words{"worked out from the answer, which is a Scale", "由应答中的 Scale 推导"}
 	}
+	return next
+}
+
+// bound puts the node into a Pod that was bound to it.
+func (l *life) bound(e *audit.Event, before version) version {
+	v, err := patch.Decode(e.RequestObject)
+	binding, _ := v.(map[string]any)
+	node, ok := at(binding, "target", "name").(string)
+	switch {
+	case err != nil || !ok:
+		return version{why: words{"the request that was recorded cannot be read", "所记录的请求无法读取"}}
+	case before.object == nil:
+		return version{why: words{"what it was before is not known", "此前的内容未知"}}
+	}
+	next := before
+	next.rv, next.raw, next.blind = "", nil, 0
+	next.object, next.sure = put(before.object, node, "spec", "nodeName"), Derived
+	next.why = words{"worked out from the request, which is a Binding", "由请求中的 Binding 推导"}
 	return next
 }
 

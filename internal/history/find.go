@@ -3,6 +3,7 @@ package history
 import (
 	"context"
 	"encoding/json"
+	"slices"
 
 	"kubetrail/audit"
 	"kubetrail/internal/output"
@@ -40,7 +41,7 @@ type Behind struct {
 const (
 	maxRows    = 20_000   // the latest; those before are counted
 	maxObjects = 64 << 20 // bytes of objects, and of diffs
-	maxThrough = 100      // rows for which somebody behind them is looked for
+	maxThrough = 12       // rows for which somebody behind them is looked for: the first one and the latest
 )
 
 // Story is the life of an object as a trail tells it.
@@ -56,15 +57,22 @@ type Story struct {
 
 	life  *life
 	book  book
+	found bool   // the namespace was not given
 	ends  []*Row // the deletion of the last life, from the request to the end
 	size  int
-	asked []*audit.Event // for Through, by place in Rows
+	asked []suspect // for Through
 	cfg   *Config
+}
+
+// suspect is a request that somebody else than its sender may have been behind.
+type suspect struct {
+	row   *Row
+	event *audit.Event
 }
 
 // Find tells the life of an object.
 func Find(ctx context.Context, r trail.Reader, cfg Config) (*Story, error) {
-	s := &Story{Hidden: map[Class]int{}, cfg: &cfg}
+	s := &Story{Hidden: map[Class]int{}, cfg: &cfg, found: cfg.Target.Namespace == "" && cfg.Target.namespaced()}
 	more := audit.Columns(0)
 	if cfg.Where != nil {
 		more = cfg.Where.Needs()
@@ -110,9 +118,11 @@ func (s *Story) take(e *audit.Event, row *Row, before version) {
 		s.Rows = append(s.Rows[:0], s.Rows[maxRows:]...)
 	}
 	s.dress(row, before)
-	if s.cfg.Through != nil && row.behind() && len(s.asked) < maxThrough {
-		s.asked = append(s.asked, keep(e, false))
-		row.asked = len(s.asked)
+	if s.cfg.Through != nil && row.behind() {
+		if len(s.asked) == maxThrough {
+			s.asked = slices.Delete(s.asked, 1, 2)
+		}
+		s.asked = append(s.asked, suspect{row, keep(e, false)})
 	}
 	s.Rows = append(s.Rows, row)
 }
@@ -138,7 +148,7 @@ func (s *Story) dress(row *Row, before version) {
 		if hide {
 			from, to = hidden(from, nil), hidden(to, from)
 		}
-		row.Diff = unified(from, to)
+		row.Diff = unified(from, to, row.Subresource != "" || !s.Target.hasStatus())
 		s.size += len(row.Diff)
 	}
 	if !s.cfg.Objects || after.object == nil {
@@ -156,43 +166,43 @@ func (s *Story) dress(row *Row, before version) {
 	row.Object = json.RawMessage(text)
 }
 
-// unified is the difference of two objects as YAML.
-func unified(from, to map[string]any) string {
+// unified is the difference of two objects as YAML, without the status where the request
+// did not write it.
+func unified(from, to map[string]any, status bool) string {
 	var a []byte
 	if from != nil {
-		a = patch.AppendYAML(nil, trimmed(from))
+		a = patch.AppendYAML(nil, trimmed(from, status))
 	}
-	return patch.Unified(a, patch.AppendYAML(nil, trimmed(to)), 3)
+	return patch.Unified(a, patch.AppendYAML(nil, trimmed(to, status)), 3)
 }
 
-// trimmed is an object as people keep it in files: without what the API server counts.
-func trimmed(o map[string]any) map[string]any {
-	o = patch.Canonical(o)
-	if at(o, "metadata", "generation") == nil {
-		return o
-	}
+// trimmed is an object as people keep it in files: without what the API server keeps of it.
+func trimmed(o map[string]any, status bool) map[string]any {
 	meta, _ := o["metadata"].(map[string]any)
 	out := make(map[string]any, len(meta))
 	for k, v := range meta {
-		if k != "generation" {
+		switch k {
+		case "resourceVersion", "managedFields", "generation", "uid", "creationTimestamp", "selfLink":
+		default:
 			out[k] = v
 		}
 	}
-	return put(o, out, "metadata")
+	o = put(o, out, "metadata")
+	if !status {
+		delete(o, "status") // put made a copy
+	}
+	return o
 }
 
 // through asks who was behind requests of controllers and service accounts.
 func (s *Story) through(ctx context.Context) error {
-	for _, row := range s.Rows {
-		if row.asked == 0 {
-			continue
-		}
-		b, err := s.cfg.Through(ctx, s.asked[row.asked-1])
+	for _, x := range s.asked {
+		b, err := s.cfg.Through(ctx, x.event)
 		if err != nil {
 			return err
 		}
 		if b != nil {
-			row.Through, row.root = b.Chain, b.User
+			x.row.Through, x.row.root = b.Chain, b.User
 		}
 	}
 	s.asked = nil

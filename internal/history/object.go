@@ -174,8 +174,11 @@ func (s *Story) Blame(last bool) (output.Report, error) {
 
 func (s *Story) blame(path string, value any, managers map[string]manager, blind int) *Blamed {
 	switch path {
-	case "apiVersion", "kind", "metadata.uid", "metadata.creationTimestamp", "metadata.generation":
-		return nil // set by nobody
+	case "apiVersion", "kind", "metadata.uid", "metadata.creationTimestamp", "metadata.generation", "metadata.name", "metadata.namespace":
+		return nil // not set by anybody, or never again
+	}
+	if !s.cfg.All && inStatus(path) {
+		return nil
 	}
 	b := &Blamed{Path: path, Value: value, How: "unknown", note: words{"set before the first event", "在首个事件之前设置"}}
 	row := s.book.latest(path)
@@ -210,7 +213,8 @@ func (s *Story) blames(p *output.Page, items []any) error {
 			when = b.Time[:19] + "Z"
 		}
 		if b.row != nil {
-			actor = output.Cell(b.row.through())
+			name, _ := b.row.through()
+			actor = output.Cell(name)
 		}
 		if b.note.en != "" {
 			if notes[b.note] == 0 {
@@ -230,6 +234,9 @@ func (s *Story) blames(p *output.Page, items []any) error {
 	err := t.Flush()
 	for i, n := range order {
 		p.Say("(%d) %s", "(%d) %s", i+1, n.in(p))
+	}
+	if !s.cfg.All && s.Target.hasStatus() {
+		p.Say("left out: the status; --all shows it", "未显示：status；--all 可显示")
 	}
 	return err
 }

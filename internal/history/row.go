@@ -86,7 +86,6 @@ type Row struct {
 
 	why, did words
 	root     string // who was behind it
-	asked    int    // place in the questions for Through, from 1
 	created  bool
 }
 

@@ -31,6 +31,8 @@ func (s *Story) opening(p *output.Page) {
 		s.nothing(p, name)
 	case s.Lives > 1:
 		p.Say("%s: %d objects of this name, one after the other", "%s：先后有 %d 个同名对象", name, s.Lives)
+	case s.found:
+		p.W.WriteString(name + "\n")
 	}
 }
 
@@ -80,8 +82,9 @@ func (s *Story) table(p *output.Page) error {
 		return s.diffs(p)
 	}
 	for _, r := range s.Rows {
-		when, actor := clock(r), output.Cell(r.through())
-		tool, verb := output.Cell(r.Tool), output.Cell(r.verb())
+		actor, tool := r.through()
+		when, verb := clock(r), output.Cell(r.verb())
+		actor, tool = output.Cell(actor), output.Cell(tool)
 		change := r.changed(p)
 		if p.Wide {
 			why := r.why.in(p)
@@ -123,15 +126,16 @@ func (r *Row) verb() string {
 	return r.Verb
 }
 
-// through is who was behind a request, or else who sent it.
-func (r *Row) through() string {
-	if r.root != "" {
-		return short(r.root) + " via " + short(r.User)
+// through is who was behind a request, or else who sent it, and with which tool: that of
+// somebody who was behind it is the controller.
+func (r *Row) through() (actor, tool string) {
+	switch {
+	case r.root != "":
+		return short(r.root), short(r.User)
+	case r.As != "":
+		return short(r.User) + "->" + short(r.As), r.Tool
 	}
-	if r.As != "" {
-		return short(r.User) + "->" + short(r.As)
-	}
-	return short(r.User)
+	return short(r.User), r.Tool
 }
 
 // short is a user name without what its kind says, where that is plain.
@@ -159,7 +163,7 @@ func (r *Row) changed(p *output.Page) string {
 		return r.did.in(p)
 	}
 	var parts []string
-	for i, c := range r.Changes {
+	for i, c := range r.inOrder() {
 		if i == 8 {
 			parts = append(parts, "…")
 			break
@@ -179,6 +183,22 @@ func (r *Row) changed(p *output.Page) string {
 	return p.Pick("nothing recorded", "无已记录的变化")
 }
 
+// inOrder are the changes as people want to know them: those of metadata and status last.
+func (r *Row) inOrder() []Change {
+	rank := func(c Change) int {
+		switch {
+		case inStatus(c.Path):
+			return 2
+		case strings.HasPrefix(c.Path, "metadata.annotations"):
+			return 1
+		}
+		return 0
+	}
+	all := slices.Clone(r.Changes)
+	slices.SortStableFunc(all, func(a, b Change) int { return rank(a) - rank(b) })
+	return all
+}
+
 // short is like image nginx:1.25 → nginx:1.27.
 func (c Change) short(p *output.Page) string {
 	name := output.Plain(field(c.Path), false)
@@ -188,11 +208,20 @@ func (c Change) short(p *output.Page) string {
 	case c.Op == "set":
 		return name + "=" + brief(c.New)
 	case c.Old == nil && c.Op == "added":
+		if m, ok := c.New.(map[string]any); ok && len(m) == 1 && (name == "annotations" || name == "labels") {
+			for k, v := range m {
+				return "+" + output.Plain(k, false) + " " + brief(v)
+			}
+		}
 		return strings.TrimSuffix("+"+name+" "+brief(c.New), " ")
 	case c.New == nil && c.Op == "removed":
 		return "-" + name
 	}
-	return name + " " + brief(c.Old) + " → " + brief(c.New)
+	from, to := brief(c.Old), brief(c.New)
+	if i := strings.LastIndexByte(from, '/'); name == "image" && i > 0 && strings.HasPrefix(to, from[:i+1]) {
+		from, to = from[i+1:], to[i+1:] // of the same registry
+	}
+	return name + " " + from + " → " + to
 }
 
 // field is the end of a path, as people name it: replicas, containers[web], or the key of
@@ -280,7 +309,8 @@ func (s *Story) ending(p *output.Page) {
 	}
 	first, last := s.ends[0], s.ends[len(s.ends)-1]
 	who := func(r *Row) string {
-		return output.Plain(r.through(), false) + " (" + output.Plain(r.Tool, false) + ")"
+		actor, tool := r.through()
+		return output.Plain(actor, false) + " (" + output.Plain(tool, false) + ")"
 	}
 	p.Say("deleted by %s at %s", "%s 于 %s 删除", who(first), clock(first))
 	if last != first {
@@ -294,7 +324,8 @@ func (s *Story) diffs(p *output.Page) error {
 		if i > 0 {
 			p.W.WriteByte('\n')
 		}
-		head := fmt.Sprintf("%s  %s  %s  %s  %s", clock(r), output.Cell(r.through()), output.Cell(r.verb()), output.Cell(r.Tool), r.certainty(p))
+		actor, tool := r.through()
+		head := fmt.Sprintf("%s  %s  %s  %s  %s", clock(r), output.Cell(actor), output.Cell(tool), output.Cell(r.verb()), r.certainty(p))
 		p.W.WriteString(bold(head, p.Color) + "\n")
 		if r.Diff == "" {
 			p.W.WriteString("  " + r.changed(p) + "\n")
