@@ -25,6 +25,9 @@ const activityExample = `  # what did mallory do, the remarkable first?
   # what did a service account write in a namespace?
   kubetrail activity ci/deployer -n shop 'verb:(create or update or patch)'
 
+  # the least role that it would have got by with this week
+  kubetrail activity ci/deployer --since 7d --used -o yaml
+
   # everything that came from a network, for another program
   kubetrail activity 10.1.0.0/16 --since 2h -o jsonl`
 
@@ -36,11 +39,20 @@ func (a *app) activityVerb() *cobra.Command {
 		Long:    activityLong,
 		Example: activityExample,
 	}
+	used, names := false, false
+	cmd.Flags().BoolVar(&used, "used", false, "Tell the rights that were used; -o yaml prints them as roles")
+	cmd.Flags().BoolVar(&names, "resource-names", false, "In roles, allow no other objects than those that were used")
 	cmd.Flags().BoolVar(&cfg.Notable, "notable", false, "What deserves a look first: privileges, Secrets, shells, refusals")
 	return a.answer(cmd, f, 1, func(ctx context.Context, r *opened, words []string, q trail.Query) (output.Report, error) {
 		cfg.Subject, cfg.Chinese = answer.ParseSubject(words[0]), f.lang == "zh"
 		if _, err := cfg.Subject.Where(); err != nil {
 			return output.Report{}, &failure{exitUsage, err, "user:NAME takes any name as that of a user"}
+		}
+		switch s := cfg.Subject; {
+		case used && s.Kind != "user" && s.Kind != "group":
+			return output.Report{}, usage("name a user, a service account or a group", "%s has no rights", s.Text)
+		case used:
+			return answer.Used(ctx, r.Reader, q, answer.UsedConfig{Subject: s, Chinese: cfg.Chinese, Names: names})
 		}
 		return answer.Activity(ctx, r.Reader, q, cfg)
 	})

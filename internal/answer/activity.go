@@ -92,7 +92,7 @@ func Activity(ctx context.Context, r trail.Reader, q trail.Query, cfg ActivityCo
 	a := &activity{cfg: cfg, rows: map[string]*Done{}, requests: span{first: audit.NoTime, last: audit.NoTime},
 		who: newTally[identity](1000), creds: newTally[string](1000), from: newTally[string](1000), tools: newTally[[2]string](1000),
 		credential: memo[string]{work: credentialOf}, chain: memo[string]{work: chainOf},
-		tool: memo[[2]string]{work: func(s string) [2]string { n, v := subject.Tool(s); return [2]string{n, v} }}}
+		tool: memo[[2]string]{work: toolOf}}
 	if err := scan(ctx, r, requests(q), activityColumns, a.add); err != nil {
 		return output.Report{}, err
 	}

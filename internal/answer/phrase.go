@@ -129,7 +129,7 @@ func (d *deed) phrase(chinese bool) string {
 		if !succeeded(d.code) {
 			s = "尝试" + s
 		}
-		if d.count > 1 {
+		if d.repeats() {
 			s += fmt.Sprintf(" %d 次", d.count)
 		}
 		return s
@@ -139,11 +139,15 @@ func (d *deed) phrase(chinese bool) string {
 		s = "tried to " + w.base
 	}
 	s = fill(s, d.object())
-	if d.count > 1 {
+	if d.repeats() {
 		s += fmt.Sprintf(" %d times", d.count)
 	}
 	return s
 }
+
+// repeats reports whether something was done more often than there are objects to do it
+// to.
+func (d *deed) repeats() bool { return d.count > 1 && (d.unnamed || d.count != d.named) }
 
 // fill puts what into a wording that has a place for it. Chinese characters have no
 // spaces between them.

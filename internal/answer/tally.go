@@ -31,6 +31,15 @@ func (s *span) note(at int64) {
 	}
 }
 
+// join adds what was counted of the same.
+func (s *span) join(x span) {
+	first, last, n := s.first, s.last, s.Count
+	*s = x
+	s.note(first)
+	s.note(last)
+	s.Count = n + x.Count
+}
+
 // written sets the times that JSON shows.
 func (s *span) written() { s.First, s.Last = output.RFC3339(s.first), output.RFC3339(s.last) }
 
@@ -94,7 +103,10 @@ func (r *refs) note(e *audit.Event) {
 	if n := len(r.kept); n == refsKept && (at > r.kept[n-1].at || at == r.kept[n-1].at && e.Seq > r.kept[n-1].ref.Seq) {
 		return
 	}
-	p := placed{at, output.Ref(e)}
+	r.add(placed{at, output.Ref(e)})
+}
+
+func (r *refs) add(p placed) {
 	i, _ := slices.BinarySearchFunc(r.kept, p, placed.compare)
 	r.kept = slices.Insert(r.kept, i, p)
 	r.kept = r.kept[:min(len(r.kept), refsKept)]

@@ -16,6 +16,7 @@ type Report struct {
 	Head  map[string]any      // what the document says beside its items; nil: nothing
 	Items []any               // rows, each of which marshals to a JSON object
 	Text  func(p *Page) error // prints it for people; it need not flush
+	YAML  func(p *Page) error // where -o yaml is an object of Kubernetes instead: prints that; nil otherwise
 }
 
 // Print prints a report: for people where the format is table or wide, otherwise as
@@ -24,6 +25,12 @@ func (r Report) Print(p *Page, format string) error {
 	if format == "table" || format == "wide" {
 		p.Wide = format == "wide"
 		if err := r.Text(p); err != nil {
+			return err
+		}
+		return p.W.Flush()
+	}
+	if format == "yaml" && r.YAML != nil {
+		if err := r.YAML(p); err != nil {
 			return err
 		}
 		return p.W.Flush()

@@ -1,0 +1,264 @@
+package answer
+
+import (
+	"cmp"
+	"context"
+	"slices"
+
+	"kubetrail/audit"
+	"kubetrail/internal/history"
+	"kubetrail/internal/output"
+	"kubetrail/internal/query"
+	"kubetrail/internal/subject"
+	"kubetrail/internal/trail"
+)
+
+// ChangesConfig says which changes are wanted, and how they are told.
+type ChangesConfig struct {
+	Chinese     bool // the sentences in JSON
+	All         bool // routine too
+	Failed      bool // list the writes that failed, apart
+	ByNamespace bool // print them by namespace
+	Rows        int  // at most so many; 0 is 10,000
+	Traced      int  // of so many writes at most is it found out whose consequence they are; 0 is 10,000
+}
+
+// changesColumns is what changes look at, of many events: no bodies.
+var changesColumns = history.ClassColumns | output.RefColumns | audit.Set(audit.ImpersonatedUsername)
+
+// Change is one action, or the same one done several times: by a person to one object,
+// by a program to the objects of one resource in a namespace.
+type Change struct {
+	User string `json:"user"`         // who did it
+	As   string `json:"as,omitempty"` // whom they impersonated
+	Tool string `json:"tool,omitempty"`
+
+	Verb        string   `json:"verb"`
+	Group       string   `json:"group,omitempty"`
+	Resource    string   `json:"resource,omitempty"`
+	Subresource string   `json:"subresource,omitempty"`
+	Namespace   string   `json:"namespace,omitempty"` // empty for objects of the cluster, and for a controller's work in several
+	Names       []string `json:"names,omitempty"`     // the first in the alphabet
+	Objects     int      `json:"objects,omitempty"`   // how many names there are
+
+	Class    string `json:"class"` // as history.Class
+	Code     int32  `json:"code,omitempty"`
+	Detail   string `json:"detail,omitempty"` // what was changed, in few words
+	Sentence string `json:"sentence"`
+	span
+	Events []output.EventRef `json:"events"` // the first of them
+
+	// Consequences are what controllers wrote because of it.
+	Consequences     []Consequence `json:"consequences,omitempty"`
+	ConsequenceCount int           `json:"consequenceCount,omitempty"`
+
+	path    string
+	unnamed bool
+	names   names
+	refs    refs
+	deed    deed
+	follows map[followKey]*follow
+}
+
+// changes collects changes. Its memory is bounded by cfg.
+type changes struct {
+	cfg    ChangesConfig
+	key    []byte
+	rows   map[string]*Change
+	left   int // changes that there was no row for
+	shown  span
+	hidden [history.NumClasses]int // by class
+	failed int                     // writes that failed or were refused
+	tool   memo[[2]string]
+	bySeq  map[uint64]*Change // rows of the events that may have consequences
+	traced bool
+	writes int // all that might be traced
+}
+
+const changing = "verb:(create or update or patch or delete or deletecollection)"
+
+// Changes answers what changed: real changes, those of controllers under the action
+// that caused them, routine counted and hidden.
+func Changes(ctx context.Context, r trail.Reader, q trail.Query, cfg ChangesConfig) (output.Report, error) {
+	if cfg.Rows <= 0 {
+		cfg.Rows = 10_000
+	}
+	if cfg.Traced <= 0 {
+		cfg.Traced = 10_000
+	}
+	c := &changes{cfg: cfg, rows: map[string]*Change{}, shown: span{first: audit.NoTime, last: audit.NoTime}, tool: memo[[2]string]{work: toolOf}}
+	narrow := requests(q)
+	narrow.Where = query.Both(narrow.Where, must(changing))
+	if err := scan(ctx, r, narrow, changesColumns, c.add); err != nil {
+		return output.Report{}, err
+	}
+	return c.report(), nil
+}
+
+func toolOf(agent string) [2]string {
+	name, version := subject.Tool(agent)
+	return [2]string{clip(name), clip(version)}
+}
+
+// add takes in one write.
+func (c *changes) add(e *audit.Event) error {
+	if !ended(e) {
+		return nil
+	}
+	class := history.Classify(e)
+	switch {
+	case class == history.Refused || class == history.Failed:
+		c.failed++
+		if !c.cfg.Failed {
+			return nil
+		}
+	case class == history.Real || class == history.Unknown || class.Routine() && c.cfg.All:
+	default:
+		c.hidden[class]++
+		return nil
+	}
+	at := e.Time()
+	d := c.row(e, class)
+	c.shown.note(at)
+	if d == nil {
+		c.left++
+		return nil
+	}
+	d.note(at)
+	d.refs.note(e)
+	if name := e.Text[audit.Name]; len(name) > 0 {
+		d.names.note(name)
+	} else {
+		d.unnamed = true
+	}
+	return nil
+}
+
+// row returns the row for a write, nil where there is no room for another one.
+func (c *changes) row(e *audit.Event, class history.Class) *Change {
+	t := func(col audit.Column) string { return string(e.Text[col]) }
+	k := c.key[:0]
+	for _, col := range [...]audit.Column{audit.Username, audit.ImpersonatedUsername, audit.Verb, audit.APIGroup, audit.Resource, audit.Subresource} {
+		k = append(append(k, e.Text[col]...), 0)
+	}
+	k = append(k, byte(class), byte(e.Code), byte(e.Code>>8))
+	s := subject.Of(t(audit.Username))
+	machine := s.Machine() && len(e.Text[audit.ImpersonatedUsername]) == 0
+	if !machine {
+		k = append(append(k, e.Text[audit.Namespace]...), 0)
+	}
+	if s.Kind != subject.ServiceAccount && !machine {
+		k = append(append(k, e.Text[audit.Name]...), 0)
+	}
+	if len(e.Text[audit.Resource]) == 0 {
+		k = append(k, e.Text[audit.RequestURI][:min(len(e.Text[audit.RequestURI]), 512)]...)
+	}
+	c.key = k
+	d := c.rows[string(k)]
+	if d == nil && len(c.rows) < c.cfg.Rows {
+		d = &Change{User: t(audit.Username), As: t(audit.ImpersonatedUsername), Tool: c.tool.of(e.Text[audit.UserAgent])[0],
+			Verb: t(audit.Verb), Group: t(audit.APIGroup), Resource: t(audit.Resource), Subresource: t(audit.Subresource),
+			Namespace: t(audit.Namespace), Class: class.String(), Code: e.Code}
+		if d.Resource == "" {
+			d.path = clip(t(audit.RequestURI))
+		}
+		c.rows[string(k)] = d
+	}
+	if d != nil && machine && d.Namespace != t(audit.Namespace) {
+		d.Namespace = "" // in several
+	}
+	return d
+}
+
+// finish writes what a row says.
+func (c *changes) finish(d *Change) {
+	d.written()
+	d.Events = d.refs.list()
+	d.Names, d.Objects = d.names.first, len(d.names.seen)
+	d.deed = deed{verb: d.Verb, group: d.Group, resource: d.Resource, sub: d.Subresource, namespace: d.Namespace, path: d.path,
+		names: d.Names, named: d.Objects, atLeast: d.names.full, unnamed: d.unnamed, count: d.Count, code: d.Code}
+	d.Sentence = who(d.User, d.As, c.cfg.Chinese) + either(c.cfg.Chinese, "：", " ") + d.deed.sentence(c.cfg.Chinese)
+}
+
+// few is up to how many objects of one resource are rows of their own.
+const few = 5
+
+// folded joins the rows of what somebody did to many objects of one resource in one
+// namespace.
+func folded(rows map[string]*Change) []*Change {
+	type key struct {
+		who, as, verb, group, resource, sub, namespace, class, path string
+		code                                                        int32
+	}
+	groups := map[key][]*Change{}
+	for _, d := range rows {
+		k := key{d.User, d.As, d.Verb, d.Group, d.Resource, d.Subresource, d.Namespace, d.Class, d.path, d.Code}
+		groups[k] = append(groups[k], d)
+	}
+	var out []*Change
+	for _, g := range groups {
+		if len(g) <= few {
+			out = append(out, g...)
+			continue
+		}
+		slices.SortFunc(g, func(x, y *Change) int { return cmp.Compare(x.first, y.first) })
+		for _, d := range g[1:] {
+			g[0].take(d)
+		}
+		out = append(out, g[0])
+	}
+	return out
+}
+
+// take makes d tell of what x tells of as well.
+func (d *Change) take(x *Change) {
+	d.join(x.span)
+	for _, name := range x.names.first {
+		d.names.note([]byte(name))
+	}
+	d.names.full = d.names.full || x.names.full || len(x.names.seen) > len(x.names.first)
+	d.unnamed = d.unnamed || x.unnamed
+	for _, p := range x.refs.kept {
+		d.refs.add(p)
+	}
+	d.caused(x)
+}
+
+// sorted are the rows in the order of time, those that failed after all others.
+func (c *changes) sorted() (done, failed []*Change) {
+	for _, d := range folded(c.rows) {
+		c.finish(d)
+		if d.unsuccessful() {
+			failed = append(failed, d)
+		} else {
+			done = append(done, d)
+		}
+	}
+	order := func(x, y *Change) int {
+		return cmp.Or(cmp.Compare(x.last, y.last), cmp.Compare(x.first, y.first), cmp.Compare(x.Sentence, y.Sentence), cmp.Compare(x.Code, y.Code))
+	}
+	slices.SortFunc(done, order)
+	slices.SortFunc(failed, order)
+	return done, failed
+}
+
+// report puts the answer together.
+func (c *changes) report() output.Report {
+	done, failed := c.sorted()
+	r := output.Report{Kind: "ChangeList", Head: map[string]any{}}
+	for _, d := range append(done, failed...) {
+		r.Items = append(r.Items, d)
+	}
+	hidden := map[string]int{}
+	for class, n := range c.hidden {
+		if n > 0 {
+			hidden[history.Class(class).String()] = n
+		}
+	}
+	r.Head["hidden"], r.Head["failed"], r.Head["traced"] = hidden, c.failed, c.traced
+	if c.left > 0 {
+		r.Head["changesLeftOut"] = c.left
+	}
+	r.Text = func(p *output.Page) error { return c.print(p, done, failed) }
+	return r
+}

@@ -1,0 +1,113 @@
+package answer
+
+import (
+	"encoding/json"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"kubetrail/audit"
+	"kubetrail/internal/history"
+	"kubetrail/internal/output"
+	"kubetrail/internal/trail"
+)
+
+func changed(t *testing.T, r trail.Reader, question string, cfg ChangesConfig) output.Report {
+	t.Helper()
+	report, err := Changes(t.Context(), r, asking(t, question), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return report
+}
+
+// TestChangesCount: every write of a real log is in a row, hidden by its class, or
+// counted as failed, however the trail is read.
+func TestChangesCount(t *testing.T) {
+	for _, name := range []string{"a-gce-derived", "d-metadata-all"} {
+		r, lines := corpus(t, name)
+		var e audit.Event
+		real, hidden, failed := 0, map[string]int{}, 0
+		for _, line := range lines {
+			if err := e.Scan(line); err != nil {
+				t.Fatal(err)
+			}
+			verb := string(e.Text[audit.Verb])
+			if stage := string(e.Text[audit.Stage]); stage != "ResponseComplete" && stage != "Panic" && e.Code != 401 || stage == "RequestReceived" ||
+				!slices.Contains([]string{"create", "update", "patch", "delete", "deletecollection"}, verb) {
+				continue
+			}
+			e.RequestObject, e.ResponseObject = nil, nil
+			switch c := history.Classify(&e); c {
+			case history.Real, history.Unknown:
+				real++
+			case history.Refused, history.Failed:
+				failed++
+			default:
+				hidden[c.String()]++
+			}
+		}
+		for _, r := range []trail.Reader{r, onDisk(t, lines)} {
+			doc := asJSON(t, changed(t, r, "", ChangesConfig{Traced: 1}))
+			n := 0
+			for _, x := range doc["items"].([]any) {
+				n += int(x.(map[string]any)["count"].(float64))
+			}
+			got := map[string]int{}
+			for k, v := range doc["hidden"].(map[string]any) {
+				got[k] = int(v.(float64))
+			}
+			if n != real || int(doc["failed"].(float64)) != failed || !reflect.DeepEqual(got, hidden) {
+				t.Errorf("%s: %d changes, %v failed, hidden %v; want %d, %d, %v", name, n, doc["failed"], got, real, failed, hidden)
+			}
+		}
+	}
+}
+
+// TestChangesStory: what changed in the sample, said in both languages.
+func TestChangesStory(t *testing.T) {
+	r := sampled(t)
+	report := changed(t, r, "", ChangesConfig{})
+	last := ""
+	for _, x := range report.Items {
+		d := x.(*Change)
+		if d.Last < last {
+			t.Errorf("%s comes after %s", d.Last, last)
+		}
+		last = d.Last
+		if len(d.Events) == 0 {
+			t.Errorf("%s names no event", d.Sentence)
+		}
+	}
+	text := printed(t, report, false)
+	for _, want := range []string{"bob          ", "deleted Deployment ledger in payments", "created 20 Nodes\n", "Hidden: ", "heartbeat 207", "leader lease 98",
+		"writes that failed or were refused; --failed lists them"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is not said:\n%s", want, text)
+		}
+	}
+	if strings.Contains(text, "Lease kwok-node-1 ") || strings.Contains(text, "tried to") {
+		t.Errorf("routine or failures are shown:\n%s", text)
+	}
+	text = printed(t, changed(t, r, "", ChangesConfig{Failed: true, ByNamespace: true, Chinese: true}), true)
+	for _, want := range []string{"删除 payments 命名空间的 Deployment ledger", "尝试过但未成功", "尝试删除 default 命名空间的 Deployment nginx\n", "已隐藏", "\npayments\n"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is not said:\n%s", want, text)
+		}
+	}
+}
+
+// TestChangesRoom: what there was no room for is said.
+func TestChangesRoom(t *testing.T) {
+	report := changed(t, sampled(t), "", ChangesConfig{Rows: 4})
+	if n, _ := report.Head["changesLeftOut"].(int); n == 0 || len(report.Items) > 4 {
+		t.Errorf("%d rows, %v left out", len(report.Items), report.Head)
+	}
+	if text := printed(t, report, false); !strings.Contains(text, "Left out: ") {
+		t.Error(text)
+	}
+	if _, err := json.Marshal(report.Items); err != nil {
+		t.Error(err)
+	}
+}
