@@ -36,7 +36,7 @@ func scalar(body []byte, i int) []byte {
 // the list, at i; -1 where there is none.
 //
 // The first of two equal keys is taken: bodies are written by kube-apiserver, which
-// writes none twice. Those of patches are not, and are read with [lastField].
+// writes none twice. Those of patches are not, and are read with [patched].
 func value(body []byte, i int, key string) int {
 	if i = space(body, i); i >= len(body) {
 		return -1
@@ -93,6 +93,17 @@ func last(body []byte, i int) int {
 			return -1
 		}
 	}
+}
+
+// several reports whether a list in a JSON object has more than one element.
+func several(body []byte, key string) bool {
+	body = body[:min(len(body), bodyLimit)]
+	i := value(body, 0, key)
+	if i < 0 || body[i] != '[' {
+		return false
+	}
+	first := space(body, i+1)
+	return last(body, i) > first
 }
 
 // patched is field for the body of a patch, which is kept as the client wrote it: a key

@@ -1,5 +1,7 @@
 package explain
 
+import "bytes"
+
 // object appends what the request is about: one object, or many of a kind, and where.
 func (x *Explainer) object(r *request, form slot) {
 	if x.zh {
@@ -40,9 +42,12 @@ func (x *Explainer) one(r *request) {
 	case x.zh:
 		x.words("一个")
 		x.kind(r, t.one)
-		if t.one == "" {
+		if t.one == "" && r.bodyKind() == "" {
 			x.words("对象")
 		}
+	case t.one == "" && r.bodyKind() != "":
+		x.words(article(r.bodyKind()))
+		x.kind(r, "")
 	case t.one == "":
 		x.words("an object of ")
 		x.kind(r, "")
@@ -63,11 +68,46 @@ func (x *Explainer) kind(r *request, kind string) {
 		x.words(kind)
 		return
 	}
+	if kind := r.bodyKind(); kind != "" {
+		if !x.zh && len(r.name) == 0 && string(r.verb) != "create" {
+			kind = many(kind, "")
+		}
+		x.words(kind)
+		return
+	}
 	x.scratch = append(x.scratch[:0], r.resource...)
 	if len(r.group) > 0 {
 		x.scratch = append(append(x.scratch, '.'), r.group...)
 	}
 	x.name(x.scratch)
+}
+
+// bodyKind is the kind that a body names, of a resource that is not built in. A body
+// that names a kind the resource cannot have is not believed.
+func (r *request) bodyKind() string {
+	if len(r.sub) > 0 {
+		return ""
+	}
+	body := r.ResponseObject
+	if r.mood != done || len(body) == 0 {
+		body = r.RequestObject
+	}
+	kind := field(body, "kind")
+	if string(r.verb) == "list" {
+		kind = bytes.TrimSuffix(kind, []byte("List"))
+	}
+	if len(kind) < 3 || len(kind) > 63 {
+		return ""
+	}
+	for i, c := range kind {
+		if (c < 'A' || c > 'Z') && (i == 0 || (c < 'a' || c > 'z') && (c < '0' || c > '9')) {
+			return ""
+		}
+	}
+	if !bytes.HasPrefix(r.resource, bytes.ToLower(kind[:len(kind)-1])) {
+		return ""
+	}
+	return string(kind)
 }
 
 func (x *Explainer) placeEnglish(r *request) {
@@ -143,6 +183,9 @@ func (x *Explainer) body(s slot, r *request) {
 		x.name(field(r.RequestObject, "subjects", "#", "kind"))
 		x.words(" ")
 		x.name(field(r.RequestObject, "subjects", "#", "name"))
+		if several(r.RequestObject, "subjects") {
+			x.say(" and others", "等")
+		}
 	case sAbout:
 		x.name(field(r.RequestObject, "reason"))
 		for _, key := range [...]string{"involvedObject", "regarding"} {

@@ -2,6 +2,7 @@ package explain
 
 import (
 	"bytes"
+	"strings"
 
 	"kubetrail/audit"
 	"kubetrail/internal/subject"
@@ -182,7 +183,7 @@ func (x *Explainer) fill(s slot, r *request) {
 		x.name(r.verb)
 	case sMethod:
 		x.apart()
-		x.b = append(x.b, method(r)...)
+		x.words(method(r))
 	case sSub:
 		if !x.zh {
 			x.words("the subresource ")
@@ -281,7 +282,12 @@ func method(r *request) string {
 	case "trace":
 		return "TRACE"
 	}
-	return "HTTP"
+	for _, c := range r.verb {
+		if c < 'a' || c > 'z' || len(r.verb) > 20 {
+			return "HTTP"
+		}
+	}
+	return strings.ToUpper(string(r.verb))
 }
 
 // duration appends how long something took, in the two largest units.

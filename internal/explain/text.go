@@ -188,8 +188,8 @@ func (w *writer) message(s []byte) {
 // space; what could act on a terminal becomes an escape, as do the mark and, where there
 // is a mark, what looks like an escape.
 func appendSafe(b, s []byte, max int, mark byte) []byte {
-	for i, n := 0, 0; i < len(s); n++ {
-		if n == max-1 && i+utf8.UTFMax < len(s) {
+	for i, n := 0, 1; i < len(s); n++ {
+		if n >= max && i+utf8.UTFMax < len(s) {
 			return append(b, "…"...)
 		}
 		c := s[i]
@@ -212,7 +212,8 @@ func appendSafe(b, s []byte, max int, mark byte) []byte {
 		if r >= 0x4e00 && r <= 0x9fff {
 			b = append(b, s[i:i+size]...)
 		} else {
-			b = append(b, output.Plain(string(s[i:i+size]), false)...)
+			shown := output.Plain(string(s[i:i+size]), false)
+			b, n = append(b, shown...), n+utf8.RuneCountInString(shown)-1
 		}
 		i += size
 	}
