@@ -66,15 +66,16 @@ func seconds(t int64) string {
 	return output.RFC3339(t)[:19] + "Z"
 }
 
-// widths of what a table clips.
-const (
-	changeWidth = 60
-	actorWidth  = 30
-)
+// changeWidth is where a table clips what changed; -o wide does not.
+const changeWidth = 60
 
 func (s *Story) table(p *output.Page) error {
 	t := p.Table("TIME", "ACTOR", "TOOL", "VERB", "CHANGE", "CERTAINTY")
-	t.Soft, t.Spare = []int{4, 1}, []int{2}
+	t.Soft, t.Spare = []int{4, 1}, []int{2, 3}
+	actorWidth := 30
+	if p.Fit > 0 && p.Fit < 100 {
+		actorWidth = 14
+	}
 	if p.Wide {
 		t = p.Table("TIME", "ACTOR", "TOOL", "VERB", "CLASS", "VERSION", "CHANGE", "CERTAINTY", "EVENT", "REASON")
 	}
