@@ -66,7 +66,7 @@ func reportError(w io.Writer, verb string, err error) int {
 	case errors.Is(err, syscall.EPIPE):
 		return exitError // the reader of our output left: nobody to tell
 	}
-	fmt.Fprintf(w, "%s: %s\n", verb, output.Plain(cause(err), true))
+	fmt.Fprintf(w, "%s: %s\n", verb, output.Plain(causeOf(err), true))
 	hint := f.hint
 	if hint == "" {
 		hint = commonHint(err)
@@ -77,9 +77,9 @@ func reportError(w io.Writer, verb string, err error) int {
 	return f.code
 }
 
-// cause is the text of err without the name of the system call that failed: "open
+// causeOf is the text of err without the name of the system call that failed: "open
 // x: no such file" says no more than "x: no such file".
-func cause(err error) string {
+func causeOf(err error) string {
 	text := err.Error()
 	if p, ok := errors.AsType[*fs.PathError](err); ok {
 		text = strings.Replace(text, p.Error(), p.Path+": "+p.Err.Error(), 1)

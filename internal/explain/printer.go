@@ -151,7 +151,7 @@ func (p *printer) seven(e *audit.Event, b []byte) []byte {
 // for people.
 func AppendSeven(b []byte, e *audit.Event, chinese bool) []byte {
 	answers := Seven(e, chinese)
-	width := 0
+	width := 9 // so that the answers of all events stand below each other
 	for _, x := range answers {
 		width = max(width, output.Width(x.Question))
 	}
