@@ -43,7 +43,8 @@ type Change struct {
 
 	Class    string `json:"class"` // as history.Class
 	Code     int32  `json:"code,omitempty"`
-	Detail   string `json:"detail,omitempty"` // what was changed, in few words
+	Detail   string `json:"detail,omitempty"` // what it did, where few words say more than the verb
+	Cause    string `json:"cause,omitempty"`  // of a controller's: what it reacted to, or why that is unknown
 	Sentence string `json:"sentence"`
 	span
 	Events []output.EventRef `json:"events"` // the first of them
@@ -70,9 +71,7 @@ type changes struct {
 	hidden [history.NumClasses]int // by class
 	failed int                     // writes that failed or were refused
 	tool   memo[[2]string]
-	bySeq  map[uint64]*Change // rows of the events that may have consequences
-	traced bool
-	writes int // all that might be traced
+	trace  *tracing // nil where there are too many writes
 }
 
 const changing = "verb:(create or update or patch or delete or deletecollection)"
@@ -87,12 +86,19 @@ func Changes(ctx context.Context, r trail.Reader, q trail.Query, cfg ChangesConf
 		cfg.Traced = 10_000
 	}
 	c := &changes{cfg: cfg, rows: map[string]*Change{}, shown: span{first: audit.NoTime, last: audit.NoTime}, tool: memo[[2]string]{work: toolOf}}
+	var err error
+	if c.trace, err = newTracing(ctx, r, q, cfg.Traced); err != nil {
+		return output.Report{}, err
+	}
 	narrow := requests(q)
 	narrow.Where = query.Both(narrow.Where, must(changing))
 	if err := scan(ctx, r, narrow, changesColumns, c.add); err != nil {
 		return output.Report{}, err
 	}
-	return c.report(), nil
+	if c.trace != nil {
+		err = c.trace.consequences(ctx, r, q, c)
+	}
+	return c.report(), err
 }
 
 func toolOf(agent string) [2]string {
@@ -117,8 +123,22 @@ func (c *changes) add(e *audit.Event) error {
 		c.hidden[class]++
 		return nil
 	}
+	if c.trace != nil && class == history.Real {
+		if machine(e) && !untraced(string(e.Text[audit.Resource])) {
+			c.trace.waits[e.Seq] = struct{}{}
+			return nil
+		}
+		c.trace.roots[e.Seq] = c.count(e, class, "")
+		return nil
+	}
+	c.count(e, class, "")
+	return nil
+}
+
+// count gives a write to its row, and returns that; nil where there is no room.
+func (c *changes) count(e *audit.Event, class history.Class, cause string) *Change {
 	at := e.Time()
-	d := c.row(e, class)
+	d := c.row(e, class, cause)
 	c.shown.note(at)
 	if d == nil {
 		c.left++
@@ -131,23 +151,28 @@ func (c *changes) add(e *audit.Event) error {
 	} else {
 		d.unnamed = true
 	}
-	return nil
+	return d
+}
+
+// machine reports whether a controller or a node wrote, and nobody through it.
+func machine(e *audit.Event) bool {
+	return len(e.Text[audit.ImpersonatedUsername]) == 0 && subject.Of(string(e.Text[audit.Username])).Machine()
 }
 
 // row returns the row for a write, nil where there is no room for another one.
-func (c *changes) row(e *audit.Event, class history.Class) *Change {
+func (c *changes) row(e *audit.Event, class history.Class, cause string) *Change {
 	t := func(col audit.Column) string { return string(e.Text[col]) }
 	k := c.key[:0]
 	for _, col := range [...]audit.Column{audit.Username, audit.ImpersonatedUsername, audit.Verb, audit.APIGroup, audit.Resource, audit.Subresource} {
 		k = append(append(k, e.Text[col]...), 0)
 	}
 	k = append(k, byte(class), byte(e.Code), byte(e.Code>>8))
-	s := subject.Of(t(audit.Username))
-	machine := s.Machine() && len(e.Text[audit.ImpersonatedUsername]) == 0
-	if !machine {
+	k = append(append(k, cause...), 0)
+	byMachine := machine(e)
+	if !byMachine {
 		k = append(append(k, e.Text[audit.Namespace]...), 0)
 	}
-	if s.Kind != subject.ServiceAccount && !machine {
+	if !byMachine && subject.Of(t(audit.Username)).Kind != subject.ServiceAccount {
 		k = append(append(k, e.Text[audit.Name]...), 0)
 	}
 	if len(e.Text[audit.Resource]) == 0 {
@@ -158,13 +183,13 @@ func (c *changes) row(e *audit.Event, class history.Class) *Change {
 	if d == nil && len(c.rows) < c.cfg.Rows {
 		d = &Change{User: t(audit.Username), As: t(audit.ImpersonatedUsername), Tool: c.tool.of(e.Text[audit.UserAgent])[0],
 			Verb: t(audit.Verb), Group: t(audit.APIGroup), Resource: t(audit.Resource), Subresource: t(audit.Subresource),
-			Namespace: t(audit.Namespace), Class: class.String(), Code: e.Code}
+			Namespace: t(audit.Namespace), Class: class.String(), Code: e.Code, Cause: cause}
 		if d.Resource == "" {
 			d.path = clip(t(audit.RequestURI))
 		}
 		c.rows[string(k)] = d
 	}
-	if d != nil && machine && d.Namespace != t(audit.Namespace) {
+	if d != nil && byMachine && d.Namespace != t(audit.Namespace) {
 		d.Namespace = "" // in several
 	}
 	return d
@@ -187,12 +212,12 @@ const few = 5
 // namespace.
 func folded(rows map[string]*Change) []*Change {
 	type key struct {
-		who, as, verb, group, resource, sub, namespace, class, path string
-		code                                                        int32
+		who, as, verb, group, resource, sub, namespace, class, path, cause string
+		code                                                               int32
 	}
 	groups := map[key][]*Change{}
 	for _, d := range rows {
-		k := key{d.User, d.As, d.Verb, d.Group, d.Resource, d.Subresource, d.Namespace, d.Class, d.path, d.Code}
+		k := key{d.User, d.As, d.Verb, d.Group, d.Resource, d.Subresource, d.Namespace, d.Class, d.path, d.Cause, d.Code}
 		groups[k] = append(groups[k], d)
 	}
 	var out []*Change
@@ -255,7 +280,7 @@ func (c *changes) report() output.Report {
 			hidden[history.Class(class).String()] = n
 		}
 	}
-	r.Head["hidden"], r.Head["failed"], r.Head["traced"] = hidden, c.failed, c.traced
+	r.Head["hidden"], r.Head["failed"], r.Head["traced"] = hidden, c.failed, c.trace != nil
 	if c.left > 0 {
 		r.Head["changesLeftOut"] = c.left
 	}

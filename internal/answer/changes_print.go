@@ -83,6 +83,9 @@ func (c *changes) table(p *output.Page, rows []*Change) error {
 		if p.Wide {
 			cells = append(cells, output.Cell(d.Tool))
 			what += d.consequences(p.Chinese)
+			if d.Cause != "" {
+				what += p.Pick(" ("+d.Cause+")", "（"+d.Cause+"）")
+			}
 		}
 		if err := t.Add(append(cells, what)...); err != nil {
 			return err
@@ -131,6 +134,10 @@ func (c *changes) notes(p *output.Page) {
 	}
 	if c.failed > 0 && !c.cfg.Failed {
 		p.Say("Not shown: %d writes that failed or were refused; --failed lists them.", "未列出 %d 个失败或被拒绝的写操作；用 --failed 列出。", c.failed)
+	}
+	if c.trace == nil {
+		p.Say("What controllers did is not told by what caused it: there are too many writes; narrow the time.",
+			"未按起因归并控制器的写操作：写操作过多；请缩小时间范围。")
 	}
 	if c.left > 0 {
 		p.Say("Left out: %d changes that there was no room for; narrow the question.", "另有 %d 个变更因数量过多未列出；请缩小问题的范围。", c.left)

@@ -98,6 +98,47 @@ func TestChangesStory(t *testing.T) {
 	}
 }
 
+// TestConsequences: what controllers wrote is counted under the action that caused it,
+// and every write is counted once.
+func TestConsequences(t *testing.T) {
+	r := sampled(t)
+	plain, traced := changed(t, r, "", ChangesConfig{Traced: 1}), changed(t, r, "", ChangesConfig{})
+	sum := func(r output.Report) (n, caused int) {
+		for _, x := range r.Items {
+			n += x.(*Change).Count
+			caused += x.(*Change).ConsequenceCount
+		}
+		return n, caused
+	}
+	all, none := sum(plain)
+	own, caused := sum(traced)
+	if own+caused != all || none != 0 || caused < all/4 {
+		t.Errorf("%d changes; traced %d and %d consequences", all, own, caused)
+	}
+	if plain.Head["traced"] != false || !strings.Contains(printed(t, plain, false), "there are too many writes") {
+		t.Error("it is not said that nothing was traced")
+	}
+	for _, question := range []string{"", "user:jai"} { // consequences are no changes by jai, but of them
+		found := map[string]*Change{}
+		for _, x := range changed(t, r, question, ChangesConfig{}).Items {
+			found[x.(*Change).Sentence] = x.(*Change)
+		}
+		d := found["jai deleted Deployment nginx-old in default"]
+		if d == nil || d.ConsequenceCount != 3 || len(d.Consequences) != 3 {
+			t.Fatalf("%q: %+v", question, d)
+		}
+		if got := d.consequences(false); got != "; controllers then deleted 2 Pods, deleted ReplicaSet" {
+			t.Error(got)
+		}
+		if got := d.consequences(true); got != "，随后控制器：删除 2 个 Pod，删除 ReplicaSet" {
+			t.Error(got)
+		}
+		if d := found["jai scaled Deployment web in shop"]; d == nil || d.Detail != "replicas 5" {
+			t.Errorf("%q: %+v", question, d)
+		}
+	}
+}
+
 // TestChangesRoom: what there was no room for is said.
 func TestChangesRoom(t *testing.T) {
 	report := changed(t, sampled(t), "", ChangesConfig{Rows: 4})

@@ -61,10 +61,7 @@ func (d *Change) consequences(chinese bool) string {
 		x := deed{verb: k.verb, group: k.group, resource: k.resource, sub: k.sub, namespace: "-", code: 200, unnamed: true}
 		kind, _ := kindOf(k.group, k.resource)
 		if n := d.follows[k].count; n > 1 {
-			kind = fmt.Sprintf("%d %s", n, plural(kind))
-			if chinese {
-				kind = fmt.Sprintf("%d 个 %s", n, strings.SplitN(kind, " ", 2)[1])
-			}
+			kind = either(chinese, fmt.Sprintf("%d 个 %s", n, kind), fmt.Sprintf("%d %s", n, plural(kind)))
 		}
 		w := wordingOf(x.verb, x.resource, x.sub)
 		parts = append(parts, fill(either(chinese, w.zh, w.past), kind))
