@@ -8,12 +8,21 @@ const bodyLimit = 16 << 10
 
 // field returns the value at a path of keys in a JSON object, as it is written, a string
 // without its quotes; nil where there is none within the first bytes, or anything is
-// malformed on the way there. An element of a list is named by "#", the last one.
-func field(body []byte, path ...string) []byte {
+// malformed on the way there. Of a list "^" names the first element and "$" the last.
+//
+// The first of two equal keys is taken: bodies are written by kube-apiserver, which
+// writes none twice. Those of patches are not, and are read with [patched].
+func field(body []byte, path ...string) []byte { return lookup(body, false, path) }
+
+// patched is field for the body of a patch, which is kept as the client wrote it: where a
+// key is written twice, or with escapes, it is unknown which one counted.
+func patched(body []byte, path ...string) []byte { return lookup(body, true, path) }
+
+func lookup(body []byte, strict bool, path []string) []byte {
 	i := 0
 	body = body[:min(len(body), bodyLimit)]
 	for _, key := range path {
-		if i = value(body, i, key); i < 0 {
+		if i = value(body, i, key, strict); i < 0 {
 			return nil
 		}
 	}
@@ -32,21 +41,23 @@ func scalar(body []byte, i int) []byte {
 	return body[i:end]
 }
 
-// value returns where the value of a key begins in the object, or of the last element in
-// the list, at i; -1 where there is none.
-//
-// The first of two equal keys is taken: bodies are written by kube-apiserver, which
-// writes none twice. Those of patches are not, and are read with [patched].
-func value(body []byte, i int, key string) int {
+// value returns where the value of a key begins in the object at i, or the first or last
+// element in the list; -1 where there is none. Where it is strict, the object must have
+// the key once, and whole keys.
+func value(body []byte, i int, key string, strict bool) int {
 	if i = space(body, i); i >= len(body) {
 		return -1
 	}
-	if body[i] == '[' && key == "#" {
+	if body[i] == '[' && key == "$" {
 		return last(body, i)
+	}
+	if body[i] == '[' && key == "^" {
+		return space(body, i+1)
 	}
 	if body[i] != '{' {
 		return -1
 	}
+	found := -1
 	for i++; ; i++ {
 		if i = space(body, i); i >= len(body) || body[i] != '"' {
 			return -1
@@ -60,16 +71,29 @@ func value(body []byte, i int, key string) int {
 			return -1
 		}
 		i = space(body, i+1)
+		if strict && bytes.IndexByte(name, '\\') >= 0 {
+			return -1
+		}
 		if string(name) == key {
-			return i
+			if !strict {
+				return i
+			}
+			if found >= 0 {
+				return -1
+			}
+			found = i
 		}
 		if i = skip(body, i); i < 0 {
 			return -1
 		}
 		if i = space(body, i); i >= len(body) || body[i] != ',' {
-			return -1
+			break
 		}
 	}
+	if i >= len(body) || body[i] != '}' {
+		return -1
+	}
+	return found
 }
 
 // last returns where the last element of the list at i begins.
@@ -98,26 +122,12 @@ func last(body []byte, i int) int {
 // several reports whether a list in a JSON object has more than one element.
 func several(body []byte, key string) bool {
 	body = body[:min(len(body), bodyLimit)]
-	i := value(body, 0, key)
+	i := value(body, 0, key, false)
 	if i < 0 || body[i] != '[' {
 		return false
 	}
 	first := space(body, i+1)
 	return last(body, i) > first
-}
-
-// patched is field for the body of a patch, which is kept as the client wrote it: a key
-// written twice on the path makes it unknown which one counted.
-func patched(body []byte, path ...string) []byte {
-	for _, key := range path {
-		if bytes.Count(body[:min(len(body), bodyLimit)], append(append([]byte{'"'}, key...), '"')) != 1 {
-			return nil
-		}
-	}
-	if len(body) > bodyLimit {
-		return nil
-	}
-	return field(body, path...)
 }
 
 func space(b []byte, i int) int {

@@ -116,6 +116,9 @@ func forbiddenBecause(r *request, m []byte) (cause, []byte) {
 		if why := r.Text[audit.Reason]; len(why) > 0 {
 			return denied, why
 		}
+		if why := saidBehind(rest); len(why) > 0 {
+			return denied, why
+		}
 		return noRule, nil
 	}
 	switch {
@@ -133,6 +136,18 @@ func forbiddenBecause(r *request, m []byte) (cause, []byte) {
 		return failed, nil
 	}
 	return forbidden, rest
+}
+
+// saidBehind returns what an authorizer had to say, at the end of the message of a 403.
+func saidBehind(rest []byte) []byte {
+	if _, why, ok := bytes.Cut(rest, []byte("at the cluster scope: ")); ok {
+		return why
+	}
+	if _, why, ok := bytes.Cut(rest, []byte(` in the namespace "`)); ok {
+		_, why, _ = bytes.Cut(why, []byte(`": `))
+		return why
+	}
+	return nil
 }
 
 // target returns whom the client wanted to be, where the message of a refused
@@ -333,13 +348,13 @@ func (x *Explainer) failed(r *request) {
 		x.name(m)
 		x.say(" could not be asked", "无法调用")
 	case unavailable:
-		x.say("what should answer was not available", "提供该 API 的服务不可用")
+		x.say("the service behind it was not available", "提供该 API 的服务不可用")
 		said()
 	case panicked:
 		x.say("the API server panicked", "API server 发生 panic")
 		said()
 	default:
-		x.say("it failed with code ", "失败，状态码")
+		x.say("it failed with code ", "失败了，状态码")
 		x.number(int64(r.Code))
 		said()
 	}
@@ -357,6 +372,15 @@ func (x *Explainer) fieldConflict(m []byte) {
 		return
 	}
 	n := bytes.Count(rest, []byte("\n- "))
+	if _, other, several := bytes.Cut(rest, []byte(`with "`)); several {
+		other, _, _ = bytes.Cut(other, []byte{'"'})
+		x.say("field managers ", "字段管理者")
+		x.name(manager)
+		x.say(" and ", "、")
+		x.name(other)
+		x.say(" own some of the fields", "等持有其中的字段")
+		return
+	}
 	x.say("field manager ", "字段管理者")
 	x.name(manager)
 	if n == 0 {

@@ -82,3 +82,40 @@ func key(e *audit.Event) string {
 
 // message is what differs between messages of one cause.
 var message = regexp.MustCompile(`"[^"]*"|[0-9a-f-]{8,}|/registry\S*|[0-9]+|zz+|[\n|]|[0-9a-z-]+/[0-9a-z-]+`)
+
+// TestEvents says events put together by hand, which a clone without real logs has too:
+// each stands in testdata/events.txt below its title, and its sentences below it.
+func TestEvents(t *testing.T) {
+	const file = "testdata/events.txt"
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	n := 0
+	for block := range strings.SplitSeq(strings.TrimSpace(string(data)), "\n\n") {
+		lines := append(strings.Split(block, "\n"), "", "")
+		e := scan(t, lines[1])
+		en, zh := both(e)
+		fmt.Fprintf(&out, "%s\n%s\n%s\n%s\n\n", lines[0], lines[1], en, zh)
+		if n++; !*update && (lines[2] != en || lines[3] != zh) {
+			t.Errorf("%s\n got %s\nwant %s\n got %s\nwant %s", lines[0], en, lines[2], zh, lines[3])
+		}
+		for _, s := range []struct {
+			text string
+			zh   bool
+		}{{en, false}, {zh, true}} {
+			if w := wrong(s.text, s.zh); w != "" && !strings.HasPrefix(w, "English") {
+				t.Errorf("%s: %s", w, s.text)
+			}
+		}
+	}
+	if n < 80 {
+		t.Errorf("%d events", n)
+	}
+	if *update {
+		if err := os.WriteFile(file, []byte(out.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"unicode"
 	"unicode/utf8"
@@ -124,13 +125,13 @@ func wrong(s string, zh bool) string {
 	return ""
 }
 
-func kinds() map[string]bool {
-	m := map[string]bool{"Pod": true}
+var kinds = sync.OnceValue(func() map[string]bool {
+	m := map[string]bool{}
 	for _, r := range schema.Resources() {
 		m[r.Kind] = true
 	}
 	return m
-}
+})
 
 // TestEverything says every verb of every built-in resource and subresource with every
 // outcome, with a name and without.
@@ -146,29 +147,33 @@ func TestEverything(t *testing.T) {
 				t.Fatalf("%s: %s\n%+v", w, s, m)
 			}
 			for _, words := range fallback {
-				if strings.Contains(s, words) {
+				if strings.Contains(quotedText.ReplaceAllString(s, ""), words) {
 					t.Fatalf("fallback %q: %s\n%+v", words, s, m)
 				}
 			}
 		}
 	}
-	for _, r := range schema.Resources() {
-		for _, o := range outcomes() {
+	all := outcomes()
+	for i, r := range schema.Resources() {
+		for j, o := range all {
+			if r.Name != "deployments" && r.Name != "pods" && j >= 8 && (i+j)%8 > 0 {
+				continue // the cause of a failure is said alike for every resource
+			}
 			o.user, o.agent, o.group, o.resource, o.uri = "u1", "curl/7", r.Group, r.Name, "/x?container=c1&command=ls1"
 			for _, verb := range r.Verbs {
 				o.verb, o.sub, o.name, o.namespace = verb, "", "", ""
-				say(o, "request", "方法", "subresource", "子资源")
+				say(o, " a request", " request for", "方法", "subresource", "子资源")
 				if r.Namespaced {
 					o.namespace = "ns1"
 				}
-				say(o, "request", "方法", "subresource", "子资源")
+				say(o, " a request", " request for", "方法", "subresource", "子资源")
 				o.name = "n1"
-				say(o, "a request", "方法", "subresource", "子资源")
+				say(o, " a request", " request for", "方法", "subresource", "子资源")
 			}
 			for _, sub := range r.Subresources {
 				for _, verb := range sub.Verbs {
 					o.verb, o.sub = verb, sub.Name
-					say(o, "a request", "方法", "subresource", "子资源")
+					say(o, " a request", " request for", "方法", "subresource", "子资源")
 				}
 			}
 			for _, verb := range []string{"", "connect", "proxy"} {

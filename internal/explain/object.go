@@ -151,7 +151,7 @@ func (x *Explainer) body(s slot, r *request) {
 	case sAsked:
 		if user := field(r.RequestObject, "spec", "user"); user != nil {
 			x.name(user)
-		} else if user = field(r.RequestObject, "spec", "groups", "#"); user != nil {
+		} else if user = field(r.RequestObject, "spec", "groups", "^"); user != nil {
 			x.say("group ", "组")
 			x.name(user)
 		} else {
@@ -180,9 +180,9 @@ func (x *Explainer) body(s slot, r *request) {
 		x.words(" ")
 		x.name(field(r.RequestObject, "roleRef", "name"))
 	case sGrantee:
-		x.name(field(r.RequestObject, "subjects", "#", "kind"))
+		x.name(field(r.RequestObject, "subjects", "^", "kind"))
 		x.words(" ")
-		x.name(field(r.RequestObject, "subjects", "#", "name"))
+		x.name(field(r.RequestObject, "subjects", "^", "name"))
 		if several(r.RequestObject, "subjects") {
 			x.say(" and others", "等")
 		}
@@ -190,7 +190,7 @@ func (x *Explainer) body(s slot, r *request) {
 		x.name(field(r.RequestObject, "reason"))
 		for _, key := range [...]string{"involvedObject", "regarding"} {
 			if kind := field(r.RequestObject, key, "kind"); kind != nil {
-				x.say(" of ", "，对象")
+				x.say(", about ", "，关于")
 				x.name(kind)
 				x.words(" ")
 				x.name(field(r.RequestObject, key, "name"))

@@ -198,7 +198,7 @@ func (r *request) dryRun() bool {
 		return string(r.params[pDryRun]) == "All"
 	}
 	return len(r.RequestObject) > 0 && (string(r.verb) == "delete" || string(r.verb) == "deletecollection") &&
-		string(field(r.RequestObject, "dryRun", "#")) == "All"
+		string(field(r.RequestObject, "dryRun", "$")) == "All"
 }
 
 // duration is how long the request took in microseconds, 0 where that says nothing:

@@ -94,7 +94,7 @@ func (x *Explainer) knows(s slot, r *request) bool {
 	case sDenied:
 		return string(r.condition()) == "Denied"
 	case sRole:
-		return field(r.RequestObject, "roleRef", "name") != nil && field(r.RequestObject, "subjects", "#", "name") != nil
+		return field(r.RequestObject, "roleRef", "name") != nil && field(r.RequestObject, "subjects", "^", "name") != nil
 	case sQuestion:
 		return field(r.RequestObject, "spec", "resourceAttributes", "verb") != nil || field(r.RequestObject, "spec", "nonResourceAttributes", "verb") != nil
 	case sAbout:
@@ -106,9 +106,9 @@ func (x *Explainer) knows(s slot, r *request) bool {
 // condition is the decision about a CertificateSigningRequest.
 func (r *request) condition() []byte {
 	if string(r.verb) == "patch" {
-		return patched(r.RequestObject, "status", "conditions", "#", "type")
+		return patched(r.RequestObject, "status", "conditions", "$", "type")
 	}
-	return field(r.RequestObject, "status", "conditions", "#", "type")
+	return field(r.RequestObject, "status", "conditions", "$", "type")
 }
 
 // value returns what a slot is filled with where that is one name or number out of the
@@ -136,9 +136,9 @@ func (r *request) value(s slot) []byte {
 		return field(r.RequestObject, "spec", "replicas")
 	case sDebugger:
 		if string(r.verb) == "patch" {
-			return patched(r.RequestObject, "spec", "ephemeralContainers", "#", "name")
+			return patched(r.RequestObject, "spec", "ephemeralContainers", "$", "name")
 		}
-		return field(r.RequestObject, "spec", "ephemeralContainers", "#", "name")
+		return field(r.RequestObject, "spec", "ephemeralContainers", "$", "name")
 	case sSigner:
 		return field(r.RequestObject, "spec", "signerName")
 	case sPath:
@@ -352,7 +352,7 @@ func (x *Explainer) selectors(r *request) {
 		x.decoded(v)
 	}
 	if v := r.params[pFieldSelector]; len(v) > 0 && !r.selectsName(v) {
-		next(" with fields ", "字段符合")
+		next(pick(len(x.b) > mark, " and fields ", " with fields "), "字段符合")
 		x.decoded(v)
 	}
 	if v := r.params[pResourceVersion]; len(v) > 0 && string(v) != "0" && len(r.params[pContinue]) == 0 {

@@ -111,7 +111,7 @@ func (x *Explainer) more(r *request, groups, as []byte) {
 		x.name(group)
 	})
 	if n > 3 {
-		next("and more", "等")
+		x.say(", and more", "等")
 	}
 	if len(x.b) > mark {
 		x.say(")", "）")
@@ -157,8 +157,15 @@ func (x *Explainer) origin(r *request) {
 			x.say(" (perhaps only claimed)", "（可能只是自称）")
 		}
 	}
+	switch {
+	case len(agent) > 0 && n > 1:
+		x.say(", with ", "，使用")
+	case len(agent) > 0 && n > 0:
+		x.say(" with ", "，使用")
+	case len(agent) > 0:
+		x.say("With ", "使用")
+	}
 	if len(agent) > 0 {
-		x.words(pick(n > 0, x.pick(" with ", "，使用"), x.pick("With ", "使用")))
 		x.tool(agent)
 	}
 	x.say(".", "。")
