@@ -137,7 +137,7 @@ func (s *Story) dress(row *Row, before version) {
 		hideChanges(row.Changes)
 	}
 	after := s.life.now
-	if after.by != row {
+	if after.by != row && !row.same {
 		return
 	}
 	from, to := before.object, after.object

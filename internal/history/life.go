@@ -188,7 +188,7 @@ func (l *life) write(e *audit.Event, row *Row) {
 		before = l.now
 	}
 	if len(before.raw) > 0 && bytes.Equal(e.ResponseObject, before.raw) {
-		row.Class, row.Certainty, row.Version, row.Generation = NoChange, Exact, before.rv, before.generation
+		row.Class, row.Certainty, row.Version, row.Generation, row.same = NoChange, Exact, before.rv, before.generation, true
 		return
 	}
 	next := l.content(e, row, before)

@@ -106,7 +106,7 @@ func (l *life) finish(row *Row, next version) {
 	if at(next.object, "metadata", "deletionTimestamp") == nil || pending(next.object) != "" {
 		return
 	}
-	row.Removed = true
+	row.Removed, row.Class = true, Real
 	row.tell("removed the last finalizer: the object is gone", "移除最后一个 finalizer：对象随之消失")
 	l.ends = append(l.ends, row)
 	l.now = version{exists: no, by: row, uid: next.uid}

@@ -85,6 +85,7 @@ type Row struct {
 	Through     any             `json:"through,omitempty"` // where somebody else was behind it
 
 	why, did words
+	same     bool   // it showed the version that was there
 	root     string // who was behind it
 	created  bool
 }
