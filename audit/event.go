@@ -49,6 +49,10 @@ type Event struct {
 	Offset int64
 	Seq    uint64
 
+	// Length is how many bytes the line has, without its newline, or 0 where that is
+	// not known: in an event out of a trail, unless its Offset was asked for.
+	Length int32
+
 	scratch []byte // decoded strings and rebuilt objects that Text points into
 	others  []byte // the object Text[Other], while it is being built and after
 	encoded []byte // what Exact compares with Raw

@@ -175,7 +175,7 @@ func (e *Event) scanFirst(b []byte) (int, fault) {
 
 // found returns raw, which begins at pos, as the event e.
 func (r *Reader) found(e *Event, raw []byte) {
-	e.Raw = raw
+	e.Raw, e.Length = raw, int32(len(raw))
 	e.Offset = r.base + int64(r.pos)
 	e.Text[Source] = r.source
 	e.Text[Cluster] = r.cluster

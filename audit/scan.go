@@ -63,7 +63,7 @@ func (e *Event) reset(line []byte) {
 	e.Form = FormV1
 	e.Received, e.Staged, e.Nanos, e.Code = NoTime, NoTime, 0, 0
 	e.RequestObject, e.ResponseObject = nil, nil
-	e.Raw = line
+	e.Raw, e.Length = line, int32(len(line))
 	e.scratch = e.scratch[:0]
 	e.others = e.others[:0]
 }

@@ -318,7 +318,11 @@ func (v *view) fillNumbers(e *audit.Event, row int, cols audit.Columns) error {
 		if err != nil {
 			return err
 		}
-		e.Offset = offsets[row]
+		line, err := v.number(colLine)
+		if err != nil {
+			return err
+		}
+		e.Offset, e.Length = offsets[row], int32(line[row])
 	}
 	return nil
 }

@@ -228,7 +228,7 @@ func (q *queue) drop() trail.Cursor {
 func (k *kept) copy(e *audit.Event, columns audit.Columns) {
 	k.at = cursor(e)
 	k.event = audit.Event{Form: e.Form, Received: e.Received, Staged: e.Staged, Nanos: e.Nanos,
-		Code: e.Code, Offset: e.Offset, Seq: e.Seq}
+		Code: e.Code, Offset: e.Offset, Length: e.Length, Seq: e.Seq}
 	line := columns.Has(audit.Line)
 	if line && e.Raw == nil {
 		columns = audit.AllColumns

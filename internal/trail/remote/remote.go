@@ -20,6 +20,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode/utf8"
 
 	"kubetrail/audit"
 	"kubetrail/internal/trail"
@@ -314,6 +315,12 @@ func (t *Trail) event(ctx context.Context, line []byte, exact bool, e *audit.Eve
 	}
 	e.Text[audit.Source], e.Text[audit.Cluster] = []byte(x.Source), []byte(x.Cluster)
 	x.label(e)
+	if x.Raw != nil && !exact {
+		e.Length = int32(len(*x.Raw))
+		if strings.ContainsRune(*x.Raw, utf8.RuneError) {
+			e.Length = 0 // not known: it stands for bytes that are no UTF-8
+		}
+	}
 	return nil
 }
 

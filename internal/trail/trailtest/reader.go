@@ -233,7 +233,7 @@ func (m *model) checkColumns(t *testing.T, columns audit.Columns) {
 			{audit.Staged, got.Staged == want.Staged},
 			{audit.Received, got.Received == want.Received},
 			{audit.Code, got.Code == want.Code},
-			{audit.Offset, got.Offset == want.Offset},
+			{audit.Offset, got.Offset == want.Offset && got.Length == want.Length},
 			{audit.Seq, got.Seq == want.Seq},
 			{audit.RequestObject, bytes.Equal(got.RequestObject, want.RequestObject)},
 			{audit.ResponseObject, bytes.Equal(got.ResponseObject, want.ResponseObject)},
