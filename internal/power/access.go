@@ -204,7 +204,7 @@ func accessors(ctx context.Context, r trail.Reader, q trail.Query, cfg AccessCon
 			}
 			return nil
 		}
-		open.note(e, row.asks(e))
+		open.note(e, func() asking { return row.asks(e) })
 		if ended(e) {
 			row.note(e)
 		} else if row.seen(e); len(row.Events) == 0 {

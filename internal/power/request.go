@@ -76,47 +76,40 @@ const maxOpen = 1 << 20
 // stages.
 type pairs[T any] struct {
 	keys keys
-	open map[uint64]*pair[T]
-	full bool // there were more than could be remembered: nothing is known
-}
-
-type pair[T any] struct {
-	begun, done bool
-	of          T
+	open map[uint64]*T // nil: has ended
+	full bool          // there were more than could be remembered: nothing is known
 }
 
 func newPairs[T any]() pairs[T] {
-	return pairs[T]{keys: keys{maphash.MakeSeed()}, open: map[uint64]*pair[T]{}}
+	return pairs[T]{keys: keys{maphash.MakeSeed()}, open: map[uint64]*T{}}
 }
 
-// note takes one stage of a request, with what is to be remembered where it has not
-// ended.
-func (p *pairs[T]) note(e *audit.Event, of T) {
+// note takes one stage of a request. of is asked for what is to be remembered as long as
+// no end was seen.
+func (p *pairs[T]) note(e *audit.Event, of func() T) {
 	if p.full {
 		return
 	}
 	k := p.keys.of(e)
-	x := p.open[k]
-	if x == nil {
-		if len(p.open) == maxOpen {
-			p.full, p.open = true, nil
-			return
-		}
-		x = &pair[T]{}
-		p.open[k] = x
-	}
-	if ended(e) {
-		x.done = true
-	} else {
-		x.begun, x.of = true, of
+	x, seen := p.open[k]
+	switch {
+	case !seen && len(p.open) == maxOpen:
+		p.full, p.open = true, nil
+	case ended(e):
+		p.open[k] = nil
+	case !seen:
+		v := of()
+		p.open[k] = &v
+	case x != nil:
+		*x = of()
 	}
 }
 
 // unended yields what was remembered of the requests without an end.
 func (p *pairs[T]) unended(yield func(T)) {
 	for _, x := range p.open {
-		if x.begun && !x.done {
-			yield(x.of)
+		if x != nil {
+			yield(*x)
 		}
 	}
 }

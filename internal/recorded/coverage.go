@@ -34,8 +34,8 @@ type Coverage struct {
 	Cause   string `json:"cause,omitempty"`   // of the first loss
 }
 
-// Cover tells what may be said of requests that are not in the answer to q. p is nil
-// where the policy is not known.
+// Cover tells what may be said of requests that are not in the answer to q, which is
+// about those given, or about all where none are. p is nil where the policy is not known.
 func Cover(ctx context.Context, r trail.Reader, q trail.Query, p *Policy, about ...Requests) (Coverage, error) {
 	c := Coverage{Recorded: "unknown"}
 	s, err := r.Summary(ctx)
@@ -58,7 +58,12 @@ func Cover(ctx context.Context, r trail.Reader, q trail.Query, p *Policy, about 
 	if p == nil {
 		return c, nil
 	}
-	v := By(p.Doc, about...)
+	var v Verdict
+	if len(about) > 0 {
+		v = By(p.Doc, about...)
+	} else {
+		v = Anything(p.Doc)
+	}
 	c.Policy, c.Verdict = p.Name, &v
 	switch {
 	case v.All():

@@ -5,10 +5,12 @@ package recorded
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
 	"kubetrail/policy"
+	"kubetrail/policy/space"
 )
 
 // Requests are the requests that an answer is about: everybody's with one of the verbs,
@@ -30,7 +32,7 @@ type Hole struct {
 	Line    int            `json:"line,omitempty"`
 	Level   policy.Level   `json:"level"`
 	Omitted []policy.Stage `json:"omitStages,omitempty"` // where the level is not what hides it
-	Verbs   []string       `json:"verbs"`
+	Verbs   []string       `json:"verbs,omitempty"`
 	Users   []string       `json:"users,omitempty"` // that the rule asks for; without Groups too: anybody
 	Groups  []string       `json:"userGroups,omitempty"`
 
@@ -44,7 +46,7 @@ type Verdict struct {
 	Results []Hole `json:"resultsLost,omitempty"`  // recorded, but not with what result
 	Logins  []Hole `json:"loginsLost,omitempty"`   // with failed authentication, nothing is recorded
 	Patches []Hole `json:"patchesLost,omitempty"`  // patches that are no JSON leave no event before Kubernetes 1.37
-	Bodies  bool   `json:"bodies"`                 // what is written is recorded with its body
+	Bodies  bool   `json:"bodies,omitempty"`       // what is written is recorded with its body
 	TooMany bool   `json:"tooManyToTry,omitempty"` // the policy names too many values: nothing is proved
 }
 
@@ -75,6 +77,46 @@ func By(doc *policy.Document, requests ...Requests) Verdict {
 	return w.v
 }
 
+// Anything tells what doc records of all requests there are. A Hole has no Verbs then.
+func Anything(doc *policy.Document) Verdict {
+	label := func(l space.Leaf) int {
+		n := 2 * (l.Rules[0] + 1)
+		if l.Authenticated {
+			n++
+		}
+		return n
+	}
+	parts, err := space.Split(space.Budget, label, doc.Policy)
+	if err != nil {
+		return Verdict{TooMany: true}
+	}
+	w := walk{doc: doc}
+	examples := parts.Examples()
+	for _, n := range slices.Sorted(maps.Keys(examples)) {
+		q, d := &examples[n].Request, doc.Policy.Decision(n/2-1)
+		switch {
+		case !hides(q, d) && q.Authenticated && slices.Contains(d.OmitStages, policy.StageResponseComplete):
+			w.add(&w.v.Results, q, d)
+		case !hides(q, d):
+		case q.Authenticated:
+			w.add(&w.v.Holes, q, d)
+		default:
+			w.add(&w.v.Logins, q, d)
+		}
+	}
+	for _, holes := range [][]Hole{w.v.Holes, w.v.Results, w.v.Logins} {
+		for i := range holes {
+			holes[i].Verbs = nil
+		}
+	}
+	return w.v
+}
+
+// hides tells whether nothing is recorded of a request.
+func hides(q *policy.Request, d policy.Decision) bool {
+	return d.Level == policy.LevelNone || !slices.ContainsFunc(q.Stages(), func(s policy.Stage) bool { return !slices.Contains(d.OmitStages, s) })
+}
+
 type walk struct {
 	doc     *policy.Document
 	matcher *policy.Matcher
@@ -89,11 +131,11 @@ func (w *walk) try(q policy.RequestInfo) {
 		d := w.matcher.Match(&who)
 		switch {
 		case !who.Authenticated:
-			if d.Level == policy.LevelNone || slices.Contains(d.OmitStages, policy.StageResponseStarted) {
+			if hides(&who, d) {
 				w.add(&w.v.Logins, &who, d)
 			}
 			continue
-		case d.Level == policy.LevelNone || !slices.ContainsFunc(who.Stages(), func(s policy.Stage) bool { return !slices.Contains(d.OmitStages, s) }):
+		case hides(&who, d):
 			w.add(&w.v.Holes, &who, d)
 			continue
 		case slices.Contains(d.OmitStages, policy.StageResponseComplete):
@@ -227,6 +269,12 @@ func constants(p *policy.Policy, of func(*policy.PolicyRule) []string) []string 
 // Text says what the hole hides, in one clause.
 func (h *Hole) Text(chinese bool) string {
 	verbs, who := strings.Join(h.Verbs, ", "), h.who(chinese)
+	if verbs == "" {
+		verbs = "some requests"
+		if chinese {
+			verbs = "某些"
+		}
+	}
 	stages := make([]string, len(h.Omitted))
 	for i, s := range h.Omitted {
 		stages[i] = string(s)

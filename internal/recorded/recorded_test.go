@@ -113,3 +113,19 @@ func TestProof(t *testing.T) {
 func recordsAny(q *policy.Request, d policy.Decision) bool {
 	return d.Level != policy.LevelNone && slices.ContainsFunc(q.Stages(), func(s policy.Stage) bool { return !slices.Contains(d.OmitStages, s) })
 }
+
+func TestAnything(t *testing.T) {
+	if v := recorded.Anything(load(t, "rules: [{level: Metadata}]")); !v.All() || len(v.Logins)+len(v.Results) > 0 {
+		t.Errorf("everything is recorded: %+v", v)
+	}
+	v := recorded.Anything(load(t, "rules:\n- {level: None, users: [a], verbs: [get]}\n- {level: None, users: [a], verbs: [get], namespaces: [x]}\n- {level: Metadata, resources: [{group: ''}]}"))
+	var got []string
+	for _, h := range v.Holes {
+		got = append(got, h.Text(false)+"|"+h.Text(true))
+	}
+	want := "no rule matches some requests, so nothing of it is recorded|没有规则匹配 某些 请求，因此不记录\n" +
+		"rules[0] (line 4) records None of some requests by a|rules[0]（第 4 行）的级别是 None，不记录用户 a 的 某些 请求"
+	if strings.Join(got, "\n") != want || len(v.Logins) != 1 {
+		t.Errorf("holes:\n%s\nwant:\n%s\nlogins %+v", strings.Join(got, "\n"), want, v.Logins)
+	}
+}
