@@ -194,3 +194,29 @@ func skipTree(b []byte, i int) int {
 	}
 	return -1
 }
+
+// eachMember calls f for each member of a JSON object whose value is a string.
+func eachMember(object []byte, f func(key, value []byte)) {
+	object = object[:min(len(object), bodyLimit)]
+	for i := space(object, 0) + 1; i < len(object); i++ {
+		i = space(object, i)
+		end := skip(object, i)
+		if end < 0 || object[i] != '"' {
+			return
+		}
+		key := object[i+1 : end-1]
+		if i = space(object, end); i >= len(object) || object[i] != ':' {
+			return
+		}
+		i = space(object, i+1)
+		if end = skip(object, i); end < 0 {
+			return
+		}
+		if object[i] == '"' {
+			f(key, unescape(object[i+1:end-1]))
+		}
+		if i = space(object, end); i >= len(object) || object[i] != ',' {
+			return
+		}
+	}
+}

@@ -17,6 +17,7 @@ const (
 	credentials              // 401
 	noRule                   // no authorizer allows it
 	denied                   // the authorizer says why
+	unsaid                   // refused, and the event does not say why
 	impersonation            // not allowed to act as somebody else
 	podSecurity              // Pod Security admission
 	overQuota                // resource quota
@@ -108,6 +109,9 @@ func forbiddenBecause(r *request, m []byte) (cause, []byte) {
 	rest := m
 	if _, after, ok := bytes.Cut(m, []byte("forbidden: ")); ok {
 		rest = after
+	}
+	if len(m) == 0 && len(r.Text[audit.Decision]) == 0 {
+		return unsaid, nil
 	}
 	if bytes.HasPrefix(rest, []byte(`User "`)) && bytes.Contains(rest, []byte(`" cannot impersonate`)) {
 		return impersonation, target(m)
@@ -231,6 +235,8 @@ func (x *Explainer) refused(r *request) {
 		}
 	case noRule:
 		x.say("no RBAC rule allows it", "没有任何 RBAC 规则允许")
+	case unsaid:
+		x.say("the event does not say why", "事件未记录原因")
 	case denied:
 		x.message(m)
 	case impersonation:

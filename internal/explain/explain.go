@@ -64,6 +64,7 @@ func (x *Explainer) Append(b []byte, e *audit.Event) []byte {
 	x.act(r)
 	x.outcome(r)
 	x.why(r)
+	x.notes(r)
 	x.origin(r)
 	b = x.b
 	x.b, x.r = nil, request{}

@@ -99,6 +99,7 @@ var lexicon = [...]entry{
 // paths is the lexicon of what is no resource; a path that ends in * stands for all that
 // begin so.
 var paths = [...]entry{
+	{"*", "", "", "<do|did> something that the event does not name", "<进行>某项未记录的操作"},
 	{"get,head", "/healthz*", "", "<check|checked> whether the API server is healthy ({path})", "<检查> API server 是否健康（{path}）"},
 	{"get,head", "/livez*", "", "<check|checked> whether the API server is healthy ({path})", "<检查> API server 是否健康（{path}）"},
 	{"get,head", "/readyz*", "", "<check|checked> whether the API server is ready ({path})", "<检查> API server 是否就绪（{path}）"},

@@ -202,6 +202,10 @@ func (s *seven) to() {
 			s.add("to", "To", "去往", "", "another API server may stand behind a resource that is not built in", "非内置资源可能由其他 API server 提供")
 			return
 		}
+		if len(r.path) == 0 {
+			s.add("to", "To", "去往", "", "the event names no object and no path", "事件中既没有对象也没有路径")
+			return
+		}
 		s.add("to", "To", "去往", s.pick("no further than the API server, as far as is known", "据所知未离开 API server"), "", "")
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"kubetrail/audit"
-	"kubetrail/internal/subject"
 )
 
 // slot is something that a pattern speaks of.
@@ -78,8 +77,8 @@ func (x *Explainer) knows(s slot, r *request) bool {
 	case sForce:
 		return r.params[pForce] != nil && len(r.params[pFieldManager]) > 0
 	case sMachine:
-		k := subject.Of(string(r.Text[audit.Username])).Kind
-		return k != subject.Person && k != subject.Anonymous && k != subject.Unknown
+		name := r.Text[audit.Username]
+		return bytes.HasPrefix(name, []byte("system:")) && string(name) != "system:anonymous"
 	case sInitial:
 		return r.is(pInitialEvents)
 	case sCordoned:

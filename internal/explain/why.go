@@ -111,3 +111,32 @@ func (x *Explainer) grant(reason []byte) {
 	}
 	x.say(".", "授权。")
 }
+
+// notes appends what admission noted beside its answer, as sentences of their own: that
+// it was not asked, or would have objected.
+func (x *Explainer) notes(r *request) {
+	notes := r.Text[audit.Annotations]
+	if len(notes) == 0 {
+		return
+	}
+	if bytes.Contains(notes, []byte(`"failed-open.`)) {
+		n := 0
+		eachMember(notes, func(key, value []byte) {
+			if bytes.HasPrefix(key, []byte("failed-open.")) && n < 3 {
+				n++
+				x.say(" Admission webhook ", "准入 webhook ")
+				x.name(value)
+				x.say(" could not be asked, and was passed over.", "无法调用，已被跳过。")
+			}
+		})
+	}
+	if said := field(notes, "pod-security.kubernetes.io/audit-violations"); r.mood == done && said != nil {
+		level, _, _ := bytes.Cut(bytes.TrimPrefix(said, []byte(`would violate PodSecurity "`)), []byte{'"'})
+		x.say(" This would violate Pod Security ", "此操作会违反 Pod Security ")
+		x.name(level)
+		x.say(", were it enforced.", "（未强制执行）。")
+	}
+	if !x.knows(sMachine, r) && string(field(notes, "k8s.io/deprecated")) == "true" {
+		x.say(" This version of the API is deprecated.", "该 API 版本已弃用。")
+	}
+}
