@@ -97,6 +97,10 @@ func readTypes() *typeIndex {
 			t.byName[field.Name] = field
 		}
 	}
+	for _, g := range x.granular {
+		*g[0] = *g[1]
+		g[0].Atomic = false
+	}
 	return x
 }
 
@@ -104,6 +108,8 @@ type typeIndex struct {
 	types  map[string]*Type // structs, by name
 	kinds  map[string]*Type // group/version/Kind
 	leaves map[byte]*Type
+
+	granular [][2]*Type // copies of types that are not atomic, made last
 }
 
 func (x *typeIndex) named(name string) *Type {
@@ -146,6 +152,11 @@ func (x *typeIndex) field(pkg, text string) *Field {
 // the type that is read), { and a type for a map, [a], [s] or [mKEYS] and a type for a
 // list, = before what is atomic.
 func (x *typeIndex) parse(pkg, text string) *Type {
+	if granular, ok := strings.CutPrefix(text, "~"); ok {
+		g := &Type{}
+		x.granular = append(x.granular, [2]*Type{g, x.parse(pkg, granular)})
+		return g
+	}
 	text, atomic := strings.CutPrefix(text, "=")
 	switch text[0] {
 	case '@':
@@ -180,3 +191,17 @@ func TypeOf(group, version, kind string) *Type {
 
 // ObjectMeta returns the type of metadata, which objects of all kinds have.
 func ObjectMeta() *Type { return typeTable().types["meta.v1.ObjectMeta"] }
+
+// Custom returns a type for objects of kinds that are not built in: of them only
+// metadata is known.
+func Custom() *Type { return customType() }
+
+var customType = sync.OnceValue(func() *Type {
+	s := typeTable().leaves['s']
+	t := &Type{Form: Struct, byName: map[string]*Field{}}
+	for _, f := range []*Field{{Name: "apiVersion", Type: s, OmitEmpty: true}, {Name: "kind", Type: s, OmitEmpty: true}, {Name: "metadata", Type: ObjectMeta()}} {
+		t.Fields = append(t.Fields, f)
+		t.byName[f.Name] = f
+	}
+	return t
+})

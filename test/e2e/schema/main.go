@@ -217,8 +217,11 @@ func (t *tables) text(in string, d *definition) (string, error) {
 		return strategic + leaves[ref], nil
 	case ref != "":
 		atomic := ""
-		if d.MapType == "atomic" {
+		switch d.MapType {
+		case "atomic":
 			atomic = "="
+		case "granular":
+			atomic = "~" // though its type may be atomic elsewhere
 		}
 		name := short(ref)
 		if pkg := short(in[:strings.LastIndexByte(in, '.')+1]); strings.HasPrefix(name, pkg) {

@@ -1,0 +1,187 @@
+package patch
+
+import (
+	"kubetrail/internal/schema"
+)
+
+// fromBody tells an object from the body of a request alone: of a create, of an update
+// whose version before is not known, or of an apply that made the object.
+func fromBody(r *Request) *Version {
+	body, err := Decode(r.Body)
+	o, ok := body.(map[string]any)
+	if err != nil || !ok || r.Subresource != "" {
+		return unknown("what it was before is not known", "此前的内容未知")
+	}
+	switch r.Verb {
+	case "create":
+		return created(r, o)
+	case "update":
+		o = with(o, "metadata", with(object(o["metadata"]), "managedFields", absent))
+		return &Version{Object: o, Sure: Derived, owners: &owners{version: text(o["apiVersion"])},
+			Why: Words{"what it was before is not known: the status and what the API server keeps are missing", "此前的内容未知：缺少 status 和由 API Server 维护的字段"}}
+	case "patch":
+		w := newWriter(&Version{Object: map[string]any{"apiVersion": o["apiVersion"], "kind": o["kind"]}, Sure: Exact}, r)
+		if kinds := w.kinds(o); len(kinds) > 0 && kinds[0] == ServerSideApply && w.force {
+			return createdByApply(w, o)
+		}
+	}
+	return unknown("what it was before is not known", "此前的内容未知")
+}
+
+// created is the object that the body of a create makes. The API server has decoded the
+// body and set defaults already.
+func created(r *Request, o map[string]any) *Version {
+	w := newWriter(&Version{Object: o, Sure: Exact}, r)
+	empty := map[string]any{}
+	out, why := w.born(o)
+	before := &owners{sets: map[owner]*fieldSet{}, complete: true, version: text(o["apiVersion"])}
+	by := ownerOf(w.manager, "Update", "", before.version)
+	v := &Version{Object: out, Sure: Exact, owners: before.updated(by, empty, o, w.t, w.ignored())}
+	if why.En != "" {
+		v.lower(Derived, why)
+	}
+	if w.mutated == Derived || len(w.webhooks) > 0 {
+		v.lower(Derived, Words{"a mutating webhook changed the object", "变更型准入 webhook 修改过该对象"})
+	}
+	return v
+}
+
+func createdByApply(w *writer, o map[string]any) *Version {
+	fresh := &owners{sets: map[owner]*fieldSet{}, complete: true, version: text(o["apiVersion"])}
+	by := ownerOf(w.manager, "Apply", "", fresh.version)
+	merged, after, _, err := serverSideApply(nil, o, by, fresh, w.t, w.ignored())
+	if err != nil {
+		return unknown("the body of the request cannot be applied", "请求体无法 apply")
+	}
+	if !w.custom {
+		if merged, err = (&storer{}).object(nil, merged, w.t); err != nil {
+			return unknown("the body of the request cannot be applied", "请求体无法 apply")
+		}
+		merged["apiVersion"], merged["kind"] = o["apiVersion"], o["kind"]
+	}
+	out, why := w.born(merged)
+	v := &Version{Object: out, Sure: Exact, Kind: ServerSideApply, owners: after}
+	if w.custom {
+		why = Words{"what a custom resource keeps and adds, only its definition tells", "自定义资源保留和补充哪些字段，只有其定义才能说明"}
+	}
+	if why.En != "" {
+		v.lower(Derived, why)
+	}
+	if w.mutated == Derived || len(w.webhooks) > 0 {
+		v.lower(Derived, Words{"a mutating webhook changed the object", "变更型准入 webhook 修改过该对象"})
+	}
+	return v
+}
+
+// counted are the kinds that begin with metadata.generation 1.
+var counted = map[string]bool{"apps.v1.Deployment": true, "apps.v1.StatefulSet": true, "apps.v1.ReplicaSet": true, "apps.v1.DaemonSet": true,
+	"batch.v1.Job": true, "batch.v1.CronJob": true, "core.v1.Pod": true, "core.v1.PodTemplate": true, "core.v1.ReplicationController": true,
+	"networking.v1.Ingress": true, "networking.v1.IngressClass": true, "networking.v1.NetworkPolicy": true, "policy.v1.PodDisruptionBudget": true,
+	"flowcontrol.v1.FlowSchema": true, "flowcontrol.v1.PriorityLevelConfiguration": true, "scheduling.v1.PriorityClass": true,
+	"admissionregistration.v1.MutatingAdmissionPolicy": true, "admissionregistration.v1.MutatingAdmissionPolicyBinding": true,
+	"admissionregistration.v1.ValidatingAdmissionPolicy": true, "admissionregistration.v1.ValidatingAdmissionPolicyBinding": true,
+	"admissionregistration.v1.MutatingWebhookConfiguration": true, "admissionregistration.v1.ValidatingWebhookConfiguration": true,
+	"discovery.v1.EndpointSlice": true, "resource.v1.DeviceClass": true, "resource.v1.ResourceSlice": true, "apiextensions.v1.CustomResourceDefinition": true,
+}
+
+// bornWith are kinds to which the API server adds nothing when they are created, but the
+// members of metadata that it gives every object.
+var bornWith = map[string]bool{
+	"core.v1.ConfigMap": true, "core.v1.Secret": true, "core.v1.LimitRange": true, "core.v1.ResourceQuota": true, "core.v1.ServiceAccount": true,
+	"core.v1.Endpoints": true, "core.v1.ReplicationController": true, "core.v1.Node": false,
+	"apps.v1.Deployment": true, "apps.v1.ReplicaSet": true, "apps.v1.StatefulSet": true, "batch.v1.CronJob": true,
+	"rbac.v1.Role": true, "rbac.v1.RoleBinding": true, "rbac.v1.ClusterRole": true, "rbac.v1.ClusterRoleBinding": true,
+	"networking.v1.NetworkPolicy": true, "networking.v1.IngressClass": true, "policy.v1.PodDisruptionBudget": true,
+	"autoscaling.v2.HorizontalPodAutoscaler": true, "coordination.v1.Lease": true, "discovery.v1.EndpointSlice": true,
+	"storage.v1.StorageClass": true, "storage.v1.CSIDriver": true, "scheduling.v1.PriorityClass": true, "node.v1.RuntimeClass": true,
+	"admissionregistration.v1.ValidatingWebhookConfiguration": true, "admissionregistration.v1.MutatingWebhookConfiguration": true,
+}
+
+// born is a new object as the API server stores it, without what only the API server
+// knows, and why it may be otherwise.
+func (w *writer) born(o map[string]any) (map[string]any, Words) {
+	meta := make(map[string]any, len(object(o["metadata"])))
+	for k, v := range object(o["metadata"]) {
+		switch k {
+		case "uid", "creationTimestamp", "resourceVersion", "managedFields", "selfLink", "generation", "deletionTimestamp", "deletionGracePeriodSeconds":
+		default:
+			meta[k] = v
+		}
+	}
+	if w.custom || counted[w.t.Name] {
+		meta["generation"] = int64(1)
+	}
+	o = with(o, "metadata", meta)
+	var why Words
+	if text(meta["name"]) == "" {
+		why = Words{"the API server made up its name", "名称由 API Server 生成"}
+	}
+	switch {
+	case w.custom:
+		return o, why
+	case w.hasStatus:
+		f := w.t.Field("status")
+		empty, err := (&storer{}).object(nil, nil, f.Type)
+		if err != nil {
+			break
+		}
+		if f.OmitZero || f.Pointer {
+			o = with(o, "status", absent)
+		} else {
+			o = with(o, "status", empty)
+		}
+	}
+	if w.t.Name == "core.v1.Namespace" {
+		o = put(o, []any{"kubernetes"}, "spec", "finalizers")
+		return o, why
+	}
+	if !bornWith[w.t.Name] && why.En == "" {
+		why = Words{"the API server and its admission add to a new " + text(o["kind"]), "API Server 及其准入控制会为新建的 " + text(o["kind"]) + " 补充字段"}
+	}
+	return o, why
+}
+
+// scaled is the object after a request on its subresource scale.
+func scaled(before *Version, r *Request) *Version {
+	resource := schema.Find(r.Group, r.Resource)
+	body, err := Decode(r.Body)
+	if resource == nil || err != nil || at(before.Object, "spec") == nil {
+		return unknown("which field the scale of a custom resource is, the event does not tell", "事件未说明自定义资源的 scale 对应哪个字段")
+	}
+	meta := object(before.Object["metadata"])
+	scale := map[string]any{"apiVersion": "autoscaling/v1", "kind": "Scale",
+		"metadata": map[string]any{"name": meta["name"], "namespace": meta["namespace"]},
+		"spec":     map[string]any{"replicas": at(before.Object, "spec", "replicas")}}
+	var v any
+	sure := true
+	switch b := body.(type) {
+	case []any:
+		v, err = jsonPatch(scale, b)
+	case map[string]any:
+		v = mergePatch(scale, b)
+		// An apply takes away what it does not name.
+		sure = r.Verb != "patch" || at(b, "spec", "replicas") != nil || text(b["kind"]) == ""
+		if r.Verb == "update" {
+			v = b
+		}
+	}
+	replicas, ok := at(v, "spec", "replicas").(int64)
+	if at(v, "spec", "replicas") == nil && err == nil {
+		replicas, ok = 0, true
+	}
+	if err != nil || !ok {
+		return unknown("the request on the subresource scale cannot be read", "对子资源 scale 的请求无法解读")
+	}
+	w := newWriter(before, &Request{Verb: r.Verb, Group: r.Group, Version: r.Version, Resource: r.Resource, URI: r.URI, UserAgent: r.UserAgent, Annotations: r.Annotations})
+	old := withoutManaged(before.Object)
+	o, err := settle(old, put(old, replicas, "spec", "replicas"), r.Group, r.Resource, "")
+	if err != nil {
+		return unknown("what the request on the subresource scale stores is not known", "对子资源 scale 的请求会存储什么未知")
+	}
+	out := w.finish(reading{object: o, owners: nil}, NoPatch)
+	out.owners = before.owners.updated(ownerOf(w.manager, "Update", "scale", text(old["apiVersion"])), old, o, w.t, w.ignored())
+	if !sure {
+		out.lower(Derived, Words{"what was applied to the scale before is not known", "此前对 scale apply 的内容未知"})
+	}
+	return out
+}

@@ -1,0 +1,281 @@
+package patch
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+
+	"kubetrail/internal/schema"
+)
+
+// A settler does what an API server does to an object of one kind after it was patched
+// or replaced, before it is stored: upstream's PrepareForUpdate and Canonicalize
+// (pkg/registry of k8s.io/kubernetes v1.36). after is its own to change, but not what is
+// below. An error says that the result is not certain.
+type settler func(before, after map[string]any, subresource string) error
+
+// settle returns what is stored where an update or patch made after of before: what
+// cannot be changed that way is as it was, and what follows from other fields follows.
+// Both are stored objects. It sets metadata.generation where that is certain, takes away
+// metadata.resourceVersion, which is another from now on, and leaves
+// metadata.managedFields alone.
+func settle(before, after map[string]any, group, resource, subresource string) (map[string]any, error) {
+	after = with(after, "", absent)
+	if err := settleMeta(before, after); err != nil {
+		return nil, err
+	}
+	r := schema.Find(group, resource)
+	if r == nil {
+		return nil, errUnsure
+	}
+	switch {
+	case subresource == "status":
+		for _, k := range slices.Sorted(maps.Keys(both(before, after))) {
+			if k != "metadata" && k != "status" && k != "apiVersion" && k != "kind" {
+				keep(before, after, k)
+			}
+		}
+	case subresource == "" && slices.ContainsFunc(r.Subresources, func(s schema.Subresource) bool { return s.Name == "status" }):
+		keep(before, after, "status")
+	case subresource != "":
+		return nil, errUnsure
+	}
+	if s := settlers()[resource+"."+group]; s != nil {
+		if err := s(before, after, subresource); err != nil {
+			return nil, err
+		}
+	}
+	setGeneration(before, after, resource+"."+group)
+	return after, nil
+}
+
+func both(a, b map[string]any) map[string]any {
+	out := maps.Clone(a)
+	maps.Copy(out, b)
+	return out
+}
+
+// keep gives a field of after the value that it has before.
+func keep(before, after map[string]any, name string) {
+	if v, ok := before[name]; ok {
+		after[name] = v
+	} else {
+		delete(after, name)
+	}
+}
+
+// settleMeta restores what nobody can change.
+func settleMeta(before, after map[string]any) error {
+	old, meta := object(before["metadata"]), own(after, "metadata")
+	for _, name := range []string{"creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"} {
+		keep(old, meta, name)
+	}
+	for _, name := range []string{"uid", "namespace"} {
+		if text(meta[name]) == "" {
+			keep(old, meta, name)
+		}
+	}
+	if meta["name"] != old["name"] || meta["uid"] != old["uid"] || meta["namespace"] != old["namespace"] {
+		return errUnsure // that is refused
+	}
+	if refs := list(meta["ownerReferences"]); len(refs) > 1 {
+		meta["ownerReferences"] = distinct(refs)
+	}
+	delete(meta, "selfLink")
+	delete(meta, "resourceVersion")
+	return nil
+}
+
+// distinct leaves out what is there already.
+func distinct(all []any) (out []any) {
+	for _, x := range all {
+		if !slices.ContainsFunc(out, func(y any) bool { return Equal(x, y) }) {
+			out = append(out, x)
+		}
+	}
+	return out
+}
+
+// settlers are by resource and group.
+func settlers() map[string]settler {
+	return map[string]settler{
+		"pods.":                   settlePod,
+		"services.":               settleService,
+		"serviceaccounts.":        settleServiceAccount,
+		"namespaces.":             settleNamespace,
+		"persistentvolumes.":      settleVolume,
+		"persistentvolumeclaims.": settleClaim,
+		"deployments.apps":        settleDeployment,
+		"daemonsets.apps":         settleDaemonSet,
+		"certificatesigningrequests.certificates.k8s.io":           settleSigning,
+		"flowschemas.flowcontrol.apiserver.k8s.io":                 settleFlow,
+		"prioritylevelconfigurations.flowcontrol.apiserver.k8s.io": settleFlow,
+		"apiservices.apiregistration.k8s.io":                       settleUnsure,
+		"customresourcedefinitions.apiextensions.k8s.io":           settleUnsure,
+		"resourceclaims.resource.k8s.io":                           settleUnsure,
+		"resourceslices.resource.k8s.io":                           settleUnsure,
+		"servicecidrs.networking.k8s.io":                           settleUnsure,
+		"ipaddresses.networking.k8s.io":                            settleUnsure,
+		"validatingadmissionpolicies.admissionregistration.k8s.io": settleUnsure,
+	}
+}
+
+func settleUnsure(before, after map[string]any, _ string) error {
+	for k := range both(before, after) {
+		if k != "metadata" && !Equal(before[k], after[k]) {
+			return errUnsure
+		}
+	}
+	return nil
+}
+
+func settlePod(before, after map[string]any, subresource string) error {
+	if subresource != "status" {
+		return nil
+	}
+	keep(object(before["metadata"]), own(after, "metadata"), "ownerReferences")
+	status := own(after, "status")
+	if text(status["qosClass"]) == "" {
+		keep(object(before["status"]), status, "qosClass")
+	}
+	if n, _ := integer(status["observedGeneration"]); n == 0 {
+		keep(object(before["status"]), status, "observedGeneration")
+	}
+	for _, c := range list(at(before, "status", "conditions")) {
+		if object(c)["observedGeneration"] != nil {
+			return errUnsure
+		}
+	}
+	// The addresses of a pod are kept in step.
+	ip, old := text(status["podIP"]), text(at(before, "status", "podIP"))
+	ips := list(status["podIPs"])
+	switch {
+	case ip == "" && len(ips) == 0:
+	case ip == "" || old != "" && ip != old:
+		return errUnsure
+	case len(ips) == 0 || object(ips[0])["ip"] != ip:
+		status["podIPs"] = []any{map[string]any{"ip": ip}}
+	}
+	return nil
+}
+
+// settleServiceAccount keeps nothing of the secrets but their names.
+func settleServiceAccount(_, after map[string]any, _ string) error {
+	all := slices.Clone(list(after["secrets"]))
+	for i, x := range all {
+		all[i] = map[string]any{}
+		if name, ok := object(x)["name"]; ok {
+			all[i] = map[string]any{"name": name}
+		}
+	}
+	if len(all) > 0 {
+		after["secrets"] = all
+	}
+	return nil
+}
+
+func settleNamespace(before, after map[string]any, subresource string) error {
+	if subresource == "" {
+		spec := own(after, "spec")
+		keep(object(before["spec"]), spec, "finalizers")
+	}
+	return nil
+}
+
+// settleVolume: the server notes when the phase changes.
+func settleVolume(before, after map[string]any, subresource string) error {
+	if subresource != "status" {
+		return nil
+	}
+	old, status := object(before["status"]), own(after, "status")
+	was, is := old["lastPhaseTransitionTime"], status["lastPhaseTransitionTime"]
+	switch {
+	case old["phase"] == status["phase"] && is == nil:
+		keep(old, status, "lastPhaseTransitionTime")
+	case old["phase"] != status["phase"] && (is == nil || is == was):
+		return errUnsure
+	}
+	return nil
+}
+
+func settleClaim(before, after map[string]any, subresource string) error {
+	for _, name := range []string{"dataSource", "dataSourceRef"} {
+		if subresource == "" && !Equal(at(before, "spec", name), at(after, "spec", name)) {
+			return errUnsure // each may become the other
+		}
+	}
+	return nil
+}
+
+func settleDeployment(before, after map[string]any, subresource string) error {
+	if subresource == "status" {
+		keep(object(before["metadata"]), own(after, "metadata"), "labels")
+	}
+	return nil
+}
+
+const templateGeneration = "deprecated.daemonset.template.generation"
+
+// settleDaemonSet counts the versions of the template in an annotation.
+func settleDaemonSet(before, after map[string]any, subresource string) error {
+	old := at(before, "metadata", "annotations", templateGeneration)
+	n, err := strconv.ParseInt(text(old), 10, 64)
+	if err != nil {
+		return errUnsure
+	}
+	if subresource == "" && !Equal(at(before, "spec", "template"), at(after, "spec", "template")) {
+		n++
+	}
+	own(own(after, "metadata"), "annotations")[templateGeneration] = strconv.FormatInt(n, 10)
+	return nil
+}
+
+func settleSigning(before, after map[string]any, subresource string) error {
+	keep(before, after, "spec")
+	if subresource != "" && !Equal(before["status"], after["status"]) {
+		return errUnsure // the server sets times
+	}
+	return nil
+}
+
+func settleFlow(before, after map[string]any, subresource string) error {
+	if subresource == "status" {
+		meta := with(object(before["metadata"]), "managedFields", member(object(after["metadata"]), "managedFields"))
+		after["metadata"] = with(meta, "resourceVersion", absent)
+	}
+	return nil
+}
+
+// setGeneration counts on where that follows from a change of the specification.
+func setGeneration(before, after map[string]any, kind string) {
+	was, ok := integer(at(before, "metadata", "generation"))
+	if !ok && kind != "csidrivers.storage.k8s.io" { // which are created without
+		return
+	}
+	changed := !Equal(before["spec"], after["spec"])
+	switch kind {
+	case "pods.", "replicationcontrollers.", "replicasets.apps", "statefulsets.apps", "daemonsets.apps", "jobs.batch", "cronjobs.batch",
+		"ingresses.networking.k8s.io", "poddisruptionbudgets.policy", "csidrivers.storage.k8s.io",
+		"flowschemas.flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations.flowcontrol.apiserver.k8s.io":
+	case "deployments.apps":
+		changed = changed || !Equal(at(before, "metadata", "annotations"), at(after, "metadata", "annotations"))
+	case "networkpolicies.networking.k8s.io", "validatingwebhookconfigurations.admissionregistration.k8s.io", "mutatingwebhookconfigurations.admissionregistration.k8s.io":
+		// A list that is empty where there was none counts as a change, and is not stored.
+		if !changed && Equal(before["webhooks"], after["webhooks"]) {
+			delete(own(after, "metadata"), "generation")
+			return
+		}
+		changed = true
+	case "endpointslices.discovery.k8s.io":
+		changed = !Equal(with(before, "metadata", absent), with(after, "metadata", absent)) ||
+			!Equal(at(before, "metadata", "labels"), at(after, "metadata", "labels"))
+	default:
+		if changed {
+			delete(own(after, "metadata"), "generation") // it may be another now
+		}
+		return
+	}
+	if changed {
+		own(after, "metadata")["generation"] = was + 1
+	}
+}
