@@ -15,7 +15,6 @@ const (
 	pContainer param = iota
 	pCommand
 	pTailLines
-	pSinceSeconds
 	pFollow
 	pPrevious
 	pPorts
@@ -28,48 +27,15 @@ const (
 	pDryRun
 	pForce
 	pFieldManager
-	pGracePeriod
 	numParams
 )
 
-func paramOf(key []byte) (param, bool) {
-	switch string(key) {
-	case "container":
-		return pContainer, true
-	case "command":
-		return pCommand, true
-	case "tailLines":
-		return pTailLines, true
-	case "sinceSeconds":
-		return pSinceSeconds, true
-	case "follow":
-		return pFollow, true
-	case "previous":
-		return pPrevious, true
-	case "ports":
-		return pPorts, true
-	case "limit":
-		return pLimit, true
-	case "continue":
-		return pContinue, true
-	case "resourceVersion":
-		return pResourceVersion, true
-	case "sendInitialEvents":
-		return pInitialEvents, true
-	case "labelSelector":
-		return pLabelSelector, true
-	case "fieldSelector":
-		return pFieldSelector, true
-	case "dryRun":
-		return pDryRun, true
-	case "force":
-		return pForce, true
-	case "fieldManager":
-		return pFieldManager, true
-	case "gracePeriodSeconds":
-		return pGracePeriod, true
-	}
-	return 0, false
+// paramNames are the names of parameters in a URI.
+var paramNames = map[string]param{
+	"container": pContainer, "command": pCommand, "tailLines": pTailLines, "follow": pFollow, "previous": pPrevious,
+	"ports": pPorts, "limit": pLimit, "continue": pContinue, "resourceVersion": pResourceVersion,
+	"sendInitialEvents": pInitialEvents, "labelSelector": pLabelSelector, "fieldSelector": pFieldSelector,
+	"dryRun": pDryRun, "force": pForce, "fieldManager": pFieldManager,
 }
 
 // A request is one event, looked at as a sentence needs it. It is valid as long as the
@@ -107,7 +73,7 @@ func (r *request) read(e *audit.Event) {
 		var one []byte
 		one, rest, _ = bytes.Cut(rest, []byte("&"))
 		key, v, _ := bytes.Cut(one, []byte("="))
-		if p, ok := paramOf(key); ok && r.params[p] == nil {
+		if p, ok := paramNames[string(key)]; ok && r.params[p] == nil {
 			r.params[p] = v
 		}
 	}
@@ -236,10 +202,11 @@ func thingOf(group, resource string) *thing {
 	if r == nil {
 		return &thing{}
 	}
-	if r.Kind == many(r.Kind, r.Name) {
-		return &thing{one: r.Kind, many: r.Kind, cluster: !r.Namespaced}
+	t := &thing{one: r.Kind, many: many(r.Kind, r.Name), cluster: !r.Namespaced}
+	if t.one != t.many {
+		t.article = article(r.Kind)
 	}
-	return &thing{one: r.Kind, many: many(r.Kind, r.Name), article: article(r.Kind), cluster: !r.Namespaced}
+	return t
 }
 
 // many is the English plural of a kind.

@@ -259,27 +259,17 @@ func (x *Explainer) command(r *request) {
 	x.quote(out, messageLength)
 }
 
-// method is the HTTP method of a verb. That of an unknown one is not in the event.
+// methods are the HTTP methods of verbs.
+var methods = map[string]string{
+	"get": "GET", "list": "GET", "watch": "GET", "create": "POST", "update": "PUT", "patch": "PATCH",
+	"delete": "DELETE", "deletecollection": "DELETE",
+}
+
+// method is the HTTP method of a verb: that of a path is its own verb. That of an unknown
+// one is not in the event.
 func method(r *request) string {
-	switch string(r.verb) {
-	case "get", "list", "watch":
-		return "GET"
-	case "create", "post":
-		return "POST"
-	case "update", "put":
-		return "PUT"
-	case "patch":
-		return "PATCH"
-	case "delete", "deletecollection":
-		return "DELETE"
-	case "head":
-		return "HEAD"
-	case "options":
-		return "OPTIONS"
-	case "connect":
-		return "CONNECT"
-	case "trace":
-		return "TRACE"
+	if m := methods[string(r.verb)]; m != "" {
+		return m
 	}
 	for _, c := range r.verb {
 		if c < 'a' || c > 'z' || len(r.verb) > 20 {
