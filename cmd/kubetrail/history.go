@@ -34,14 +34,13 @@ const historyExample = `  # what happened to it, as differences
   kubetrail history deploy/cart -n shop --blame --at 2026-11-20T15:22:40Z`
 
 func (a *app) historyVerb() *cobra.Command {
-	f, at, managed := &asked{}, "", false
-	c := history.Config{}
+	f, at, c := &asked{}, "", history.Config{}
 	cmd := &cobra.Command{Use: "history KIND/NAME [QUESTION]", Short: "Tell the life of one object: every change, by whom, and how sure that is",
 		Long: historyLong, Example: historyExample}
 	fs := cmd.Flags()
 	fs.BoolVar(&c.Diff, "diff", false, "Show every change as a difference of YAML")
 	fs.StringVar(&at, "at", "", "The object as it was at this `TIME`, as YAML; last is the last version")
-	fs.BoolVar(&managed, "managed-fields", false, "With --at: print metadata.managedFields, too")
+	fs.BoolVar(&c.Managed, "managed-fields", false, "With --at: print metadata.managedFields, too")
 	fs.BoolVar(&c.Blame, "blame", false, "Who set each field last")
 	fs.BoolVar(&c.All, "all", false, "Show heartbeats, status, what changed nothing and what failed, too")
 	fs.BoolVar(&c.Objects, "objects", false, "With -o json, jsonl, yaml: every version whole")
@@ -65,30 +64,20 @@ func (a *app) historyVerb() *cobra.Command {
 			}
 			return &history.Behind{User: chain.Root.User, Chain: chain}, nil
 		}
-		s, err := history.Find(ctx, r.Reader, c)
-		if x, ok := errors.AsType[*history.Ambiguous](err); ok {
-			return output.Report{}, usage("say which: "+output.Plain(x.Places[0], false), "%s: %w", words[0], err)
+		c.Last, c.Whole = at == "last", at != "" && !c.Blame
+		if c.Whole && f.output == "yaml" {
+			f.output = "table" // which is YAML here
 		}
-		if err != nil || at == "" && !c.Blame {
-			return reportOf(s), err
-		}
-		if f.output == "yaml" && !c.Blame {
-			f.output = "table" // what --at prints is YAML
-		}
-		report, err := s.Blame(at == "last")
-		if !c.Blame {
-			report, err = s.Whole(at == "last", managed)
-		}
-		if err != nil {
-			err = failed(err, "kubetrail history "+output.Plain(words[0], false)+" --all shows what is known")
+		report, err := history.Answer(ctx, r.Reader, c)
+		x, several := errors.AsType[*history.Ambiguous](err)
+		switch {
+		case several:
+			err = usage("say which: "+output.Plain(x.Places[0], false), "%s: %w", words[0], err)
+		case errors.Is(err, history.ErrGone):
+			err = failed(err, "--at last prints the last version")
+		case errors.Is(err, history.ErrUnknown):
+			err = failed(err, "without --at and --blame it is told what is known")
 		}
 		return report, err
 	})
-}
-
-func reportOf(s *history.Story) output.Report {
-	if s == nil {
-		return output.Report{}
-	}
-	return s.Report()
 }

@@ -21,7 +21,7 @@ func (l *life) content(e *audit.Event, row *Row, before version) version {
 			return l.scaled(e, before)
 		}
 	case "PartialObjectMetadata":
-		return l.metadata(e, before)
+		return l.metadata(e, row, before)
 	}
 	o, err := l.body(e.ResponseObject)
 	if err != nil {
@@ -30,30 +30,53 @@ func (l *life) content(e *audit.Event, row *Row, before version) version {
 	return versionOf(o, e.ResponseObject)
 }
 
-// scaled takes the replicas from the answer to a request on the subresource scale.
+// scaled takes in a request on the subresource scale, whose answer is a Scale.
 func (l *life) scaled(e *audit.Event, before version) version {
 	v, err := patch.Decode(e.ResponseObject)
 	scale, _ := v.(map[string]any)
-	spec, _ := scale["spec"].(map[string]any)
 	if err != nil || scale == nil {
 		return version{why: words{"the answer that was recorded cannot be read", "所记录的应答无法读取"}}
 	}
-	next := versionOf(scale, nil)
-	next.raw, next.generation, next.object = nil, 0, nil
-	switch r := l.target.builtIn(); {
-	case r == nil:
-		next.why = words{"which field the scale of a custom resource is, the event does not tell", "事件未说明自定义资源的 scale 对应哪个字段"}
-	case before.object == nil:
-		next.why = words{"only the number of replicas was recorded", "只记录了副本数"}
-	default:
-		next.object, next.sure = put(before.object, spec["replicas"], "spec", "replicas"), Derived
-		if n, ok := spec["replicas"]; !ok {
-			next.object = put(before.object, int64(0), "spec", "replicas")
-		} else if patch.Equal(n, at(before.object, "spec", "replicas")) {
-			next.generation = before.generation
+	replicas := at(scale, "spec", "replicas")
+	if replicas == nil {
+		replicas = int64(0)
+	}
+	answered := versionOf(scale, nil)
+	next := l.worked(e, before)
+	if next.object == nil || !patch.Equal(at(next.object, "spec", "replicas"), replicas) {
+		next = version{sure: Derived, exists: yes, why: words{"worked out from the answer, which is a Scale", "由应答中的 Scale 推导"}}
+		switch {
+		case l.target.builtIn() == nil:
+			next.why = words{"which field the scale of a custom resource is, the event does not tell", "事件未说明自定义资源的 scale 对应哪个字段"}
+		case before.object == nil || before.blind > 0:
+			next.why = words{"only the number of replicas was recorded", "只记录了副本数"}
+		default:
+			next.object = put(before.object, replicas, "spec", "replicas")
+			next.state = &patch.Version{Object: next.object, Sure: patch.Derived, Why: patch.Words{En: next.why.en, Zh: next.why.zh}}
 		}
-		next.object = put(next.object, next.rv, "metadata", "resourceVersion")
-		next.why = words{"worked out from the answer, which is a Scale", "由应答中的 Scale 推导"}
+	}
+	next.rv, next.uid, next.raw = answered.rv, answered.uid, nil
+	return next
+}
+
+// metadata takes the metadata from an answer that has nothing else.
+func (l *life) metadata(e *audit.Event, row *Row, before version) version {
+	v, err := patch.Decode(e.ResponseObject)
+	o, _ := v.(map[string]any)
+	next := l.rebuild(e, row, before)
+	if err != nil || o == nil || next.object == nil && (before.object == nil || before.blind > 0) {
+		return version{why: words{"only the metadata was recorded", "只记录了 metadata"}}
+	}
+	answered := versionOf(o, nil)
+	if next.object == nil {
+		next.object, next.sure, next.exists = before.object, Derived, yes
+		next.why = words{"worked out from the answer, which is the metadata alone", "由应答推导，应答中只有 metadata"}
+	}
+	next.object = put(next.object, o["metadata"], "metadata")
+	next.rv, next.uid, next.generation, next.rebuilt = answered.rv, answered.uid, answered.generation, false
+	next.state = &patch.Version{Object: next.object, Sure: patch.Derived, Why: patch.Words{En: next.why.en, Zh: next.why.zh}}
+	if next.sure == Exact {
+		next.state = patch.Recorded(next.object)
 	}
 	return next
 }
@@ -66,26 +89,14 @@ func (l *life) bound(e *audit.Event, before version) version {
 	switch {
 	case err != nil || !ok:
 		return version{why: words{"the request that was recorded cannot be read", "所记录的请求无法读取"}}
-	case before.object == nil:
+	case before.object == nil || before.blind > 0:
 		return version{why: words{"what it was before is not known", "此前的内容未知"}}
 	}
 	next := before
 	next.rv, next.raw, next.blind = "", nil, 0
 	next.object, next.sure = put(before.object, node, "spec", "nodeName"), Derived
 	next.why = words{"worked out from the request, which is a Binding", "由请求中的 Binding 推导"}
-	return next
-}
-
-// metadata takes the metadata from an answer that has nothing else.
-func (l *life) metadata(e *audit.Event, before version) version {
-	v, err := patch.Decode(e.ResponseObject)
-	o, _ := v.(map[string]any)
-	if err != nil || before.object == nil {
-		return version{why: words{"only the metadata was recorded", "只记录了 metadata"}}
-	}
-	next := versionOf(o, nil)
-	next.object, next.sure = put(before.object, o["metadata"], "metadata"), Derived
-	next.why = words{"worked out from the answer, which is the metadata alone", "由应答推导，应答中只有 metadata"}
+	next.state = &patch.Version{Object: next.object, Sure: patch.Derived, Why: patch.Words{En: next.why.en, Zh: next.why.zh}}
 	return next
 }
 
@@ -99,7 +110,40 @@ func (l *life) rebuild(e *audit.Event, row *Row, before version) version {
 	case len(e.RequestObject) == 0:
 		return version{why: words{"no body was recorded", "没有记录请求体和应答体"}}
 	}
-	return version{why: words{"the answer was not recorded", "没有记录应答体"}}
+	return l.worked(e, before)
+}
+
+// worked works out what the object was after a request from the version before it.
+func (l *life) worked(e *audit.Event, before version) version {
+	r := patch.RequestOf(e)
+	var state *patch.Version
+	creation := before.exists != yes && (r.Verb == "create" || e.Code == 201)
+	if before.object != nil && before.blind == 0 && !creation {
+		if state = before.state; state == nil {
+			state = patch.Recorded(before.object)
+			if before.sure != Exact {
+				state.Sure, state.Why = patch.Derived, patch.Words{En: before.why.en, Zh: before.why.zh}
+			}
+		}
+	}
+	switch {
+	case state != nil || creation:
+	case r.Verb == "patch":
+		return version{why: words{"what it was before the patch is not known", "patch 之前的内容未知"}}
+	}
+	v := patch.Rebuild(state, r)
+	next := version{object: v.Object, sure: Certainty(v.Sure.String()), why: words{v.Why.En, v.Why.Zh}, state: v, exists: yes, rebuilt: true, how: v.Kind}
+	if v.Object == nil {
+		return next
+	}
+	if state == nil && !creation && next.sure == Exact {
+		next.sure = Derived
+		next.why = words{"worked out from the request alone; what the API server keeps of the version before is not known", "仅由请求推导；API server 保留的此前内容未知"}
+		next.state = &patch.Version{Object: v.Object, Sure: patch.Derived, Why: patch.Words{En: next.why.en, Zh: next.why.zh}}
+	}
+	next.uid, _ = at(v.Object, "metadata", "uid").(string)
+	next.generation, _ = at(v.Object, "metadata", "generation").(int64)
+	return next
 }
 
 // put returns a copy of an object with the value at path replaced.

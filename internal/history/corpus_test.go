@@ -47,8 +47,8 @@ func TestStory(t *testing.T) {
 1 alice patch real exact: replicas 3 → 4
 1 alice patch real exact: +owner alice
 1 system:serviceaccount:ci:deployer patch real exact: image cart:1.1.0 → cart:1.2.0
-1 alice patch/scale real derived: replicas 4 → 1
-1 system:serviceaccount:kube-system:horizontal-pod-autoscaler update/scale real derived: replicas 1 → 2
+1 alice patch/scale real exact: replicas 4 → 1
+1 system:serviceaccount:kube-system:horizontal-pod-autoscaler update/scale real exact: replicas 1 → 2
 `},
 		{"a-gce-derived", "deployment/nginx", nil, `
 1 jai create real exact: created: replicas 3; image nginx:1.25

@@ -24,7 +24,10 @@ type Config struct {
 	All         bool // heartbeats, status, what changed nothing and what was refused too
 	Diff        bool // every change as YAML
 	Objects     bool // every version whole
-	Blame       bool // remember who set which value
+	Blame       bool // who set which value of the object last, instead
+	Whole       bool // the object as it was at the end of the history, instead
+	Last        bool // the object as it was last, even where it is gone
+	Managed     bool // with Whole: metadata.managedFields, too
 	ShowSecrets bool // the values in Secrets
 
 	// Through finds who was behind a request; nil where nobody is asked for.
@@ -68,6 +71,20 @@ type Story struct {
 type suspect struct {
 	row   *Row
 	event *audit.Event
+}
+
+// Answer tells the life of an object, or what it was in the end.
+func Answer(ctx context.Context, r trail.Reader, cfg Config) (output.Report, error) {
+	s, err := Find(ctx, r, cfg)
+	switch {
+	case err != nil:
+		return output.Report{}, err
+	case cfg.Blame:
+		return s.Blame(cfg.Last)
+	case cfg.Whole:
+		return s.Whole(cfg.Last, cfg.Managed)
+	}
+	return s.Report(), nil
 }
 
 // Find tells the life of an object.
@@ -154,7 +171,7 @@ func (s *Story) dress(row *Row, before version) {
 	if !s.cfg.Objects || after.object == nil {
 		return
 	}
-	o := after.object
+	o := after.shown()
 	if hide {
 		o = hidden(o, nil)
 	}
@@ -164,6 +181,15 @@ func (s *Story) dress(row *Row, before version) {
 		return
 	}
 	row.Object = json.RawMessage(text)
+}
+
+// shown is the object without what a request does not tell of it: a version that was
+// worked out has no resourceVersion.
+func (v version) shown() map[string]any {
+	if !v.rebuilt {
+		return v.object
+	}
+	return patch.Canonical(v.object)
 }
 
 // unified is the difference of two objects as YAML, without the status where the request
@@ -230,7 +256,7 @@ func (s *Story) head() map[string]any {
 		left[c.String()] = n
 	}
 	if s.Beats > 0 {
-		left[Heartbeat.String()] += int(s.Beats)
+		left[s.Target.beat().String()] += int(s.Beats)
 	}
 	return map[string]any{"object": object, "lives": s.Lives, "hidden": left, "leftOut": s.Left,
 		"from": output.RFC3339(s.Looked.First), "to": output.RFC3339(s.Looked.Last)}

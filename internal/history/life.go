@@ -33,6 +33,10 @@ type version struct {
 	exists     presence
 	blind      int // successful writes since, whose content is not known
 	by         *Row
+
+	state   *patch.Version // of object; nil where it is the answer that was recorded
+	rebuilt bool           // object is worked out from the request: some of what the server sets is from before
+	how     patch.Kind     // how the body of the patch was read
 }
 
 type presence uint8
@@ -197,7 +201,7 @@ func (l *life) write(e *audit.Event, row *Row) {
 		before = version{}
 	}
 	if next.object == nil {
-		l.blind(row, before, next)
+		l.blind(e, row, before, next)
 		return
 	}
 	row.Certainty = next.sure
@@ -219,14 +223,16 @@ func (l *life) write(e *audit.Event, row *Row) {
 }
 
 // blind takes in a write whose content is not known.
-func (l *life) blind(row *Row, before, next version) {
+func (l *life) blind(e *audit.Event, row *Row, before, next version) {
 	row.Certainty = Unsure
 	if row.why.en == "" {
 		row.say(Unsure, next.why.en, next.why.zh)
 	}
 	if row.created {
 		row.tell("created", "创建")
-	} else {
+	} else if l.setBy(e, row); len(row.Changes) == 0 && len(e.RequestObject) > 0 {
+		row.tell("not known", "未知")
+	} else if len(row.Changes) == 0 {
 		row.tell("not recorded", "内容未记录")
 	}
 	keep := before
@@ -268,17 +274,29 @@ func later(a, b string) bool {
 
 // setBy tells what a patch sets, where what was there before is not known.
 func (l *life) setBy(e *audit.Event, row *Row) {
-	if row.Verb != "patch" {
+	if row.Verb != "patch" || len(e.RequestObject) == 0 {
 		return
 	}
 	v, err := patch.Decode(e.RequestObject)
-	if o, ok := v.(map[string]any); err == nil && ok {
-		patch.Leaves(o, func(path string, v any) {
-			if strings.Contains(path, "$") || path == "apiVersion" || path == "kind" || len(row.Changes) >= maxChanges {
-				return
-			}
+	if err != nil {
+		return
+	}
+	set := func(path string, v any) {
+		if !strings.Contains(path, "$") && path != "apiVersion" && path != "kind" && len(row.Changes) < maxChanges {
 			row.Changes = append(row.Changes, Change{Path: path, Op: "set", New: v})
-		})
+		}
+	}
+	switch v := v.(type) {
+	case map[string]any:
+		patch.Leaves(v, set)
+	case []any: // a JSON patch
+		for _, x := range v {
+			op, _ := x.(map[string]any)
+			path, _ := op["path"].(string)
+			if op["op"] == "add" || op["op"] == "replace" {
+				set(strings.ReplaceAll(strings.TrimPrefix(path, "/"), "/", "."), op["value"])
+			}
+		}
 	}
 }
 
@@ -290,9 +308,11 @@ func (r *Row) refine(before, next version) {
 	case before.rv != "" && before.rv == next.rv && before.sure == Exact && next.sure == Exact:
 		r.Class = NoChange
 	case before.blind > 0 || next.sure != Exact && len(r.Changes) == 0:
+	case next.rebuilt && len(r.Changes) == 0 && next.how != patch.ServerSideApply:
+		r.Class = NoChange
 	case len(r.Changes) == 0 && r.Class == Real && r.More == 0:
 		r.Class = ManagedFieldsOnly
-		if next.managed() == nil && before.managed() == nil {
+		if next.managed() == nil && before.managed() == nil && !next.rebuilt {
 			r.say(Derived, "nothing that was recorded changed; managedFields were not", "已记录的内容没有变化；managedFields 未记录")
 		}
 	case r.Class == Real && all(r.Changes, inStatus):

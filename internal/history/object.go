@@ -30,6 +30,7 @@ func (s *Story) Whole(last, managedFields bool) (output.Report, error) {
 	if v.object == nil {
 		return output.Report{}, ErrUnknown
 	}
+	v.object = v.shown()
 	if s.Target.secret() && !s.cfg.ShowSecrets {
 		v.object = hidden(v.object, nil)
 	}

@@ -24,7 +24,7 @@ const (
 
 // columns are what is needed of an event without its bodies.
 var columns = ClassColumns | output.RefColumns | audit.Set(audit.Server, audit.ImpersonatedUsername, audit.ImpersonatedGroups,
-	audit.ObjectUID, audit.ResourceVersion, audit.Destination, audit.Annotations, audit.SourceIPs)
+	audit.ObjectUID, audit.APIVersion, audit.ResourceVersion, audit.Destination, audit.Annotations, audit.SourceIPs)
 
 // mark is what the first pass keeps of an event: where it stands.
 type mark struct {

@@ -118,6 +118,14 @@ func (t *Target) heartbeats() string {
 	return ""
 }
 
+// beat is the class of what heartbeats asks for.
+func (t *Target) beat() Class {
+	if t.Resource == "leases" && t.Namespace != "kube-node-lease" && !strings.HasPrefix(t.Name, "apiserver-") {
+		return LeaderLease
+	}
+	return Heartbeat
+}
+
 // generated reports whether a name may have been made of a generateName: it ends in five
 // of the letters that these end in.
 func generated(name string) bool {

@@ -97,7 +97,7 @@ func (s *Story) table(p *output.Page) error {
 			}
 			continue
 		}
-		if err := t.Add(when, output.Clip(actor, actorWidth), output.Clip(tool, 20), verb, output.Clip(change, changeWidth), r.certainty(p)); err != nil {
+		if err := t.Add(when, output.Clip(actor, actorWidth), output.Clip(tool, 25), verb, output.Clip(change, changeWidth), r.certainty(p)); err != nil {
 			return err
 		}
 	}
@@ -291,7 +291,7 @@ func (s *Story) leftOut(p *output.Page) {
 	var parts []string
 	for c := range Class(NumClasses) {
 		n := s.Hidden[c]
-		if c == Heartbeat {
+		if c == s.Target.beat() {
 			n += int(s.Beats)
 		}
 		if n > 0 {
