@@ -96,7 +96,7 @@ func rowsOf(ctx context.Context, program, data string, of triple) (map[string]to
 	if of.Group != "" {
 		kind += "." + of.Group
 	}
-	args := []string{"history", kind + "/" + of.Name, "--data", data, "-o", "jsonl", "--objects", "--all"}
+	args := []string{"history", kind + "/" + of.Name, "--data", data, "-o", "jsonl", "--objects", "--all", "--show-secrets"}
 	if of.Namespace != "" {
 		args = append(args, "-n", of.Namespace)
 	}

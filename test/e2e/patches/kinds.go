@@ -41,7 +41,7 @@ func Cast() []*Kind {
 		switch k.Kind {
 		case "Deployment":
 			often = append(often, k, k, k)
-		case "Pod", "StatefulSet", "DaemonSet", "ConfigMap", "Node", "CronTab", "Service":
+		case "Pod", "StatefulSet", "DaemonSet", "ConfigMap", "Node", "Service":
 			often = append(often, k)
 		}
 	}

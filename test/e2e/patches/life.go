@@ -302,8 +302,11 @@ func (l *Life) apply(now Object) Patch {
 		meta["namespace"] = l.Namespace
 	}
 	q := url.Values{"fieldManager": {p.manager}}
-	if r.IntN(3) > 0 {
+	// kubectl and client-go always say it, whatever it is.
+	if n := r.IntN(10); n < 6 {
 		q.Set("force", "true")
+	} else if n < 9 {
+		q.Set("force", "false")
 	}
 	p.Query, p.Body = q.Encode(), encode(p.config)
 	return p
