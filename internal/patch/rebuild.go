@@ -2,6 +2,8 @@ package patch
 
 import (
 	"net/url"
+	"reflect"
+	"slices"
 	"strings"
 
 	"kubetrail/audit"
@@ -34,6 +36,7 @@ type Version struct {
 	Kind   Kind  // how the body of a patch was read
 
 	owners *owners
+	worlds []*Version // where it is not certain which: all that it can be, this one first
 }
 
 // Recorded is the version of an object that an answer of the API server holds. The object
@@ -84,7 +87,80 @@ func unknown(en, zh string) *Version { return &Version{Why: Words{en, zh}} }
 // Rebuild returns the object as the API server stored it after a request that succeeded,
 // from the version before, which is nil where the object was not there. The version
 // before is not changed, and shares with the result whatever is the same.
+//
+// The log does not tell what kind of patch a body is. Where that makes a difference, all
+// objects that are possible are kept, until later requests rule them out or make them
+// equal.
 func Rebuild(before *Version, r *Request) *Version {
+	if before == nil || len(before.worlds) == 0 {
+		return gathered(rebuilt(before, r))
+	}
+	var all []*Version
+	for _, w := range before.worlds {
+		all = append(all, rebuilt(w, r)...)
+	}
+	return gathered(all)
+}
+
+// maxWorlds is how many objects are kept of which one was stored.
+const maxWorlds = 8
+
+// gathered makes one version of all that are possible.
+func gathered(all []*Version) *Version {
+	var worlds []*Version
+	for _, v := range all {
+		if v.Object == nil {
+			continue
+		}
+		i := slices.IndexFunc(worlds, func(x *Version) bool { return Equal(x.Object, v.Object) && reflect.DeepEqual(x.owners, v.owners) })
+		if i < 0 {
+			worlds = append(worlds, v)
+		} else {
+			worlds[i].lower(v.Sure, v.Why)
+		}
+	}
+	if len(worlds) == 0 {
+		return all[0]
+	}
+	out := *worlds[0]
+	for _, v := range worlds[1:] {
+		out.lower(v.Sure, v.Why)
+		if !Equal(out.Object, v.Object) {
+			out.lower(Derived, otherReading(out.Kind, v.Kind))
+		}
+	}
+	switch {
+	case len(worlds) > maxWorlds:
+		out.lower(Derived, Words{"patches can be read in too many ways", "patch 的可能解读过多"})
+		out.owners = &owners{version: out.owners.versionOr()}
+	case len(worlds) > 1:
+		out.worlds = worlds
+	}
+	return &out
+}
+
+func otherReading(first, other Kind) Words {
+	if first == other {
+		return Words{"the log does not tell what kind of patch an earlier one was, and that makes a difference", "日志未说明此前某个 patch 的类型，不同类型结果不同"}
+	}
+	return Words{"read as a " + first.String() + "; as a " + other.String() + " it would give another object, and the log does not tell which it was",
+		"按 " + first.String() + " 解读；若为 " + other.String() + " 结果则不同，日志未说明类型"}
+}
+
+// rebuilt returns all objects that can have become of one that was certainly so before. It
+// is never empty.
+func rebuilt(before *Version, r *Request) []*Version {
+	if before != nil && before.Object != nil && r.Verb == "patch" && (r.Subresource == "" || r.Subresource == "status") {
+		group, version := splitGroupVersion(text(before.Object["apiVersion"]))
+		if body, err := Decode(r.Body); err == nil && len(r.Body) > 0 && group == r.Group && version == r.Version {
+			return newWriter(before, r).patched(body)
+		}
+	}
+	return []*Version{rewritten(before, r)}
+}
+
+// rewritten returns what became of an object by anything but an ordinary patch.
+func rewritten(before *Version, r *Request) *Version {
 	switch {
 	case len(r.Body) == 0:
 		return unknown("the body of the request was not recorded", "请求体未记录")
@@ -105,22 +181,19 @@ func Rebuild(before *Version, r *Request) *Version {
 	if err != nil {
 		return unknown("the body of the request cannot be read", "请求体无法读取")
 	}
-	w := newWriter(before, r)
-	switch r.Verb {
-	case "update":
-		o, ok := body.(map[string]any)
-		if !ok {
-			return unknown("the body of the request is not the object", "请求体不是该对象")
-		}
-		v, err := w.write(o, false)
-		if err != nil {
-			return unknown("the body of the request is not as the API server stores it", "请求体与 API Server 的存储形式不符")
-		}
-		return w.finish(v, NoPatch)
-	case "patch":
-		return w.patched(body)
+	if r.Verb != "update" {
+		return unknown("a request with the verb "+r.Verb+" does not tell the object", "动词为 "+r.Verb+" 的请求不能说明对象内容")
 	}
-	return unknown("a request with the verb "+r.Verb+" does not tell the object", "动词为 "+r.Verb+" 的请求不能说明对象内容")
+	o, ok := body.(map[string]any)
+	if !ok {
+		return unknown("the body of the request is not the object", "请求体不是该对象")
+	}
+	w := newWriter(before, r)
+	v, err := w.write(o, false)
+	if err != nil {
+		return unknown("the body of the request is not as the API server stores it", "请求体与 API Server 的存储形式不符")
+	}
+	return w.finish(v, NoPatch)
 }
 
 // writer does what the API server does with a request to an object that is there.
@@ -167,29 +240,18 @@ type reading struct {
 	doubt  Words
 }
 
-// patched reads a body in every way in which it can be meant, and compares what comes out.
-func (w *writer) patched(body any) *Version {
-	var readings []reading
+// patched reads a body in every way in which it can be meant.
+func (w *writer) patched(body any) []*Version {
+	var all []*Version
 	for _, k := range w.kinds(body) {
 		if r, err := w.read(k, body); err == nil {
-			readings = append(readings, r)
+			all = append(all, w.finish(r, k))
 		}
 	}
-	if len(readings) == 0 {
-		return unknown("the patch does not fit the version before", "该 patch 与此前的版本不符")
+	if len(all) == 0 {
+		return []*Version{unknown("the patch does not fit the version before", "该 patch 与此前的版本不符")}
 	}
-	first := readings[0]
-	v := w.finish(first, first.kind)
-	for _, other := range readings[1:] {
-		if !Equal(first.object, other.object) {
-			v.lower(Derived, Words{"read as a " + first.kind.String() + "; as a " + other.kind.String() + " it would give another object, and the log does not tell which it was",
-				"按 " + first.kind.String() + " 解读；若为 " + other.kind.String() + " 结果则不同，日志未说明类型"})
-		}
-		if other.kind == ServerSideApply || first.kind == ServerSideApply {
-			v.owners = &owners{version: v.owners.versionOr()}
-		}
-	}
-	return v
+	return all
 }
 
 func (o *owners) versionOr() string {
