@@ -149,6 +149,6 @@ const (
 // be over.
 const (
 	lag   = int64(20 * time.Second / time.Microsecond)
-	quiet = int64(5 * time.Second / time.Microsecond)
+	quiet = int64(3 * time.Second / time.Microsecond)
 	close = int64(5 * time.Second / time.Microsecond)
 )

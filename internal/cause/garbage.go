@@ -21,6 +21,7 @@ func (t *Tracer) deletions(k key, uid string, w *write) []*write {
 		switch {
 		case byTime(x, w) >= 0 || x.end < since:
 		case x.listed && !slices.ContainsFunc(x.items, func(i ident) bool { return i.name == k.name && (uid == "" || i.uid == uid) }):
+		case !x.listed && survived(life, x):
 		default:
 			all = append(all, x)
 		}
@@ -36,6 +37,23 @@ func (t *Tracer) deletions(k key, uid string, w *write) []*write {
 		}
 	}
 	return first
+}
+
+// survived reports whether an object was there after a collection was deleted that may
+// have held it: somebody wrote to it later on. Where a selector chose, and may not have
+// chosen it, sooner and by deleting it.
+func survived(life []*write, x *write) bool {
+	for _, y := range life {
+		after := y.at - x.end
+		switch {
+		case after <= 0:
+		case x.selective && (y.verb == "delete" || after > stale):
+			return true
+		case y.verb != "delete" && y.controller != "generic-garbage-collector" && after > lag:
+			return true
+		}
+	}
+	return false
 }
 
 // garbage is the rule of the garbage collector, which deletes what has no owner any
@@ -246,7 +264,7 @@ func (t *Tracer) endpoints(w *write) verdict {
 	var triggers []*write
 	if ok {
 		all, anchored := t.spec(f.key, f.uid, w)
-		triggers = burst(all, nil, w, quiet)
+		triggers = t.burst(all, nil, w, quiet)
 		if w.verb == "create" && anchored && len(triggers) == 1 {
 			return by(triggers, f, pick(f.strength == Certain, Certain, Likely))
 		}
@@ -274,8 +292,8 @@ func (t *Tracer) behind(x, w *write) []*write {
 	if d := t.deletions(x.key, x.uid, w); len(d) > 0 {
 		return d
 	}
-	if life, anchored := t.life(x.key, x.uid, w); anchored {
-		return life[:1]
+	if life, _ := t.life(x.key, x.uid, w); len(life) > 0 && life[0].controller != kubelet {
+		return life[:1] // its creation, or where that has no name, its binding
 	}
 	return []*write{x}
 }

@@ -14,17 +14,12 @@ func (t *Tracer) workload(w *write) verdict {
 	case w.key.resource != "pods":
 		triggers, anchored := t.spec(f.key, f.uid, w)
 		if w.sub == "status" {
-			if v, ok := observes(w, f, triggers); ok {
-				return v
-			}
-			if kind[1] != "jobs" {
-				triggers = t.podTriggers(f, w)
-			}
+			return t.status(w, f, triggers)
 		}
 		if anchored && len(triggers) == 1 && w.at-triggers[0].at < lag {
 			return by(triggers, f, Certain)
 		}
-		return by(burst(triggers, t.effects(f, w), w, isOver(f.key.resource)), f, Likely)
+		return by(t.burst(triggers, t.effects(f, w), w, isOver(f.key.resource)), f, Likely)
 	}
 	if w.verb == "delete" || w.verb == "create" {
 		if v, ok := t.again(w, f); ok {
@@ -36,20 +31,12 @@ func (t *Tracer) workload(w *write) verdict {
 	}
 	triggers := t.podTriggers(f, w)
 	if kind[1] == "jobs" {
-		// A Job makes pods until it is done, however long that takes.
+		if d := t.deletions(w.key, w.uid, w); w.verb != "create" && w.key.name != "" && len(d) > 0 {
+			return by(d, family{w.key, w.uid, []Fact{fact("sameObject")}, Likely}, Likely)
+		}
 		triggers, _ = t.spec(f.key, f.uid, w)
 	}
-	return by(burst(triggers, t.effects(f, w), w, isOver(f.key.resource)), f, Likely)
-}
-
-// observes decides a status by the generation that it says it is about.
-func observes(w *write, f family, triggers []*write) (verdict, bool) {
-	for _, x := range triggers {
-		if w.observed != 0 && x.gen == w.observed && w.at-x.at < lag {
-			return by([]*write{x}, f, Likely, fact("generation", itoa(x.gen))), true
-		}
-	}
-	return verdict{}, false
+	return by(t.burst(triggers, t.effects(f, w), w, isOver(f.key.resource)), f, Likely)
 }
 
 // again decides for a pod that has a name of its own, as those of a StatefulSet: it is
@@ -261,23 +248,38 @@ func pay(debts []debt) []debt {
 // nameless decides for a pod whose name and owner were not recorded: only where
 // everything that could have caused it has one root.
 func (t *Tracer) nameless(w *write, parents key) verdict {
-	for _, within := range []int64{quiet, lag} {
-		var triggers []*write
-		for _, x := range recent(t.spaces[w.key.namespace], w, within) {
-			if x == w || x.controller == w.controller && x.verb != "delete" || x.controller == kubelet {
-				continue
-			}
-			parent := x.key.resource == parents.resource && x.sub != "status" && x.verb != "delete"
-			pod := x.key.resource == "pods" && (x.verb == "deletecollection" || x.key.name != "" && slices.Contains(t.leaving(t.objects[x.key], w), x))
-			if parent || pod {
-				triggers = append(triggers, x)
-			}
+	var triggers []*write
+	for _, x := range recent(t.spaces[w.key.namespace], w, lag) {
+		if x == w || x.controller == w.controller && x.verb != "delete" || x.controller == kubelet || x.key.resource == "events" {
+			continue
 		}
-		if len(triggers) > 0 {
-			return by(triggers, family{facts: []Fact{fact("near")}, strength: Likely}, Likely)
+		parent := x.key.resource == parents.resource && x.sub != "status" && x.verb != "delete"
+		pod := x.key.resource == "pods" && (x.verb == "deletecollection" || x.key.name != "" && slices.Contains(t.leaving(t.objects[x.key], w), x))
+		if (parent || pod) && !t.served(x, w) {
+			triggers = append(triggers, x)
 		}
 	}
-	return unknown("noParent")
+	if len(triggers) == 0 {
+		return unknown("noParent")
+	}
+	return by(triggers, family{facts: []Fact{fact("near")}, strength: Likely}, Likely)
+}
+
+// served reports whether the controller of w had done what x asks for before w: it
+// writes the status of an object after it has created pods for it.
+func (t *Tracer) served(x, w *write) bool {
+	parents := []key{x.key}
+	if x.key.resource == "pods" {
+		parents = namesake(x.key)
+	}
+	for _, k := range parents {
+		for _, s := range before(t.writesOf(k), w) {
+			if s.sub == "status" && s.controller == w.controller && s.at > x.at+stale/3 {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // scheduler is the rule of kube-scheduler: it acts on pods that were created.
@@ -299,7 +301,7 @@ func (t *Tracer) scheduler(w *write) verdict {
 		asIf := *w
 		asIf.controller = controller
 		if f, ok := t.parent(&asIf, kind[1]); ok && t.objects[f.key] != nil {
-			v.candidates = append(v.candidates, by(burst(t.podTriggers(f, &asIf), nil, w, quiet), f, Likely).candidates...)
+			v.candidates = append(v.candidates, by(t.burst(t.podTriggers(f, &asIf), nil, w, quiet), f, Likely).candidates...)
 		}
 	}
 	if len(v.candidates) == 0 {

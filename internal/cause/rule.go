@@ -1,9 +1,11 @@
 package cause
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // rule tells what may have caused a request of a controller. The rules are those of
@@ -50,6 +52,8 @@ func (t *Tracer) rule(w *write) verdict {
 		return t.server(w)
 	case "clusterrole-aggregation-controller":
 		return t.aggregation(w)
+	case "disruption-controller":
+		return t.disruption(w)
 	}
 	return t.same(w, unknown("noTrigger"))
 }
@@ -106,7 +110,25 @@ func (t *Tracer) spec(k key, uid string, w *write) (triggers []*write, anchored 
 		triggers = append(triggers, x)
 	}
 	slices.Reverse(triggers)
+	byGeneration(triggers)
 	return triggers, anchored
+}
+
+// byGeneration puts requests that tell a generation into the order of these, newest
+// first: two that were received at the same time may have been stored the other way.
+func byGeneration(triggers []*write) {
+	var known []*write
+	for _, x := range triggers {
+		if x.gen != 0 {
+			known = append(known, x)
+		}
+	}
+	slices.SortStableFunc(known, func(a, b *write) int { return cmp.Compare(b.gen, a.gen) })
+	for i, x := range triggers {
+		if x.gen != 0 {
+			triggers[i], known = known[0], known[1:]
+		}
+	}
 }
 
 // family is an object that w belongs to, and how that is known.
@@ -172,22 +194,19 @@ func (t *Tracer) parent(w *write, resources ...string) (f family, ok bool) {
 	return found[0], true
 }
 
-// isOver is how long after what it did last a controller has nothing left to do, as far
-// as time alone can tell: a rollout waits for pods to become ready.
+// isOver is how long nothing must be recorded of an object and what belongs to it for
+// what was asked for before to be over.
 func isOver(resource string) int64 {
-	switch resource {
-	case "deployments", "statefulsets", "daemonsets":
-		return 3 * quiet
-	case "jobs":
-		return 1 << 60
+	if resource == "jobs" {
+		return 1 << 60 // a Job makes pods until it is done, however long that takes
 	}
 	return quiet
 }
 
 // burst chooses, among triggers (newest first), those that may still have been at work
 // when w happened: going back from w, until for a while neither a trigger nor an effect
-// is recorded.
-func burst(triggers, effects []*write, w *write, over int64) (chosen []*write) {
+// is recorded. A pod that becomes ready carries on what made it, however long ago.
+func (t *Tracer) burst(triggers, effects []*write, w *write, over int64) (chosen []*write) {
 	all := slices.Concat(triggers, effects)
 	asked := make(map[*write]bool, len(triggers))
 	for _, x := range triggers {
@@ -207,8 +226,26 @@ func burst(triggers, effects []*write, w *write, over int64) (chosen []*write) {
 			chosen = append(chosen, x)
 		}
 		at = min(at, x.at)
+		if x.controller == kubelet && x.sub == "status" {
+			at = min(at, t.born(x))
+		}
 	}
 	return chosen
+}
+
+// born is when the pod was made that a kubelet reports about, as far as it is known; or
+// now, where it is going away.
+func (t *Tracer) born(x *write) int64 {
+	life, _ := t.life(x.key, x.uid, x)
+	for _, y := range life {
+		if y.verb == "delete" || y.sub == "eviction" {
+			return x.at
+		}
+	}
+	if len(life) == 0 || life[0].controller == kubelet {
+		return x.at
+	}
+	return life[0].at
 }
 
 // by makes the verdict that one of those requests caused w, being what f tells it
@@ -254,12 +291,8 @@ func (t *Tracer) deployment(w *write) verdict {
 			return v
 		}
 	}
-	if w.sub == "status" && w.observed != 0 {
-		for _, x := range triggers {
-			if x.gen == w.observed {
-				return by([]*write{x}, f, Likely, fact("generation", itoa(x.gen)))
-			}
-		}
+	if w.sub == "status" {
+		return t.status(w, f, triggers)
 	}
 	all := slices.Concat(meddled, triggers)
 	strength := Likely
@@ -269,7 +302,7 @@ func (t *Tracer) deployment(w *write) verdict {
 	if len(all) == 1 && anchored && w.at-all[0].at < lag {
 		return by(all, f, strength)
 	}
-	return by(burst(all, t.effects(f, w), w, isOver(f.key.resource)), f, Likely)
+	return by(t.burst(t.able(all, w), t.effects(f, w), w, isOver(f.key.resource)), f, Likely)
 }
 
 // rollout decides by what ReplicaSets and Deployments say of themselves which request
@@ -285,6 +318,13 @@ func (t *Tracer) rollout(w *write, f family, triggers []*write) (verdict, bool) 
 	last := t.lastBodied(w)
 	if last == nil || len(triggers) == 0 {
 		return verdict{}, false
+	}
+	grows := w.replicas > last.replicas && last.replicas >= 0 && w.replicas >= 0
+	if grows && w.desired == last.desired {
+		if len(byTemplate) == 0 || !sure {
+			return verdict{}, false
+		}
+		return by(byTemplate, f, Likely, fact("template", f.key.String())), true
 	}
 	// The rollout that goes on is that to the newest template.
 	byTemplate, sure = introduced(triggers, func(x *write) (bool, bool) {
@@ -356,12 +396,21 @@ func (t *Tracer) writesOf(k key) []*write {
 	return nil
 }
 
-// effects are the requests of the controller of w on what belongs to the same object,
-// and on it.
+// able leaves out what cannot have caused w: a new ReplicaSet is not made because of a
+// number of replicas.
+func (t *Tracer) able(triggers []*write, w *write) []*write {
+	if w.key.resource != "replicasets" || w.verb != "create" {
+		return triggers
+	}
+	return slices.DeleteFunc(slices.Clone(triggers), func(x *write) bool { return x.sub == "scale" })
+}
+
+// effects are what controllers and nodes did to an object and to what belongs to it,
+// and to what belongs to that.
 func (t *Tracer) effects(f family, w *write) (all []*write) {
 	take := func(writes []*write) {
 		for _, x := range before(writes, w) {
-			if x.controller == w.controller {
+			if x.controller != "" {
 				all = append(all, x)
 			}
 		}
@@ -369,8 +418,73 @@ func (t *Tracer) effects(f family, w *write) (all []*write) {
 	take(t.writesOf(f.key))
 	for _, o := range t.kids(f) {
 		take(o.writes)
+		if o.key.resource == "replicasets" {
+			for _, pod := range t.kids(family{key: o.key, uid: o.uid()}) {
+				take(pod.writes)
+			}
+		}
 	}
 	return all
+}
+
+// uid is that of the newest incarnation, where it is known.
+func (o *object) uid() string {
+	for i := len(o.writes) - 1; i >= 0; i-- {
+		if o.writes[i].uid != "" {
+			return o.writes[i].uid
+		}
+	}
+	return ""
+}
+
+// stale is by how much what a controller knows may be behind what it writes.
+const stale = int64(500 * time.Millisecond / time.Microsecond)
+
+// status is the rule of the status of what owns pods or ReplicaSets: it tells of a new
+// generation, or of what happened to these since it was written before.
+func (t *Tracer) status(w *write, f family, triggers []*write) verdict {
+	var last *write
+	for _, x := range before(t.writesOf(w.key), w) {
+		if x.sub == "status" && x.controller == w.controller && x.matches(w.uid) {
+			last = x
+		}
+	}
+	if w.observed != 0 && (last == nil || last.observed < w.observed && last.observed != 0) {
+		for _, x := range triggers {
+			if x.gen == w.observed {
+				return by([]*write{x}, f, Likely, fact("generation", itoa(x.gen)))
+			}
+		}
+	}
+	since := w.at - lag
+	if last != nil {
+		since = last.at - stale
+	}
+	var found []*write
+	add := func(x *write) {
+		if !slices.Contains(found, x) {
+			found = append(found, x)
+		}
+	}
+	for _, x := range triggers {
+		if x.at >= since {
+			add(x)
+		}
+	}
+	for _, o := range t.kids(f) {
+		kids := before(o.writes, w)
+		for i := len(kids) - 1; i >= 0 && kids[i].at >= since; i-- {
+			if o.key.resource != "pods" {
+				add(kids[i])
+				continue
+			}
+			for _, x := range t.behind(kids[i], w) {
+				add(x)
+			}
+		}
+	}
+	slices.SortFunc(found, func(a, b *write) int { return byTime(b, a) })
+	return by(found, f, Likely)
 }
 
 // kids are the objects that belong to one, by owner reference or, where none is known,
@@ -409,7 +523,7 @@ func (t *Tracer) same(w *write, v verdict) verdict {
 			triggers = append(triggers, x)
 		}
 	}
-	chosen := burst(triggers, nil, w, quiet)
+	chosen := t.burst(triggers, nil, w, quiet)
 	if len(chosen) == 0 || w.at-chosen[0].at > quiet {
 		return v
 	}
@@ -445,8 +559,9 @@ func (t *Tracer) event(w *write) verdict {
 	if w.controller == kubelet || w.subject == "" {
 		return own("nodeState")
 	}
-	for _, x := range recent(t.spaces[w.key.namespace], w, quiet) {
-		if x.actor != w.actor || x.key.resource == "events" {
+	var v verdict
+	for _, x := range recent(t.spaces[w.key.namespace], w, lag) {
+		if x.actor != w.actor || x.key.resource == "events" || w.at-x.at > quiet && len(v.candidates) > 0 {
 			continue
 		}
 		about := x.key.name == w.subject || slices.ContainsFunc(x.owners, func(r owner) bool { return r.Name == w.subject })
@@ -456,13 +571,15 @@ func (t *Tracer) event(w *write) verdict {
 			}
 		}
 		if about {
-			// Its cause is that of what it tells of.
-			return verdict{candidates: []candidate{{x, []Fact{fact("about", w.actor.Name)}, Likely}}}
+			v.candidates = append(v.candidates, candidate{x, []Fact{fact("about", w.actor.Name)}, Likely})
 		}
+	}
+	if len(v.candidates) > 0 {
+		return v // its cause is that of what it tells of
 	}
 	if resource, ok := resourceOf[kindOf(w.controller)]; ok {
 		f := family{key{resource[0], resource[1], w.key.namespace, w.subject}, "", []Fact{fact("about", w.actor.Name)}, Likely}
-		return by(burst(t.podTriggers(f, w), nil, w, quiet), f, Likely)
+		return by(t.burst(t.podTriggers(f, w), nil, w, quiet), f, Likely)
 	}
 	return unknown("noTrigger")
 }
@@ -514,6 +631,14 @@ func (t *Tracer) server(w *write) verdict {
 	switch w.key.resource {
 	case "ipaddresses":
 		return unknown("noTrigger") // some Service got or lost it
+	case "poddisruptionbudgets":
+		var triggers []*write
+		for _, x := range recent(t.spaces[w.key.namespace], w, lag) {
+			if x.sub == "eviction" && x.end >= w.at {
+				triggers = append(triggers, x)
+			}
+		}
+		return by(triggers, family{facts: []Fact{fact("within")}, strength: Likely}, Likely)
 	case "apiservices":
 		_, group, _ := strings.Cut(w.key.name, ".")
 		var triggers []*write
@@ -527,4 +652,20 @@ func (t *Tracer) server(w *write) verdict {
 		}
 	}
 	return t.same(w, own("state"))
+}
+
+// disruption is the rule of budgets: their status tells of a new generation, or of pods,
+// and which pods these are stands in a selector.
+func (t *Tracer) disruption(w *write) verdict {
+	triggers, _ := t.spec(w.key, w.uid, w)
+	f := family{w.key, w.uid, []Fact{fact("sameObject")}, Likely}
+	v := t.status(w, f, triggers)
+	for _, x := range recent(t.spaces[w.key.namespace], w, stale*4) {
+		if x.key.resource == "pods" {
+			for _, y := range t.behind(x, w) {
+				v.candidates = append(v.candidates, candidate{y, []Fact{fact("near")}, Likely})
+			}
+		}
+	}
+	return v
 }

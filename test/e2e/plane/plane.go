@@ -167,8 +167,8 @@ func (s *Server) Kill() bool { return s.process.Kill() }
 func (s *Server) Stop() error { return s.process.Stop(time.Minute) }
 
 // AddManager starts a kube-controller-manager at that server: what it does is the
-// pulse of a cluster, leases above all.
-func (p *Plane) AddManager(s *Server) error {
+// pulse of a cluster, leases above all. flags are further ones.
+func (p *Plane) AddManager(s *Server, flags ...string) error {
 	port, err := FreePort()
 	if err != nil {
 		return err
@@ -178,9 +178,9 @@ func (p *Plane) AddManager(s *Server) error {
 		return err
 	}
 	m, err := Start("kube-controller-manager", filepath.Join(p.Dir, "kube-controller-manager.stderr"),
-		p.Bin.Path("kube-controller-manager"), "--kubeconfig", kubeconfig,
-		"--bind-address", "127.0.0.1", "--secure-port", fmt.Sprint(port), "--use-service-account-credentials",
-		"--service-account-private-key-file", p.PKI.Path("sa.key"), "--root-ca-file", p.PKI.Path("ca.crt"))
+		p.Bin.Path("kube-controller-manager"), append([]string{"--kubeconfig", kubeconfig,
+			"--bind-address", "127.0.0.1", "--secure-port", fmt.Sprint(port), "--use-service-account-credentials",
+			"--service-account-private-key-file", p.PKI.Path("sa.key"), "--root-ca-file", p.PKI.Path("ca.crt")}, flags...)...)
 	if err == nil {
 		p.managers = append(p.managers, m)
 	}
