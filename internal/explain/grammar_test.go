@@ -268,11 +268,14 @@ func TestNamesStayNames(t *testing.T) {
 	})
 }
 
-// TestCorpora says every event of all real logs.
+// TestCorpora says events of real logs, every fifth.
 func TestCorpora(t *testing.T) {
 	en, zh := New(Config{}), New(Config{Chinese: true})
 	for _, name := range []string{"legacy", "webhook-retry", "truncate-10k", "a-gce-derived", "d-metadata-all"} {
-		for _, line := range corpustest.Events(t, name) {
+		for i, line := range corpustest.Events(t, name) {
+			if i%5 > 0 {
+				continue
+			}
 			var e audit.Event
 			if e.Scan(line) != nil {
 				continue

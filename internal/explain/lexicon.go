@@ -4,7 +4,7 @@ import "strings"
 
 // An act is something that can be done, in the language of the explainer.
 type act struct {
-	needs  slot // the act is called so only where this is known; none: always
+	needs  slot // the act is called so only where this is known; empty: always
 	asking bool // the act is to ask for something
 	pattern
 }
@@ -168,7 +168,7 @@ func (x *Explainer) acts(from []entry, verb string, about func(*entry) bool) (ac
 		if !e.fits(verb) || !about(e) {
 			continue
 		}
-		acts = append(acts, act{slots[e.needs], strings.HasPrefix(x.pick(e.en, e.zh), "<ask|") || x.zh && (strings.HasPrefix(e.zh, "<询问>") || strings.HasPrefix(e.zh, "<查询>")), x.patterns[e]})
+		acts = append(acts, act{slot(e.needs), strings.HasPrefix(x.pick(e.en, e.zh), "<ask|") || x.zh && (strings.HasPrefix(e.zh, "<询问>") || strings.HasPrefix(e.zh, "<查询>")), x.patterns[e]})
 		if e.needs == "" {
 			break
 		}

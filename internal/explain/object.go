@@ -5,7 +5,7 @@ import "bytes"
 // object appends what the request is about: one object, or many of a kind, and where.
 func (x *Explainer) object(r *request, form slot) {
 	if x.zh {
-		if form != sBare {
+		if form != "bare" {
 			x.placeChinese(r, form)
 		}
 		x.called(r)
@@ -138,7 +138,7 @@ func (x *Explainer) placeChinese(r *request, form slot) {
 	default:
 		x.words("所有命名空间中")
 	}
-	if form != sObjects {
+	if form != "object's" {
 		x.words("的")
 	}
 }
@@ -146,9 +146,9 @@ func (x *Explainer) placeChinese(r *request, form slot) {
 // body appends what only the bodies say.
 func (x *Explainer) body(s slot, r *request) {
 	switch s {
-	case sQuestion:
+	case "question":
 		x.question(r.RequestObject)
-	case sAsked:
+	case "asked":
 		if user := field(r.RequestObject, "spec", "user"); user != nil {
 			x.name(user)
 		} else if user = field(r.RequestObject, "spec", "groups", "^"); user != nil {
@@ -157,7 +157,7 @@ func (x *Explainer) body(s slot, r *request) {
 		} else {
 			x.say("somebody", "某个主体")
 		}
-	case sAnswer:
+	case "answer":
 		if r.mood == done {
 			switch string(field(r.ResponseObject, "status", "allowed")) {
 			case "true":
@@ -166,7 +166,7 @@ func (x *Explainer) body(s slot, r *request) {
 				x.say("no", "不可以")
 			}
 		}
-	case sOwner:
+	case "owner":
 		if r.mood != done {
 			return
 		}
@@ -175,18 +175,18 @@ func (x *Explainer) body(s slot, r *request) {
 		} else if string(field(r.ResponseObject, "kind")) == "TokenReview" {
 			x.say("that it is not valid", "该令牌无效")
 		}
-	case sRole:
+	case "role":
 		x.name(field(r.RequestObject, "roleRef", "kind"))
 		x.words(" ")
 		x.name(field(r.RequestObject, "roleRef", "name"))
-	case sGrantee:
+	case "grantee":
 		x.name(field(r.RequestObject, "subjects", "^", "kind"))
 		x.words(" ")
 		x.name(field(r.RequestObject, "subjects", "^", "name"))
 		if several(r.RequestObject, "subjects") {
 			x.say(" and others", "等")
 		}
-	case sAbout:
+	case "about":
 		x.name(field(r.RequestObject, "reason"))
 		for _, key := range [...]string{"involvedObject", "regarding"} {
 			if kind := field(r.RequestObject, key, "kind"); kind != nil {

@@ -58,11 +58,10 @@ func compile(text string) pattern {
 		case ">":
 			p = append(p, verb(inside))
 		case "}":
-			s, ok := slots[inside]
-			if !ok {
+			if !strings.Contains(slots, " "+inside+" ") {
 				panic("no slot " + inside)
 			}
-			p = append(p, piece{kind: filler, slot: s})
+			p = append(p, piece{kind: filler, slot: slot(inside)})
 		case "]":
 			at := len(p)
 			p = append(append(p, piece{kind: group}), compile(inside)...)

@@ -7,96 +7,45 @@ import (
 	"kubetrail/audit"
 )
 
-// slot is something that a pattern speaks of.
-type slot uint8
+// slot is something that a pattern speaks of, by its name in patterns.
+type slot string
 
-const (
-	none slot = iota
-	sObject
-	sObjects // Chinese, before 的: the namespace without one of its own
-	sBare    // Chinese, where the place was said before: without the namespace
-	sPlace   // Chinese: in which namespace it is created
-	sNamespace
-	sSelectors
-	sPage
-	sDuration
-	sVerb
-	sMethod
-	sPath
-	sSub
-	sContainer
-	sCommand
-	sPorts
-	sFollow
-	sLines
-	sPrevious
-	sNode
-	sReplicas
-	sApproved
-	sDenied
-	sDebugger
-	sQuestion
-	sAsked
-	sAnswer
-	sOwner
-	sSigner
-	sRole
-	sGrantee
-	sMachine
-	sAbout
-	sForce
-	sManager
-	sForced
-	sInitial
-	sCordoned
-	sUncordoned
-	sRestarted
-	sThey
-	sTheir
-)
-
-// slots are their names in patterns.
-var slots = map[string]slot{
-	"": none, "object": sObject, "object's": sObjects, "bare": sBare, "place": sPlace, "namespace": sNamespace,
-	"selectors": sSelectors, "page": sPage, "duration": sDuration, "verb": sVerb, "method": sMethod, "path": sPath,
-	"sub": sSub, "container": sContainer, "command": sCommand, "ports": sPorts, "follow": sFollow, "lines": sLines,
-	"previous": sPrevious, "node": sNode, "replicas": sReplicas, "approved": sApproved, "denied": sDenied,
-	"debugger": sDebugger, "question": sQuestion, "asked": sAsked, "answer": sAnswer, "owner": sOwner,
-	"signer": sSigner, "role": sRole, "grantee": sGrantee, "machine": sMachine, "about": sAbout, "force": sForce,
-	"manager": sManager, "forced": sForced, "initial": sInitial, "cordoned": sCordoned, "uncordoned": sUncordoned, "restarted": sRestarted,
-	"they": sThey, "their": sTheir,
-}
+// slots are all there are.
+const slots = " object object's bare place namespace selectors page duration verb method path sub container " +
+	" command ports follow lines previous node replicas approved denied debugger question asked " +
+	" answer owner signer role grantee machine about force manager forced initial cordoned uncordoned " +
+	" restarted they their "
 
 // knows reports whether there is something to fill a slot with that acts ask for.
 func (x *Explainer) knows(s slot, r *request) bool {
 	switch s {
-	case none:
+	case "":
 		return true
-	case sFollow:
+	case "follow":
 		return r.is(pFollow)
-	case sForce:
+	case "force":
 		return r.params[pForce] != nil && len(r.params[pFieldManager]) > 0
-	case sMachine:
+	case "machine":
 		name := r.Text[audit.Username]
 		return bytes.HasPrefix(name, []byte("system:")) && string(name) != "system:anonymous"
-	case sInitial:
+	case "initial":
 		return r.is(pInitialEvents)
-	case sCordoned:
+	case "cordoned":
 		return string(patched(r.RequestObject, "spec", "unschedulable")) == "true"
-	case sUncordoned:
+	case "uncordoned":
 		v := string(patched(r.RequestObject, "spec", "unschedulable"))
 		return v == "null" || v == "false"
-	case sRestarted:
+	case "restarted":
 		return patched(r.RequestObject, "spec", "template", "metadata", "annotations", "kubectl.kubernetes.io/restartedAt") != nil
-	case sApproved:
+	case "approved":
 		return string(r.condition()) == "Approved"
-	case sDenied:
+	case "denied":
 		return string(r.condition()) == "Denied"
-	case sRole:
+	case "role":
 		return field(r.RequestObject, "roleRef", "name") != nil && field(r.RequestObject, "subjects", "^", "name") != nil
-	case sQuestion:
+	case "question":
 		return field(r.RequestObject, "spec", "resourceAttributes", "verb") != nil || field(r.RequestObject, "spec", "nonResourceAttributes", "verb") != nil
-	case sAbout:
+	case "about":
 		return field(r.RequestObject, "reason") != nil
 	}
 	return len(r.value(s)) > 0
@@ -114,33 +63,33 @@ func (r *request) condition() []byte {
 // event; nil where the event does not say.
 func (r *request) value(s slot) []byte {
 	switch s {
-	case sContainer:
+	case "container":
 		return r.params[pContainer]
-	case sCommand:
+	case "command":
 		return r.params[pCommand]
-	case sPorts:
+	case "ports":
 		return r.params[pPorts]
-	case sLines:
+	case "lines":
 		return r.params[pTailLines]
-	case sManager:
+	case "manager":
 		return r.params[pFieldManager]
-	case sNamespace:
+	case "namespace":
 		return r.namespace
-	case sNode:
+	case "node":
 		return field(r.RequestObject, "target", "name")
-	case sReplicas:
+	case "replicas":
 		if string(r.verb) == "patch" {
 			return patched(r.RequestObject, "spec", "replicas")
 		}
 		return field(r.RequestObject, "spec", "replicas")
-	case sDebugger:
+	case "debugger":
 		if string(r.verb) == "patch" {
 			return patched(r.RequestObject, "spec", "ephemeralContainers", "$", "name")
 		}
 		return field(r.RequestObject, "spec", "ephemeralContainers", "$", "name")
-	case sSigner:
+	case "signer":
 		return field(r.RequestObject, "spec", "signerName")
-	case sPath:
+	case "path":
 		return r.below()
 	}
 	return nil
@@ -162,49 +111,49 @@ func (r *request) below() []byte {
 // fill appends what a slot stands for, nothing where the event does not say.
 func (x *Explainer) fill(s slot, r *request) {
 	switch s {
-	case sObject, sObjects, sBare:
+	case "object", "object's", "bare":
 		x.object(r, s)
-	case sPlace:
+	case "place":
 		if r.namespace != nil && !r.thing.cluster {
 			x.words("在")
 			x.name(r.namespace)
 			x.words("命名空间中")
 		}
-	case sSelectors:
+	case "selectors":
 		x.selectors(r)
-	case sPage:
+	case "page":
 		x.page(r)
-	case sDuration:
+	case "duration":
 		if d := r.duration(); d > 0 {
 			x.duration(d)
 		}
-	case sVerb:
+	case "verb":
 		x.name(r.verb)
-	case sMethod:
+	case "method":
 		x.apart()
 		x.words(method(r))
-	case sSub:
+	case "sub":
 		if !x.zh {
 			x.words("the subresource ")
 		}
 		x.name(r.sub)
-	case sCommand:
+	case "command":
 		x.command(r)
-	case sPrevious:
+	case "previous":
 		if r.is(pPrevious) {
 			x.say("previous ", "上一个实例")
 		}
-	case sForced:
+	case "forced":
 		if r.is(pForce) {
 			x.say(", by force", "强制")
 		}
-	case sThey:
+	case "they":
 		x.words(pick(person(r), "they", "it"))
-	case sTheir:
+	case "their":
 		x.words(pick(person(r), "their", "its"))
-	case sQuestion, sAsked, sAnswer, sOwner, sRole, sGrantee, sAbout:
+	case "question", "asked", "answer", "owner", "role", "grantee", "about":
 		x.body(s, r)
-	case sReplicas:
+	case "replicas":
 		x.replicas(r.value(s))
 	default:
 		x.decoded(r.value(s))

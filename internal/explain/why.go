@@ -136,7 +136,7 @@ func (x *Explainer) notes(r *request) {
 		x.name(level)
 		x.say(", were it enforced.", "（未强制执行）。")
 	}
-	if !x.knows(sMachine, r) && string(field(notes, "k8s.io/deprecated")) == "true" {
+	if !x.knows("machine", r) && string(field(notes, "k8s.io/deprecated")) == "true" {
 		x.say(" This version of the API is deprecated.", "该 API 版本已弃用。")
 	}
 }
