@@ -111,6 +111,7 @@ var defaulters = sync.OnceValue(func() map[string]defaulter {
 	return map[string]defaulter{
 		"core.v1.Container":                              defaultContainer,
 		"core.v1.EphemeralContainer":                     defaultContainer,
+		"apps.v1.StatefulSetSpec":                        defaultStatefulSet,
 		"core.v1.Secret":                                 defaultSecret,
 		"core.v1.Volume":                                 defaultVolume,
 		"core.v1.PodSpec":                                defaultPodSpec,
@@ -385,6 +386,21 @@ func rollingUpdate(names ...any) defaulter {
 		}
 		return true
 	}
+}
+
+// defaultStatefulSet: templates of claims say what they are.
+func defaultStatefulSet(o map[string]any) bool {
+	all := slices.Clone(list(o["volumeClaimTemplates"]))
+	for i, x := range all {
+		c := with(object(x), "", absent)
+		setDefault(c, "apiVersion", "v1")
+		setDefault(c, "kind", "PersistentVolumeClaim")
+		all[i] = c
+	}
+	if len(all) > 0 {
+		o["volumeClaimTemplates"] = all
+	}
+	return true
 }
 
 func defaultStatefulSetUpdate(o map[string]any) bool {
