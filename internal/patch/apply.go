@@ -47,6 +47,29 @@ func ownerOf(manager, operation, subresource, apiVersion string) owner {
 	return owner{manager, operation, subresource, apiVersion}
 }
 
+// equal tells whether two objects have the same owners.
+func (o *owners) equal(p *owners) bool {
+	if o == nil || p == nil {
+		return o == p
+	}
+	if o.complete != p.complete || len(o.sets) != len(p.sets) {
+		return false
+	}
+	for who, s := range o.sets {
+		if !s.equal(p.sets[who]) {
+			return false
+		}
+	}
+	return true
+}
+
+// incomplete notes that there may be owners that are not known.
+func (o *owners) incomplete() {
+	if o != nil {
+		o.complete = false
+	}
+}
+
 // updated returns the owners after someone changed an object by other means than apply.
 // ignored are the paths that the request cannot change.
 func (o *owners) updated(by owner, before, after map[string]any, t *schema.Type, ignored []string) *owners {

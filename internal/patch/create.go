@@ -4,9 +4,9 @@ import (
 	"kubetrail/internal/schema"
 )
 
-// fromBody tells an object from the body of a request alone: of a create, of an update
-// whose version before is not known, or of an apply that made the object.
-func fromBody(r *Request) *Version {
+// fromBody tells an object from the body of a request alone: of a create, of an apply that
+// made the object, or of an update whose version before is not known.
+func fromBody(r *Request, fresh bool) *Version {
 	body, err := Decode(r.Body)
 	o, ok := body.(map[string]any)
 	if err != nil || !ok || r.Subresource != "" {
@@ -17,11 +17,11 @@ func fromBody(r *Request) *Version {
 		return created(r, o)
 	case "update":
 		o = with(o, "metadata", with(object(o["metadata"]), "managedFields", absent))
-		return &Version{Object: o, Sure: Derived, owners: &owners{version: text(o["apiVersion"])},
+		return &Version{Object: o, Sure: Derived,
 			Why: Words{"what it was before is not known: the status and what the API server keeps are missing", "此前的内容未知：缺少 status 和由 API Server 维护的字段"}}
 	case "patch":
-		w := newWriter(&Version{Object: map[string]any{"apiVersion": o["apiVersion"], "kind": o["kind"]}, Sure: Exact}, r)
-		if kinds := w.kinds(o); len(kinds) > 0 && kinds[0] == ServerSideApply && w.force {
+		w := newWriter(world{object: map[string]any{"apiVersion": o["apiVersion"], "kind": o["kind"]}}, r)
+		if kinds := w.kinds(o); fresh && len(kinds) > 0 && kinds[0] == ServerSideApply {
 			return createdByApply(w, o)
 		}
 	}
@@ -31,17 +31,22 @@ func fromBody(r *Request) *Version {
 // created is the object that the body of a create makes. The API server has decoded the
 // body and set defaults already.
 func created(r *Request, o map[string]any) *Version {
-	w := newWriter(&Version{Object: o, Sure: Exact}, r)
+	w := newWriter(world{object: o}, r)
 	empty := map[string]any{}
 	out, why := w.born(o)
 	before := &owners{sets: map[owner]*fieldSet{}, complete: true, version: text(o["apiVersion"])}
 	by := ownerOf(w.manager, "Update", "", before.version)
-	v := &Version{Object: out, Sure: Exact, owners: before.updated(by, empty, o, w.t, w.ignored())}
+	return w.fresh(out, before.updated(by, empty, o, w.t, w.ignored()), why, NoPatch)
+}
+
+// fresh is the version of an object that was made.
+func (w *writer) fresh(o map[string]any, by *owners, why Words, k Kind) *Version {
+	if w.mutated == Derived || len(w.webhooks) > 0 {
+		why = Words{"a mutating webhook changed the object", "变更型准入 webhook 修改过该对象"}
+	}
+	v := &Version{Object: o, Sure: Exact, Kind: k, worlds: []world{{object: o, owners: by, doubt: why}}}
 	if why.En != "" {
 		v.lower(Derived, why)
-	}
-	if w.mutated == Derived || len(w.webhooks) > 0 {
-		v.lower(Derived, Words{"a mutating webhook changed the object", "变更型准入 webhook 修改过该对象"})
 	}
 	return v
 }
@@ -60,17 +65,10 @@ func createdByApply(w *writer, o map[string]any) *Version {
 		merged["apiVersion"], merged["kind"] = o["apiVersion"], o["kind"]
 	}
 	out, why := w.born(merged)
-	v := &Version{Object: out, Sure: Exact, Kind: ServerSideApply, owners: after}
 	if w.custom {
 		why = Words{"what a custom resource keeps and adds, only its definition tells", "自定义资源保留和补充哪些字段，只有其定义才能说明"}
 	}
-	if why.En != "" {
-		v.lower(Derived, why)
-	}
-	if w.mutated == Derived || len(w.webhooks) > 0 {
-		v.lower(Derived, Words{"a mutating webhook changed the object", "变更型准入 webhook 修改过该对象"})
-	}
-	return v
+	return w.fresh(out, after, why, ServerSideApply)
 }
 
 // counted are the kinds that begin with metadata.generation 1.
@@ -108,6 +106,9 @@ func (w *writer) born(o map[string]any) (map[string]any, Words) {
 			meta[k] = v
 		}
 	}
+	if r := schema.Find(w.r.Group, w.r.Resource); w.r.Namespace != "" && meta["namespace"] == nil && (r == nil || r.Namespaced) {
+		meta["namespace"] = w.r.Namespace
+	}
 	if w.custom || counted[w.t.Name] {
 		meta["generation"] = int64(1)
 	}
@@ -142,46 +143,47 @@ func (w *writer) born(o map[string]any) (map[string]any, Words) {
 }
 
 // scaled is the object after a request on its subresource scale.
-func scaled(before *Version, r *Request) *Version {
-	resource := schema.Find(r.Group, r.Resource)
-	body, err := Decode(r.Body)
-	if resource == nil || err != nil || at(before.Object, "spec") == nil {
-		return unknown("which field the scale of a custom resource is, the event does not tell", "事件未说明自定义资源的 scale 对应哪个字段")
+func (w *writer) scaled(body any) ([]reading, Words) {
+	if w.custom || at(w.before.object, "spec") == nil {
+		return nil, Words{"which field the scale of a custom resource is, the event does not tell", "事件未说明自定义资源的 scale 对应哪个字段"}
 	}
-	meta := object(before.Object["metadata"])
+	old := withoutManaged(w.before.object)
+	meta := object(old["metadata"])
 	scale := map[string]any{"apiVersion": "autoscaling/v1", "kind": "Scale",
 		"metadata": map[string]any{"name": meta["name"], "namespace": meta["namespace"]},
-		"spec":     map[string]any{"replicas": at(before.Object, "spec", "replicas")}}
+		"spec":     map[string]any{"replicas": at(old, "spec", "replicas")}}
 	var v any
-	sure := true
+	var err error
+	r := reading{doubt: w.before.doubt}
 	switch b := body.(type) {
 	case []any:
 		v, err = jsonPatch(scale, b)
 	case map[string]any:
 		v = mergePatch(scale, b)
-		// An apply takes away what it does not name.
-		sure = r.Verb != "patch" || at(b, "spec", "replicas") != nil || text(b["kind"]) == ""
-		if r.Verb == "update" {
+		if w.r.Verb == "update" {
 			v = b
+		} else if at(b, "spec", "replicas") == nil && text(b["kind"]) != "" {
+			// An apply takes away what it does not name.
+			r.doubt = Words{"what was applied to the scale before is not known", "此前对 scale apply 的内容未知"}
 		}
 	}
 	replicas, ok := at(v, "spec", "replicas").(int64)
-	if at(v, "spec", "replicas") == nil && err == nil {
+	if !ok && at(v, "spec", "replicas") == nil && err == nil {
 		replicas, ok = 0, true
 	}
 	if err != nil || !ok {
-		return unknown("the request on the subresource scale cannot be read", "对子资源 scale 的请求无法解读")
+		return nil, Words{}
 	}
-	w := newWriter(before, &Request{Verb: r.Verb, Group: r.Group, Version: r.Version, Resource: r.Resource, URI: r.URI, UserAgent: r.UserAgent, Annotations: r.Annotations})
-	old := withoutManaged(before.Object)
-	o, err := settle(old, put(old, replicas, "spec", "replicas"), r.Group, r.Resource, "")
-	if err != nil {
-		return unknown("what the request on the subresource scale stores is not known", "对子资源 scale 的请求会存储什么未知")
+	if r.object, err = settle(old, put(old, replicas, "spec", "replicas"), w.r.Group, w.r.Resource, ""); err != nil {
+		return nil, Words{"what the request on the subresource scale stores is not known", "对子资源 scale 的请求会存储什么未知"}
 	}
-	out := w.finish(reading{object: o, owners: nil}, NoPatch)
-	out.owners = before.owners.updated(ownerOf(w.manager, "Update", "scale", text(old["apiVersion"])), old, o, w.t, w.ignored())
-	if !sure {
-		out.lower(Derived, Words{"what was applied to the scale before is not known", "此前对 scale apply 的内容未知"})
+	operation := "Update"
+	if w.force {
+		operation = "Apply"
 	}
-	return out
+	r.owners = w.before.owners.updated(ownerOf(w.manager, operation, "scale", text(old["apiVersion"])), old, r.object, w.t, w.ignored())
+	if w.force {
+		r.owners.incomplete()
+	}
+	return []reading{r}, Words{}
 }

@@ -88,7 +88,3 @@ func (w *writer) gated(before, o map[string]any) string {
 	walk(before["spec"], o["spec"])
 	return found
 }
-
-// refused tells whether an object can not have been stored, since the API server refuses
-// such changes. It helps to tell what kind of patch a body was.
-func refused(r *Request, before, o map[string]any) bool { return false }

@@ -82,6 +82,21 @@ func (s *fieldSet) child(k string) *fieldSet {
 
 func (s *fieldSet) has() bool { return s != nil && s.member }
 
+func (s *fieldSet) equal(t *fieldSet) bool {
+	if s == t || s == nil || t == nil {
+		return s == t || s.empty() && t.empty()
+	}
+	if s.member != t.member || len(s.below) != len(t.below) {
+		return false
+	}
+	for k, x := range s.below {
+		if y, ok := t.below[k]; !ok || !x.equal(y) {
+			return false
+		}
+	}
+	return true
+}
+
 // combine makes a set of two: keep says for each field whether it is in the result, by
 // whether it is in a and in b.
 func combine(a, b *fieldSet, keep func(a, b bool) bool) *fieldSet {

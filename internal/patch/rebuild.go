@@ -2,7 +2,6 @@ package patch
 
 import (
 	"net/url"
-	"reflect"
 	"slices"
 	"strings"
 
@@ -35,14 +34,24 @@ type Version struct {
 	Why    Words // why it is no more certain; empty where it is Exact
 	Kind   Kind  // how the body of a patch was read
 
-	owners *owners
-	worlds []*Version // where it is not certain which: all that it can be, this one first
+	worlds []world // what the object can be, the likeliest first; empty: Object alone, by owners nobody knows
 }
+
+// A world is one of the objects that the requests so far can have made, where they can be
+// read in several ways. A later request that is impossible in a world ends it.
+type world struct {
+	object map[string]any
+	owners *owners
+	doubt  Words // why even this is not certain
+}
+
+// maxWorlds bounds how many readings are followed.
+const maxWorlds = 8
 
 // Recorded is the version of an object that an answer of the API server holds. The object
 // must be whole, with apiVersion and kind.
 func Recorded(o map[string]any) *Version {
-	return &Version{Object: o, Sure: Exact, owners: parseOwners(o)}
+	return &Version{Object: o, Sure: Exact, worlds: []world{{object: o, owners: parseOwners(o)}}}
 }
 
 // Kind is a kind of patch.
@@ -66,18 +75,19 @@ func (k Kind) String() string {
 type Request struct {
 	Verb                                  string // create, update or patch
 	Group, Version, Resource, Subresource string
+	Namespace                             string // "" for a resource of the cluster
 	URI, UserAgent                        string
 	Body                                  []byte // the requestObject
 	Annotations                           []byte // of the event, a JSON object
 }
 
 // RequestOf takes a Request from an event that has the columns Verb, Resource, APIGroup,
-// APIVersion, Subresource, RequestURI, UserAgent, Annotations and RequestObject. The
+// APIVersion, Subresource, Namespace, RequestURI, UserAgent, Annotations and RequestObject. The
 // Request is valid as long as the event is.
 func RequestOf(e *audit.Event) *Request {
 	s := func(c audit.Column) string { return string(e.Text[c]) }
 	return &Request{Verb: s(audit.Verb), Group: s(audit.APIGroup), Version: s(audit.APIVersion), Resource: s(audit.Resource),
-		Subresource: s(audit.Subresource), URI: s(audit.RequestURI), UserAgent: s(audit.UserAgent),
+		Subresource: s(audit.Subresource), Namespace: s(audit.Namespace), URI: s(audit.RequestURI), UserAgent: s(audit.UserAgent),
 		Body: e.RequestObject, Annotations: e.Text[audit.Annotations]}
 }
 
@@ -85,121 +95,144 @@ func RequestOf(e *audit.Event) *Request {
 func unknown(en, zh string) *Version { return &Version{Why: Words{en, zh}} }
 
 // Rebuild returns the object as the API server stored it after a request that succeeded,
-// from the version before, which is nil where the object was not there. The version
-// before is not changed, and shares with the result whatever is the same.
-//
-// The log does not tell what kind of patch a body is. Where that makes a difference, all
-// objects that are possible are kept, until later requests rule them out or make them
-// equal.
+// from the version before: nil where there was no object, one without Object where it is
+// not known. The version before is not changed, and shares with the result whatever is
+// the same.
 func Rebuild(before *Version, r *Request) *Version {
-	if before == nil || len(before.worlds) == 0 {
-		return gathered(rebuilt(before, r))
-	}
-	var all []*Version
-	for _, w := range before.worlds {
-		all = append(all, rebuilt(w, r)...)
-	}
-	return gathered(all)
-}
-
-// maxWorlds is how many objects are kept of which one was stored.
-const maxWorlds = 8
-
-// gathered makes one version of all that are possible.
-func gathered(all []*Version) *Version {
-	var worlds []*Version
-	for _, v := range all {
-		if v.Object == nil {
-			continue
-		}
-		i := slices.IndexFunc(worlds, func(x *Version) bool { return Equal(x.Object, v.Object) && reflect.DeepEqual(x.owners, v.owners) })
-		if i < 0 {
-			worlds = append(worlds, v)
-		} else {
-			worlds[i].lower(v.Sure, v.Why)
-		}
-	}
-	if len(worlds) == 0 {
-		return all[0]
-	}
-	out := *worlds[0]
-	for _, v := range worlds[1:] {
-		out.lower(v.Sure, v.Why)
-		if !Equal(out.Object, v.Object) {
-			out.lower(Derived, otherReading(out.Kind, v.Kind))
-		}
-	}
-	switch {
-	case len(worlds) > maxWorlds:
-		out.lower(Derived, Words{"patches can be read in too many ways", "patch 的可能解读过多"})
-		out.owners = &owners{version: out.owners.versionOr()}
-	case len(worlds) > 1:
-		out.worlds = worlds
-	}
-	return &out
-}
-
-func otherReading(first, other Kind) Words {
-	if first == other {
-		return Words{"the log does not tell what kind of patch an earlier one was, and that makes a difference", "日志未说明此前某个 patch 的类型，不同类型结果不同"}
-	}
-	return Words{"read as a " + first.String() + "; as a " + other.String() + " it would give another object, and the log does not tell which it was",
-		"按 " + first.String() + " 解读；若为 " + other.String() + " 结果则不同，日志未说明类型"}
-}
-
-// rebuilt returns all objects that can have become of one that was certainly so before. It
-// is never empty.
-func rebuilt(before *Version, r *Request) []*Version {
-	if before != nil && before.Object != nil && r.Verb == "patch" && (r.Subresource == "" || r.Subresource == "status") {
-		group, version := splitGroupVersion(text(before.Object["apiVersion"]))
-		if body, err := Decode(r.Body); err == nil && len(r.Body) > 0 && group == r.Group && version == r.Version {
-			return newWriter(before, r).patched(body)
-		}
-	}
-	return []*Version{rewritten(before, r)}
-}
-
-// rewritten returns what became of an object by anything but an ordinary patch.
-func rewritten(before *Version, r *Request) *Version {
 	switch {
 	case len(r.Body) == 0:
 		return unknown("the body of the request was not recorded", "请求体未记录")
-	case before == nil || before.Object == nil:
-		return fromBody(r)
+	case before == nil:
+		return fromBody(r, true)
+	case before.Object == nil:
+		return fromBody(r, false)
 	}
 	group, version := splitGroupVersion(text(before.Object["apiVersion"]))
-	if r.Subresource == "scale" {
-		return scaled(before, r)
-	}
-	if group != r.Group || version != r.Version {
+	switch {
+	case group != r.Group || version != r.Version && r.Subresource != "scale":
 		return unknown("the version before is known in another version of the API", "此前的版本属于该 API 的另一版本")
-	}
-	if r.Subresource != "" && r.Subresource != "status" {
+	case r.Subresource != "" && r.Subresource != "status" && r.Subresource != "scale":
 		return unknown("what requests on the subresource "+r.Subresource+" store is not known", "子资源 "+r.Subresource+" 的请求会存储什么，尚不支持推断")
 	}
 	body, err := Decode(r.Body)
 	if err != nil {
 		return unknown("the body of the request cannot be read", "请求体无法读取")
 	}
-	if r.Verb != "update" {
-		return unknown("a request with the verb "+r.Verb+" does not tell the object", "动词为 "+r.Verb+" 的请求不能说明对象内容")
+	var all []reading
+	for _, now := range before.possible() {
+		w := newWriter(now, r)
+		readings, why := w.readings(body)
+		if why.En != "" {
+			return &Version{Why: why}
+		}
+		all = append(all, readings...)
 	}
-	o, ok := body.(map[string]any)
-	if !ok {
-		return unknown("the body of the request is not the object", "请求体不是该对象")
+	return judged(before, all)
+}
+
+// possible lists the worlds of a version.
+func (v *Version) possible() []world {
+	if len(v.worlds) > 0 {
+		return v.worlds
 	}
-	w := newWriter(before, r)
-	v, err := w.write(o, false)
-	if err != nil {
-		return unknown("the body of the request is not as the API server stores it", "请求体与 API Server 的存储形式不符")
+	w := world{object: v.Object}
+	if v.Sure != Exact {
+		w.doubt = v.Why
 	}
-	return w.finish(v, NoPatch)
+	return []world{w}
+}
+
+// readings is what a body can have made of the object in one world; why it can not be told.
+func (w *writer) readings(body any) (all []reading, why Words) {
+	if w.r.Subresource == "scale" {
+		return w.scaled(body)
+	}
+	switch w.r.Verb {
+	case "update":
+		o, ok := body.(map[string]any)
+		if !ok {
+			return nil, Words{"the body of the request is not the object", "请求体不是该对象"}
+		}
+		r, err := w.write(o, false)
+		if err != nil {
+			return nil, Words{}
+		}
+		return []reading{r}, Words{}
+	case "patch":
+		return w.patched(body), Words{}
+	}
+	return nil, Words{"a request with the verb " + w.r.Verb + " does not tell the object", "动词为 " + w.r.Verb + " 的请求不能说明对象内容"}
+}
+
+// judged makes a version of all that an object can be.
+func judged(before *Version, all []reading) *Version {
+	if len(all) == 0 {
+		return unknown("the patch does not fit the version before", "该 patch 与此前的版本不符")
+	}
+	v := &Version{Object: all[0].object, Sure: Exact, Kind: all[0].kind}
+	other, counts := NoPatch, true // a kind that gives another object; whether all generations are one
+	for _, r := range all[1:] {
+		switch {
+		case Equal(Canonical(v.Object), Canonical(r.object)):
+		case Equal(ungenerated(v.Object), ungenerated(r.object)):
+			counts = false
+		case before.Sure == Exact:
+			other = r.kind
+			v.lower(Derived, Words{"read as a " + v.Kind.String() + "; as a " + other.String() + " it would give another object, and the log does not tell which it was",
+				"按 " + v.Kind.String() + " 解读；若为 " + other.String() + " 结果则不同，日志未说明类型"})
+		default:
+			v.lower(Derived, before.Why)
+		}
+	}
+	for _, r := range all {
+		if r.doubt.En != "" {
+			v.lower(Derived, r.doubt)
+		}
+	}
+	if !counts {
+		v.Object = ungenerated(v.Object)
+	}
+	for _, r := range all {
+		if !counts {
+			r.object = ungenerated(r.object)
+		}
+		v.follow(world{object: r.object, owners: r.owners, doubt: r.doubt})
+	}
+	return v
+}
+
+// ungenerated is the canonical form of an object without metadata.generation.
+func ungenerated(o map[string]any) map[string]any {
+	return put(Canonical(o), absent, "metadata", "generation")
+}
+
+// follow adds a world, unless it is there.
+func (v *Version) follow(w world) {
+	for i, x := range v.worlds {
+		if x.doubt != w.doubt || !Equal(x.object, w.object) {
+			continue
+		}
+		if x.owners.equal(w.owners) {
+			return
+		}
+		if len(v.worlds) >= maxWorlds {
+			v.worlds[i].owners = &owners{}
+			return
+		}
+	}
+	if len(v.worlds) < maxWorlds {
+		v.worlds = append(v.worlds, w)
+		return
+	}
+	why := Words{"the patches so far can be read in too many ways", "此前的 patch 可有过多种解读"}
+	v.lower(Derived, why)
+	v.worlds[len(v.worlds)-1].doubt = why
 }
 
 // writer does what the API server does with a request to an object that is there.
 type writer struct {
 	r      *Request
-	before *Version
+	before world
 	t      *schema.Type // Custom where the kind is not built in
 	custom bool
 
@@ -211,8 +244,8 @@ type writer struct {
 	webhooks  []any // the patches of mutating webhooks, each a list of operations
 }
 
-func newWriter(before *Version, r *Request) *writer {
-	w := &writer{r: r, before: before, t: typeOf(before.Object)}
+func newWriter(before world, r *Request) *writer {
+	w := &writer{r: r, before: before, t: typeOf(before.object)}
 	if w.t == nil {
 		w.t, w.custom = schema.Custom(), true
 	}
@@ -241,24 +274,34 @@ type reading struct {
 }
 
 // patched reads a body in every way in which it can be meant.
-func (w *writer) patched(body any) []*Version {
-	var all []*Version
+func (w *writer) patched(body any) []reading {
+	var all []reading
+	var seen []map[string]any // what plain patches make of the object, before it is stored
 	for _, k := range w.kinds(body) {
-		if r, err := w.read(k, body); err == nil {
-			all = append(all, w.finish(r, k))
+		merged, after, doubt, err := w.merge(k, body)
+		if err != nil || merged == nil {
+			continue
 		}
-	}
-	if len(all) == 0 {
-		return []*Version{unknown("the patch does not fit the version before", "该 patch 与此前的版本不符")}
+		if k != ServerSideApply {
+			if slices.ContainsFunc(seen, func(m map[string]any) bool { return Equal(m, merged) }) {
+				continue
+			}
+			seen = append(seen, merged)
+		}
+		r, err := w.write(merged, true)
+		if err != nil {
+			continue
+		}
+		r.kind = k
+		if after != nil {
+			r.owners = after
+		}
+		if doubt.En != "" {
+			r.doubt = doubt
+		}
+		all = append(all, r)
 	}
 	return all
-}
-
-func (o *owners) versionOr() string {
-	if o == nil {
-		return ""
-	}
-	return o.version
 }
 
 // lower makes a version less certain, for a reason.
@@ -320,19 +363,14 @@ func hasDirective(v any) bool {
 	return false
 }
 
-// read does what the API server does with a patch of one kind.
-func (w *writer) read(k Kind, body any) (reading, error) {
-	base := withoutManaged(w.before.Object)
-	var merged map[string]any
-	var after *owners
-	var doubt Words
-	var err error
+// merge merges a patch of one kind into the object. The owners are those after an apply.
+func (w *writer) merge(k Kind, body any) (merged map[string]any, after *owners, doubt Words, err error) {
+	base := withoutManaged(w.before.object)
 	switch k {
 	case JSONPatch:
 		var v any
-		if v, err = jsonPatch(base, list(body)); err == nil {
-			merged = object(v)
-		}
+		v, err = jsonPatch(base, list(body))
+		merged = object(v)
 	case MergePatch:
 		merged = object(mergePatch(base, body))
 	case StrategicMergePatch:
@@ -340,24 +378,7 @@ func (w *writer) read(k Kind, body any) (reading, error) {
 	case ServerSideApply:
 		merged, after, doubt, err = w.apply(base, object(body))
 	}
-	if err != nil {
-		return reading{}, err
-	}
-	if merged == nil {
-		return reading{}, errType
-	}
-	r, err := w.write(merged, true)
-	if err != nil {
-		return reading{}, err
-	}
-	r.kind = k
-	if after != nil {
-		r.owners = after
-	}
-	if doubt.En != "" {
-		r.doubt = doubt
-	}
-	return r, nil
+	return merged, after, doubt, err
 }
 
 // withoutManaged is an object as patches see it, but for managedFields.
@@ -423,16 +444,4 @@ func mergesPlainly(live, config any) bool {
 		}
 	}
 	return true
-}
-
-// finish makes a version of what was written.
-func (w *writer) finish(r reading, k Kind) *Version {
-	v := &Version{Object: r.object, Sure: w.before.Sure, Why: w.before.Why, Kind: k, owners: r.owners}
-	if r.doubt.En != "" {
-		v.lower(Derived, r.doubt)
-	}
-	if w.mutated == Derived {
-		v.lower(Derived, Words{"a mutating webhook changed the object, and its patch was not recorded", "变更型准入 webhook 修改过该对象，而其 patch 未记录"})
-	}
-	return v
 }

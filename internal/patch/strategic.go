@@ -62,7 +62,7 @@ func strategicPatch(doc, patch map[string]any, t *schema.Type) (map[string]any, 
 		switch {
 		case k == retainKeys || strings.HasPrefix(k, setElementOrder) || ordered[k]:
 			continue
-		case deletes && patch[name] != nil:
+		case deletes && patch[name] != nil && !ordered[name]:
 			return nil, errOrder // which comes first is left to chance
 		}
 		if err := mergeMember(out, name, v, deletes, t); err != nil {

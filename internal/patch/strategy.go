@@ -11,7 +11,7 @@ import (
 // request may not change put back (the strategies of pkg/registry in k8s.io/kubernetes).
 // patched is false for a body that the API server has decoded already.
 func (w *writer) write(merged map[string]any, patched bool) (reading, error) {
-	before := withoutManaged(w.before.Object)
+	before := withoutManaged(w.before.object)
 	if w.custom {
 		return w.writeCustom(before, merged, patched)
 	}
@@ -46,6 +46,12 @@ func (w *writer) write(merged map[string]any, patched bool) (reading, error) {
 	r := reading{object: o, owners: w.owned(before, o), doubt: w.doubts(before, o)}
 	if s.doubt.En != "" && r.doubt.En == "" {
 		r.doubt = s.doubt
+	}
+	if r.doubt.En == "" {
+		r.doubt = w.before.doubt
+	}
+	if w.mutated == Derived {
+		r.doubt = Words{"a mutating webhook changed the object, and its patch was not recorded", "变更型准入 webhook 修改过该对象，而其 patch 未记录"}
 	}
 	if refused(w.r, before, o) {
 		return reading{}, errImmutable
@@ -186,6 +192,9 @@ func (w *writer) writeCustom(before, merged map[string]any, patched bool) (readi
 		if n, ok := integer(old["generation"]); ok && changed {
 			o = put(o, n+1, "metadata", "generation")
 		}
+	}
+	if r.doubt.En == "" {
+		r.doubt = w.before.doubt
 	}
 	r.object = o
 	r.owners = w.owned(before, o)

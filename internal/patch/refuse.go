@@ -1,0 +1,166 @@
+package patch
+
+import (
+	"slices"
+	"strings"
+)
+
+// refused tells whether an object cannot have been stored, since the API server would
+// have refused the request. It rules out readings of a patch; what it does not know, it
+// takes for accepted. What was so before may stay so.
+func refused(r *Request, before, o map[string]any) bool {
+	if r.Subresource != "" {
+		return false
+	}
+	for _, path := range immutable[r.Resource+"."+r.Group] {
+		p := strings.Split(path, ".")
+		if old := at(before, p...); old != nil && !Equal(old, at(o, p...)) {
+			return true
+		}
+	}
+	if refs := list(at(o, "metadata", "ownerReferences")); !eachHas(refs, "apiVersion", "kind", "name", "uid") {
+		return true
+	}
+	for _, path := range [][]string{{"spec"}, {"spec", "template", "spec"}, {"spec", "jobTemplate", "spec", "template", "spec"}} {
+		spec, old := object(at(o, path...)), object(at(before, path...))
+		if spec["containers"] == nil && old["containers"] == nil || Equal(spec, old) {
+			continue
+		}
+		if refusedPod(spec) || r.Resource == "pods" && otherPod(old, spec) {
+			return true
+		}
+	}
+	if template := object(at(o, "spec", "template")); template != nil {
+		labels := object(at(template, "metadata", "labels"))
+		for k, v := range object(at(o, "spec", "selector", "matchLabels")) {
+			if labels[k] != v {
+				return true
+			}
+		}
+	}
+	return refusedList(r.Resource, o)
+}
+
+// immutable are fields that cannot be changed once they are there.
+var immutable = map[string][]string{
+	"deployments.apps": {"spec.selector"}, "daemonsets.apps": {"spec.selector"}, "replicasets.apps": {"spec.selector"},
+	"statefulsets.apps":                      {"spec.selector", "spec.serviceName", "spec.volumeClaimTemplates", "spec.podManagementPolicy"},
+	"jobs.batch":                             {"spec.selector", "spec.completionMode"},
+	"secrets.":                               {"type"},
+	"rolebindings.rbac.authorization.k8s.io": {"roleRef"},
+	"clusterrolebindings.rbac.authorization.k8s.io": {"roleRef"},
+	"storageclasses.storage.k8s.io":                 {"provisioner", "parameters", "reclaimPolicy", "volumeBindingMode"},
+	"endpointslices.discovery.k8s.io":               {"addressType"},
+	"runtimeclasses.node.k8s.io":                    {"handler"},
+	"priorityclasses.scheduling.k8s.io":             {"value", "preemptionPolicy"},
+}
+
+// eachHas tells whether all items have all of the members.
+func eachHas(items []any, names ...string) bool {
+	return !slices.ContainsFunc(items, func(x any) bool {
+		return slices.ContainsFunc(names, func(name string) bool { v := object(x)[name]; return v == nil || v == "" })
+	})
+}
+
+// refusedList looks at the lists whose items the two kinds of merge patch merge otherwise.
+func refusedList(resource string, o map[string]any) bool {
+	switch resource {
+	case "services":
+		ports := list(at(o, "spec", "ports"))
+		if len(ports) > 1 && (!eachHas(ports, "name") || repeats(ports, "name")) || !eachHas(ports, "port") {
+			return true
+		}
+		return len(ports) == 0 && at(o, "spec", "type") != "ExternalName" && at(o, "spec", "clusterIP") != "None"
+	case "validatingwebhookconfigurations", "mutatingwebhookconfigurations":
+		hooks := list(o["webhooks"])
+		return !eachHas(hooks, "name", "sideEffects", "admissionReviewVersions") || repeats(hooks, "name") ||
+			slices.ContainsFunc(hooks, func(x any) bool {
+				c := object(object(x)["clientConfig"])
+				return (c["url"] == nil) == (c["service"] == nil)
+			})
+	}
+	return false
+}
+
+func repeats(items []any, name string) bool {
+	seen := map[any]bool{}
+	for _, x := range items {
+		v := object(x)[name]
+		if s, ok := v.(string); ok && seen[s] {
+			return true
+		}
+		seen[text(v)] = true
+	}
+	return false
+}
+
+// refusedPod looks at the specification of a pod, alone or in a template.
+func refusedPod(spec map[string]any) bool {
+	containers := slices.Concat(list(spec["containers"]), list(spec["initContainers"]))
+	volumes := list(spec["volumes"])
+	if len(list(spec["containers"])) == 0 || !eachHas(containers, "name", "image") || repeats(containers, "name") ||
+		!eachHas(volumes, "name") || repeats(volumes, "name") ||
+		!eachHas(list(spec["topologySpreadConstraints"]), "maxSkew", "topologyKey", "whenUnsatisfiable") {
+		return true
+	}
+	known := map[string]bool{}
+	for _, v := range volumes {
+		if known[text(object(v)["name"])] = true; len(object(v)) != 2 {
+			return true // not exactly one source
+		}
+	}
+	return slices.ContainsFunc(containers, func(x any) bool { return refusedContainer(object(x), known) })
+}
+
+func refusedContainer(c map[string]any, volumes map[string]bool) bool {
+	mounts := list(c["volumeMounts"])
+	if !eachHas(list(c["ports"]), "containerPort") || !eachHas(mounts, "name", "mountPath") || repeats(mounts, "mountPath") ||
+		!eachHas(list(c["env"]), "name") {
+		return true
+	}
+	for _, m := range mounts {
+		if !volumes[text(object(m)["name"])] {
+			return true
+		}
+	}
+	for _, e := range list(c["env"]) {
+		if m := object(e); m["valueFrom"] != nil && text(m["value"]) != "" {
+			return true
+		}
+	}
+	for _, name := range []string{"livenessProbe", "readinessProbe", "startupProbe"} {
+		if probe := object(c[name]); probe != nil {
+			n := 0
+			for _, how := range []string{"exec", "httpGet", "tcpSocket", "grpc"} {
+				if probe[how] != nil {
+					n++
+				}
+			}
+			if n != 1 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// otherPod tells whether more than an image, tolerations and deadlines of a pod differ.
+func otherPod(old, spec map[string]any) bool {
+	without := func(o map[string]any) map[string]any {
+		o = with(o, "", absent)
+		for _, name := range []string{"activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds", "schedulingGates", "nodeSelector", "affinity"} {
+			delete(o, name)
+		}
+		for _, field := range []string{"containers", "initContainers"} {
+			all := slices.Clone(list(o[field]))
+			for i, c := range all {
+				all[i] = with(object(c), "image", absent)
+			}
+			if len(all) > 0 {
+				o[field] = all
+			}
+		}
+		return o
+	}
+	return !Equal(without(old), without(spec))
+}
