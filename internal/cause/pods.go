@@ -61,7 +61,8 @@ func (t *Tracer) again(w *write, f family) (verdict, bool) {
 // podTriggers returns, newest first, what may make a controller create or delete pods:
 // requests that change the object that it serves, and pods that go away.
 func (t *Tracer) podTriggers(f family, w *write) []*write {
-	triggers, _ := t.spec(f.key, f.uid, w)
+	spec, _ := t.spec(f.key, f.uid, w)
+	triggers := slices.Clone(spec)
 	for _, o := range t.kids(f) {
 		if o.key.resource != "pods" {
 			continue
@@ -77,7 +78,7 @@ func (t *Tracer) podTriggers(f family, w *write) []*write {
 	}
 	if f.key.resource == "daemonsets" {
 		for _, x := range recent(t.spaces[""], w, lag) {
-			if x.key.resource == "nodes" && x.sub == "" && x.controller == "" {
+			if x.key.resource == "nodes" && x.sub == "" && x.controller == "" && (len(spec) == 0 || x.at > spec[0].at) {
 				triggers = append(triggers, x)
 			}
 		}
@@ -174,8 +175,8 @@ func (l *ledger) take(x *write, f family, controller string) {
 	switch {
 	case x.key == f.key && x.sub == "status":
 		if ours && x.bodied && x.running == x.replicas && x.observed >= x.gen {
-			l.known, l.missing, l.extra = true, nil, nil
-			l.replicas = x.replicas
+			l.known, l.replicas = true, x.replicas
+			l.missing, l.extra = since(l.missing, x.at-stale), since(l.extra, x.at-stale)
 		}
 	case x.key == f.key:
 		l.asked(x)
@@ -194,6 +195,11 @@ func (l *ledger) take(x *write, f family, controller string) {
 	default:
 		l.missing = append(l.missing, debt{x, 1})
 	}
+}
+
+// since leaves out the debts from before a time.
+func since(debts []debt, at int64) []debt {
+	return slices.DeleteFunc(debts, func(d debt) bool { return d.w.at < at })
 }
 
 // asked enters a request that changed the number of replicas.

@@ -460,30 +460,31 @@ func (t *Tracer) status(w *write, f family, triggers []*write) verdict {
 	if last != nil {
 		since = last.at - stale
 	}
-	var found []*write
-	add := func(x *write) {
-		if !slices.Contains(found, x) {
-			found = append(found, x)
-		}
-	}
-	for _, x := range triggers {
-		if x.at >= since {
-			add(x)
-		}
-	}
+	seen := slices.DeleteFunc(slices.Clone(triggers), func(x *write) bool { return x.at < since })
 	for _, o := range t.kids(f) {
 		kids := before(o.writes, w)
 		for i := len(kids) - 1; i >= 0 && kids[i].at >= since; i-- {
-			if o.key.resource != "pods" {
-				add(kids[i])
-				continue
-			}
-			for _, x := range t.behind(kids[i], w) {
-				add(x)
+			seen = append(seen, kids[i])
+		}
+	}
+	slices.SortFunc(seen, func(a, b *write) int { return byTime(b, a) })
+	var found []*write
+	at := w.at
+	for _, x := range seen {
+		if at-x.at > quiet && len(found) > 0 {
+			break // what was before is told already
+		}
+		at = x.at
+		causes := []*write{x}
+		if x.key.resource == "pods" && f.key.resource != "pods" {
+			causes = t.behind(x, w)
+		}
+		for _, y := range causes {
+			if !slices.Contains(found, y) {
+				found = append(found, y)
 			}
 		}
 	}
-	slices.SortFunc(found, func(a, b *write) int { return byTime(b, a) })
 	return by(found, f, Likely)
 }
 
@@ -560,7 +561,9 @@ func (t *Tracer) event(w *write) verdict {
 		return own("nodeState")
 	}
 	var v verdict
+	nameless := false
 	for _, x := range recent(t.spaces[w.key.namespace], w, lag) {
+		nameless = nameless || x.actor == w.actor && x.key.name == "" && w.at-x.at <= quiet
 		if x.actor != w.actor || x.key.resource == "events" || w.at-x.at > quiet && len(v.candidates) > 0 {
 			continue
 		}
@@ -574,14 +577,16 @@ func (t *Tracer) event(w *write) verdict {
 			v.candidates = append(v.candidates, candidate{x, []Fact{fact("about", w.actor.Name)}, Likely})
 		}
 	}
-	if len(v.candidates) > 0 {
+	if len(v.candidates) > 0 && !nameless {
 		return v // its cause is that of what it tells of
 	}
 	if resource, ok := resourceOf[kindOf(w.controller)]; ok {
 		f := family{key{resource[0], resource[1], w.key.namespace, w.subject}, "", []Fact{fact("about", w.actor.Name)}, Likely}
-		return by(t.burst(t.podTriggers(f, w), nil, w, quiet), f, Likely)
+		if more := t.burst(t.podTriggers(f, w), nil, w, quiet); len(more) > 0 {
+			v.candidates = append(v.candidates, by(more, f, Likely).candidates...)
+		}
 	}
-	return unknown("noTrigger")
+	return v
 }
 
 // kindOf is the kind that a controller is there for.
