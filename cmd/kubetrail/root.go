@@ -94,7 +94,7 @@ func (a *app) root(name string) *cobra.Command {
 		return usage(cmd.CommandPath()+" --help lists the flags", "%w", err)
 	})
 	for _, verb := range []func() *cobra.Command{
-		a.importVerb, a.searchVerb, a.loadVerb, a.historyVerb, a.activityVerb, a.changesVerb, a.topVerb, a.histogramVerb, a.showVerb, a.explainVerb, a.sessionsVerb, a.accessVerb, a.deniedVerb, a.gapsVerb, a.serversVerb,
+		a.importVerb, a.searchVerb, a.historyVerb, a.activityVerb, a.changesVerb, a.loadVerb, a.topVerb, a.histogramVerb, a.showVerb, a.explainVerb, a.sessionsVerb, a.accessVerb, a.deniedVerb, a.grantsVerb, a.gapsVerb, a.serversVerb,
 		a.tailVerb, a.serveVerb, a.agentVerb, a.configVerb, a.policyVerb, a.fieldsVerb, a.versionVerb,
 	} {
 		cmd := verb()

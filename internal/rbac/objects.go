@@ -91,6 +91,9 @@ func (g *Grant) Dangers() (all []Danger) {
 	have := map[Danger]bool{}
 	for i := range g.Rules {
 		for _, d := range g.Rules[i].Dangers() {
+			if d == DangerEverything {
+				return []Danger{d}
+			}
 			if !have[d] {
 				have[d], all = true, append(all, d)
 			}

@@ -223,7 +223,7 @@ func (r *Rule) Dangers() []Danger {
 	}
 	const rbac = "rbac.authorization.k8s.io"
 	add(DangerWildcard, slices.Contains(r.Verbs, "*") || slices.Contains(r.Resources, "*") || slices.Contains(r.NonResourceURLs, "*"))
-	add(DangerEscalate, verb("escalate", "bind"))
+	add(DangerEscalate, verb("escalate", "bind") && on(rbac, "roles", "clusterroles"))
 	add(DangerImpersonate, slices.ContainsFunc(r.Verbs, func(v string) bool { return v == "*" || strings.HasPrefix(v, "impersonate") }) &&
 		(!slices.Contains(r.Verbs, "*") || on("", "users", "groups", "serviceaccounts") || on("authentication.k8s.io", "users", "groups", "uids", "userextras")))
 	add(DangerBindings, verb("create", "update", "patch") && on(rbac, "roles", "clusterroles", "rolebindings", "clusterrolebindings"))
@@ -238,6 +238,41 @@ func (r *Rule) Dangers() []Danger {
 	add(DangerAdmission, verb("create", "update", "patch") && on("admissionregistration.k8s.io", "mutatingwebhookconfigurations", "validatingwebhookconfigurations",
 		"mutatingadmissionpolicies", "validatingadmissionpolicies"))
 	return all
+}
+
+// Brief says a danger in few words, for lists of several.
+func (d Danger) Brief(chinese bool) string {
+	var en, zh string
+	switch d {
+	case DangerEverything:
+		en, zh = "everything", "一切操作"
+	case DangerWildcard:
+		en, zh = "a wildcard", "通配符"
+	case DangerEscalate:
+		en, zh = "escalate or bind", "escalate 或 bind"
+	case DangerImpersonate:
+		en, zh = "acting as others", "扮演他人"
+	case DangerBindings:
+		en, zh = "writing roles and bindings", "写入角色和绑定"
+	case DangerSecrets:
+		en, zh = "reading Secrets", "读取 Secret"
+	case DangerExec:
+		en, zh = "entering containers", "进入容器"
+	case DangerPods:
+		en, zh = "starting pods", "启动 Pod"
+	case DangerToken:
+		en, zh = "tokens of service accounts", "签发 ServiceAccount token"
+	case DangerNodes:
+		en, zh = "kubelets (nodes/proxy)", "直接访问 kubelet（nodes/proxy）"
+	case DangerCSR:
+		en, zh = "certificates for others", "为他人签发证书"
+	case DangerAdmission:
+		en, zh = "changing admission", "修改准入控制"
+	}
+	if chinese {
+		return zh
+	}
+	return en
 }
 
 // Text says a danger.

@@ -249,13 +249,14 @@ func TestDangers(t *testing.T) {
 		{Rule{APIGroups: []string{apiGroup}, Resources: []string{"clusterroles"}, Verbs: []string{"bind"}}, []Danger{DangerEscalate}},
 		{Rule{APIGroups: []string{apiGroup}, Resources: []string{"rolebindings"}, Verbs: []string{"create"}}, []Danger{DangerBindings}},
 		{Rule{APIGroups: []string{"example.com"}, Resources: []string{"secrets"}, Verbs: []string{"get"}}, nil},
+		{Rule{APIGroups: []string{"example.com"}, Resources: []string{"widgets"}, Verbs: []string{"*"}}, []Danger{DangerWildcard}},
 		{Rule{NonResourceURLs: []string{"/metrics"}, Verbs: []string{"get"}}, nil},
 	} {
 		if got := c.rule.Dangers(); !slices.Equal(got, c.want) {
 			t.Errorf("%+v: %v, want %v", c.rule, got, c.want)
 		}
 		for _, d := range c.rule.Dangers() {
-			if d.Text(false) == "" || d.Text(true) == "" {
+			if d.Text(false) == "" || d.Text(true) == "" || d.Brief(false) == "" || d.Brief(true) == "" {
 				t.Errorf("%s has no words", d)
 			}
 		}
