@@ -45,7 +45,9 @@ func settle(before, after map[string]any, group, resource, subresource string) (
 			return nil, err
 		}
 	}
-	setGeneration(before, after, resource+"."+group)
+	if subresource == "" {
+		setGeneration(before, after, resource+"."+group)
+	}
 	return after, nil
 }
 
