@@ -64,7 +64,7 @@ func (th *theater) judge(ctx context.Context) {
 		lives[p.Resource+"/"+p.Name] = append(lives[p.Resource+"/"+p.Name], p)
 	}
 	var mu sync.Mutex
-	j := &court{complaints: &complaints{T: t}, tables: map[string]map[string]*tally{}, reasons: map[string]int{}}
+	j := &court{complaints: &complaints{T: t}, tables: map[string]map[string]*tally{}, blamed: map[string]bool{}, reasons: map[string]int{}}
 	work := make(chan []triple)
 	var wg sync.WaitGroup
 	for range 2 {
@@ -124,6 +124,7 @@ type court struct {
 	*complaints
 	tables  map[string]map[string]*tally // by what: by category, kind, patch
 	reasons map[string]int               // why versions are not exact
+	blamed  map[string]bool              // objects that a fault was told of
 	changed tally                        // by requests that changed the object
 }
 
@@ -194,8 +195,11 @@ func (j *court) version(p triple, row told) tally {
 		return tally{exact: 1}
 	}
 	if fault := differs(p.After, row.Object); fault != "" {
-		j.errorf("%s %s, marked exact, is not what the API server has: %s\n%s %s, %s, answered %d, class %s, %s\nbefore %s\npatch  %s\nshown  %s\nis     %s",
-			p.Kind, p.Name, fault, p.AuditID, p.ContentType, p.Category, p.Code, row.Class, p.URI, p.Before, p.Patch, row.Object, p.After)
+		if !j.blamed[p.Resource+p.Name] { // what follows from a fault is not told again
+			j.blamed[p.Resource+p.Name] = true
+			j.errorf("%s %s, marked exact, is not what the API server has: %s\n%s %s, %s, answered %d, class %s, %s\nbefore %s\npatch  %s\nshown  %s\nis     %s",
+				p.Kind, p.Name, fault, p.AuditID, p.ContentType, p.Category, p.Code, row.Class, p.URI, brief(p.Before), short(p.Patch), short(row.Object), brief(p.After))
+		}
 		return tally{wrong: 1}
 	}
 	return tally{exact: 1}
@@ -211,6 +215,21 @@ func shown(text []byte) patches.Object {
 	}
 	return o
 }
+
+// brief is an object for people to read.
+func brief(text []byte) []byte {
+	o := shown(text)
+	if o == nil {
+		return text
+	}
+	out, err := json.Marshal(o)
+	if err != nil {
+		return text
+	}
+	return short(out)
+}
+
+func short(text []byte) []byte { return text[:min(len(text), 4000)] }
 
 // differs says where what is shown is not true. What the server sets by itself when an
 // object is created, and when it changes, may be missing, but must not be another.
