@@ -257,19 +257,23 @@ func (x *Explainer) duration(micros int64) {
 
 // page appends, in English before the object, which part of a list was asked for.
 func (x *Explainer) page(r *request) {
-	limit := len(r.params[pLimit]) > 0 && string(r.params[pLimit]) != "0"
-	switch more := len(r.params[pContinue]) > 0; {
-	case limit && more:
+	if v := r.limit(); len(v) > 0 {
 		x.words("up to ")
-		x.decoded(r.params[pLimit])
-		x.words(" more ")
-	case limit:
-		x.words("up to ")
-		x.decoded(r.params[pLimit])
+		x.decoded(v)
 		x.words(" ")
-	case more:
+	}
+	if len(r.params[pContinue]) > 0 {
 		x.words("more ")
 	}
+}
+
+// limit is how many objects a list was limited to, nil where it was not. 500 is how many
+// client-go fetches at a time for whoever wants all of them, and says nothing.
+func (r *request) limit() []byte {
+	if v := r.params[pLimit]; string(v) != "0" && string(v) != "500" {
+		return v
+	}
+	return nil
 }
 
 // selectors appends which of the objects were asked for, and how.
@@ -308,7 +312,7 @@ func (x *Explainer) selectors(r *request) {
 		if len(r.params[pContinue]) > 0 {
 			next("", "续前页")
 		}
-		if v := r.params[pLimit]; len(v) > 0 && string(v) != "0" {
+		if v := r.limit(); len(v) > 0 {
 			next("", "最多")
 			x.decoded(v)
 			x.words("个")
