@@ -69,7 +69,7 @@ type Usual struct {
 }
 
 var accessColumns = keyColumns | output.RefColumns | audit.Set(audit.Resource, audit.APIGroup, audit.Subresource, audit.Namespace,
-	audit.Name, audit.ImpersonatedUsername, audit.UserAgent, audit.SourceIPs, audit.Code, audit.Message, audit.Reason, audit.Level)
+	audit.Name, audit.ImpersonatedUsername, audit.UserAgent, audit.SourceIPs, audit.Code, audit.Message, audit.Decision, audit.Reason)
 
 // maxAccessors bounds how many subjects are told apart.
 const maxAccessors = 20_000

@@ -119,7 +119,7 @@ func giftQuestion() string {
 
 var giftColumns = keyColumns | output.RefColumns | audit.Set(audit.Resource, audit.APIGroup, audit.Subresource, audit.Namespace, audit.Name,
 	audit.ImpersonatedUsername, audit.UserAgent, audit.SourceIPs, audit.Code, audit.Message, audit.Decision, audit.Reason, audit.Annotations,
-	audit.RequestObject, audit.ResponseObject, audit.Level)
+	audit.RequestObject, audit.ResponseObject)
 
 const maxGifts = 10_000
 

@@ -23,9 +23,46 @@ import (
 
 // logOf is a trail over lines.
 func logOf(lines []byte) trail.Reader {
-	return file.Open(file.Config{Inputs: []file.Input{{Name: "audit.log", Each: func(visit func(string, io.Reader) error, _ func(*audit.Damage)) error {
+	return sparing{file.Open(file.Config{Inputs: []file.Input{{Name: "audit.log", Each: func(visit func(string, io.Reader) error, _ func(*audit.Damage)) error {
 		return visit("audit.log", bytes.NewReader(lines))
-	}}}})
+	}}}})}
+}
+
+// sparing is a trail that gives of events only what was asked for, as the one on disk
+// does.
+type sparing struct{ *file.Trail }
+
+func (s sparing) Search(ctx context.Context, q trail.Query, page trail.Page, yield func(*audit.Event) error) error {
+	return s.Trail.Search(ctx, q, page, func(e *audit.Event) error { return yield(spared(e, page.Columns)) })
+}
+
+func (s sparing) Scan(ctx context.Context, q trail.Query, columns audit.Columns, yield func(*audit.Event) error) error {
+	return s.Trail.Scan(ctx, q, columns, func(e *audit.Event) error { return yield(spared(e, columns)) })
+}
+
+func spared(e *audit.Event, columns audit.Columns) *audit.Event {
+	out := &audit.Event{Staged: audit.NoTime, Received: audit.NoTime, Seq: e.Seq}
+	for c := range e.Text {
+		if columns.Has(audit.Column(c)) {
+			out.Text[c] = e.Text[c]
+		}
+	}
+	if columns.Has(audit.Staged) {
+		out.Staged = e.Staged
+	}
+	if columns.Has(audit.Received) {
+		out.Received = e.Received
+	}
+	if columns.Has(audit.Code) {
+		out.Code = e.Code
+	}
+	if columns.Has(audit.RequestObject) {
+		out.RequestObject = e.RequestObject
+	}
+	if columns.Has(audit.ResponseObject) {
+		out.ResponseObject = e.ResponseObject
+	}
+	return out
 }
 
 // corpus is the log of a real kube-apiserver and the policy that was in force.

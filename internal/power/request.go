@@ -66,7 +66,7 @@ func ended(e *audit.Event) bool {
 	case "ResponseStarted":
 		return e.Code == 401
 	}
-	return e.Form == audit.FormLegacy && e.Code != 0
+	return false
 }
 
 // maxOpen is how many requests without an end are remembered at once.
