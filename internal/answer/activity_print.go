@@ -24,6 +24,7 @@ type Seen struct {
 // report puts the answer together.
 func (a *activity) report() output.Report {
 	rows := a.sorted()
+	a.total()
 	r := output.Report{Kind: "ActivityList", Head: map[string]any{}}
 	for _, d := range rows {
 		r.Items = append(r.Items, d)
@@ -34,8 +35,8 @@ func (a *activity) report() output.Report {
 	r.Head["subject"] = map[string]string{"kind": s.Kind, "name": s.Name}
 	r.Head["requests"], r.Head["writes"], r.Head["refused"] = a.requests, a.writes, a.refused
 	r.Head["identities"], r.Head["credentials"], r.Head["addresses"], r.Head["tools"] = who, creds, from, tools
-	if a.left > 0 {
-		r.Head["requestsLeftOut"] = a.left
+	if a.left.Count > 0 {
+		r.Head["requestsLeftOut"] = a.left.Count
 	}
 	r.Text = func(p *output.Page) error {
 		a.print(p, who, creds, from, tools)
@@ -86,7 +87,7 @@ func (a *activity) print(p *output.Page, who, creds, from, tools []Seen) {
 			}
 			text := output.Cell(w.User)
 			if w.As != "" {
-				text += p.Pick(" as ", " 冒充 ") + output.Cell(w.As)
+				text += p.Pick(" as ", " 扮演 ") + output.Cell(w.As)
 			}
 			p.Say("  identity    %s: %d, %s", "  身份    %s：%d 个，%s", text, w.Count, period(w.first, w.last))
 		}
@@ -186,8 +187,8 @@ func (a *activity) printRows(p *output.Page, rows []*Done) error {
 			return err
 		}
 	}
-	if a.left > 0 {
-		p.Say("\n%d more requests of kinds that there was no room for: narrow the question.", "\n另有 %d 个请求因种类过多未列出：请缩小问题的范围。", a.left)
+	if a.left.Count > 0 {
+		p.Say("\n%d more requests of kinds that there was no room for: narrow the question.", "\n另有 %d 个请求因种类过多未列出：请缩小问题的范围。", a.left.Count)
 	}
 	return nil
 }

@@ -31,13 +31,18 @@ func (s *span) note(at int64) {
 	}
 }
 
-// join adds what was counted of the same.
+// join adds what was counted of the same elsewhere.
 func (s *span) join(x span) {
-	first, last, n := s.first, s.last, s.Count
-	*s = x
-	s.note(first)
-	s.note(last)
-	s.Count = n + x.Count
+	if s.Count == 0 || x.Count == 0 {
+		if s.Count == 0 {
+			*s = x
+		}
+		return
+	}
+	n := s.Count + x.Count
+	s.note(x.first)
+	s.note(x.last)
+	s.Count = n
 }
 
 // written sets the times that JSON shows.
@@ -48,6 +53,8 @@ type tally[K comparable] struct {
 	room  int
 	spans map[K]*span
 	more  int // how often something was seen that there was no room for
+	last  K   // the same often comes again at once
+	then  *span
 }
 
 func newTally[K comparable](room int) *tally[K] {
@@ -55,6 +62,10 @@ func newTally[K comparable](room int) *tally[K] {
 }
 
 func (t *tally[K]) note(key K, at int64) {
+	if t.then != nil && t.last == key {
+		t.then.note(at)
+		return
+	}
 	s := t.spans[key]
 	if s == nil {
 		if len(t.spans) >= t.room {
@@ -64,7 +75,19 @@ func (t *tally[K]) note(key K, at int64) {
 		s = &span{}
 		t.spans[key] = s
 	}
+	t.last, t.then = key, s
 	s.note(at)
+}
+
+// add counts what was counted of the key elsewhere.
+func (t *tally[K]) add(key K, x span) {
+	if s := t.spans[key]; s != nil {
+		s.join(x)
+	} else if len(t.spans) < t.room {
+		t.spans[key] = &x
+	} else {
+		t.more += x.Count
+	}
 }
 
 // keys are the keys, what was seen most first.
@@ -125,11 +148,22 @@ func (r *refs) list() []output.EventRef {
 type memo[V any] struct {
 	made map[string]V
 	work func(string) V
+	last string // the same text often comes again at once
+	then V
 }
 
 const memoized = 4096
 
 func (m *memo[V]) of(text []byte) V {
+	if m.made != nil && m.last == string(text) {
+		return m.then
+	}
+	v := m.find(text)
+	m.last, m.then = string(text), v
+	return v
+}
+
+func (m *memo[V]) find(text []byte) V {
 	if v, ok := m.made[string(text)]; ok {
 		return v
 	}
@@ -171,6 +205,9 @@ func (n *names) note(name []byte) {
 		n.seen = map[uint64]struct{}{}
 	}
 	n.seen[h] = struct{}{}
+	if len(n.first) == namesKept && string(name) > n.first[namesKept-1] {
+		return
+	}
 	s := string(name)
 	i, _ := slices.BinarySearch(n.first, s)
 	n.first = slices.Insert(n.first, i, s)
