@@ -6,8 +6,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"kubetrail/audit"
-	"kubetrail/internal/cause"
 	"kubetrail/internal/history"
 	"kubetrail/internal/output"
 	"kubetrail/internal/trail"
@@ -34,10 +32,11 @@ const historyExample = `  # what happened to it, as differences
   kubetrail history deploy/cart -n shop --blame --at 2026-11-20T15:22:40Z`
 
 func (a *app) historyVerb() *cobra.Command {
-	f, at, c := &asked{}, "", history.Config{}
+	f, at, known, c := &asked{}, "", "", history.Config{}
 	cmd := &cobra.Command{Use: "history KIND/NAME [QUESTION]", Short: "Tell the life of one object: every change, by whom, and how sure that is",
 		Long: historyLong, Example: historyExample}
 	fs := cmd.Flags()
+	policyFlag(fs, &known)
 	fs.BoolVar(&c.Diff, "diff", false, "Show every change as a difference of YAML")
 	fs.StringVar(&at, "at", "", "The object as it was at this `TIME`, as YAML; last is the last version")
 	fs.BoolVar(&c.Managed, "managed-fields", false, "With --at: print metadata.managedFields, too")
@@ -57,12 +56,8 @@ func (a *app) historyVerb() *cobra.Command {
 			}
 			c.Until++ // what happened at that moment has happened
 		}
-		c.Through = func(ctx context.Context, e *audit.Event) (*history.Behind, error) {
-			chain, err := cause.Of(ctx, r.Reader, e)
-			if err != nil || chain.Root == nil || chain.Root.User == string(e.Text[audit.Username]) {
-				return nil, err
-			}
-			return &history.Behind{User: chain.Root.User, Chain: chain}, nil
+		if c.Policy, err = a.knownPolicy(known); err != nil {
+			return output.Report{}, err
 		}
 		c.Last, c.Whole = at == "last", at != "" && !c.Blame
 		if c.Whole && f.output == "yaml" {

@@ -132,6 +132,9 @@ func (l *life) worked(e *audit.Event, before version) version {
 		return version{why: words{"what it was before the patch is not known", "patch 之前的内容未知"}}
 	}
 	v := patch.Rebuild(state, r)
+	if v.Object != nil && l.target.Namespace != "" && at(v.Object, "metadata", "namespace") == nil {
+		v.Object = put(v.Object, l.target.Namespace, "metadata", "namespace") // it was in the URI alone
+	}
 	next := version{object: v.Object, sure: Certainty(v.Sure.String()), why: words{v.Why.En, v.Why.Zh}, state: v, exists: yes, rebuilt: true, how: v.Kind}
 	if v.Object == nil {
 		return next

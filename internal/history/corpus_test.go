@@ -92,7 +92,7 @@ func TestEveryObject(t *testing.T) {
 	}
 	tried := 0
 	for o, n := range writes {
-		if n < 5 || tried == 40 {
+		if n < 5 || tried == 10 {
 			continue
 		}
 		tried++
@@ -114,7 +114,7 @@ func TestEveryObject(t *testing.T) {
 			}
 		}
 	}
-	if tried < 20 {
+	if tried < 10 {
 		t.Errorf("only %d objects", tried)
 	}
 }

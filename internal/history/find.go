@@ -6,9 +6,11 @@ import (
 	"slices"
 
 	"kubetrail/audit"
+	"kubetrail/internal/cause"
 	"kubetrail/internal/output"
 	"kubetrail/internal/patch"
 	"kubetrail/internal/query"
+	"kubetrail/internal/recorded"
 	"kubetrail/internal/trail"
 )
 
@@ -30,14 +32,9 @@ type Config struct {
 	Managed     bool // with Whole: metadata.managedFields, too
 	ShowSecrets bool // the values in Secrets
 
-	// Through finds who was behind a request; nil where nobody is asked for.
-	Through func(ctx context.Context, e *audit.Event) (*Behind, error)
-}
-
-// Behind is who was behind a request that somebody else sent.
-type Behind struct {
-	User  string // the root of the chain
-	Chain any    // how that is known; marshals to a JSON object
+	// Policy is the audit policy that was in force, nil where it is not known: it tells
+	// whether no request means that there was none.
+	Policy *recorded.Policy
 }
 
 // What a history keeps at most.
@@ -65,6 +62,7 @@ type Story struct {
 	size  int
 	asked []suspect // for Through
 	cfg   *Config
+	cover recorded.Coverage // what may be said of requests that are not there
 }
 
 // suspect is a request that somebody else than its sender may have been behind.
@@ -116,7 +114,10 @@ func Find(ctx context.Context, r trail.Reader, cfg Config) (*Story, error) {
 		return nil, err
 	}
 	s.Lives, s.ends = s.life.number, s.life.ends
-	return s, s.through(ctx)
+	if s.cover, err = recorded.Cover(ctx, r, trail.Query{Since: cfg.Since, Until: cfg.Until}, cfg.Policy, cfg.Target.writes()); err != nil {
+		return nil, err
+	}
+	return s, s.through(ctx, r)
 }
 
 // take keeps a row, or counts it.
@@ -135,7 +136,7 @@ func (s *Story) take(e *audit.Event, row *Row, before version) {
 		s.Rows = append(s.Rows[:0], s.Rows[maxRows:]...)
 	}
 	s.dress(row, before)
-	if s.cfg.Through != nil && row.behind() {
+	if row.behind() {
 		if len(s.asked) == maxThrough {
 			s.asked = slices.Delete(s.asked, 1, 2)
 		}
@@ -221,14 +222,14 @@ func trimmed(o map[string]any, status bool) map[string]any {
 }
 
 // through asks who was behind requests of controllers and service accounts.
-func (s *Story) through(ctx context.Context) error {
+func (s *Story) through(ctx context.Context, r trail.Reader) error {
 	for _, x := range s.asked {
-		b, err := s.cfg.Through(ctx, x.event)
+		chain, err := cause.Of(ctx, r, x.event)
 		if err != nil {
 			return err
 		}
-		if b != nil {
-			x.row.Through, x.row.root = b.Chain, b.User
+		if chain.Root != nil && chain.Root.User != x.row.User {
+			x.row.Through, x.row.root = &chain, chain.Root.User
 		}
 	}
 	s.asked = nil
@@ -258,6 +259,5 @@ func (s *Story) head() map[string]any {
 	if s.Beats > 0 {
 		left[s.Target.beat().String()] += int(s.Beats)
 	}
-	return map[string]any{"object": object, "lives": s.Lives, "hidden": left, "leftOut": s.Left,
-		"from": output.RFC3339(s.Looked.First), "to": output.RFC3339(s.Looked.Last)}
+	return map[string]any{"object": object, "lives": s.Lives, "hidden": left, "leftOut": s.Left, "coverage": s.cover}
 }

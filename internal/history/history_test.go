@@ -19,14 +19,27 @@ import (
 )
 
 // log is a trail of events in memory.
-type log struct{ events []*audit.Event }
+type log struct {
+	events []*audit.Event
+	sorted []*audit.Event // by time
+}
 
 func (l *log) Search(_ context.Context, q trail.Query, page trail.Page, yield func(*audit.Event) error) error {
-	all := slices.Clone(l.events)
-	slices.SortStableFunc(all, func(a, b *audit.Event) int { return cmp.Compare(a.Time(), b.Time()) })
-	for _, e := range all {
-		if q.Where != nil && !q.Where.Match(e) || q.Until != audit.NoTime && e.Time() >= q.Until {
+	if len(l.sorted) != len(l.events) {
+		l.sorted = slices.Clone(l.events)
+		slices.SortStableFunc(l.sorted, func(a, b *audit.Event) int { return cmp.Compare(a.Time(), b.Time()) })
+	}
+	n := 0
+	for i := range l.sorted {
+		e := l.sorted[i]
+		if !page.Oldest {
+			e = l.sorted[len(l.sorted)-1-i]
+		}
+		if q.Since != audit.NoTime && e.Time() < q.Since || q.Until != audit.NoTime && e.Time() >= q.Until || q.Where != nil && !q.Where.Match(e) {
 			continue
+		}
+		if n++; page.Limit > 0 && n > page.Limit {
+			break
 		}
 		x := *e // without what was not asked for
 		for c := range audit.Column(audit.NumText) {

@@ -24,7 +24,7 @@ func (s *Story) Whole(last, managedFields bool) (output.Report, error) {
 	case last && s.life.last.object != nil:
 		v = s.life.last
 		v.blind = s.life.now.blind
-	case v.exists == no:
+	case v.exists == no && !last:
 		return output.Report{}, ErrGone
 	}
 	if v.object == nil {

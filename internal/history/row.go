@@ -4,6 +4,7 @@ import (
 	"strconv"
 
 	"kubetrail/audit"
+	"kubetrail/internal/cause"
 	"kubetrail/internal/output"
 	"kubetrail/internal/patch"
 	"kubetrail/internal/subject"
@@ -82,7 +83,7 @@ type Row struct {
 	Removed     bool            `json:"removed,omitempty"` // by this the object was gone
 	Object      any             `json:"object,omitempty"`  // after it
 	Diff        string          `json:"diff,omitempty"`
-	Through     any             `json:"through,omitempty"` // where somebody else was behind it
+	Through     *cause.Chain    `json:"through,omitempty"` // where somebody else was behind it
 
 	why, did words
 	same     bool   // it showed the version that was there

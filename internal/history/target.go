@@ -6,6 +6,7 @@ import (
 
 	"kubetrail/audit"
 	"kubetrail/internal/query"
+	"kubetrail/internal/recorded"
 	"kubetrail/internal/schema"
 )
 
@@ -105,6 +106,12 @@ func (t *Target) rest() string {
 		text += " and cluster:" + quote(t.Cluster)
 	}
 	return text
+}
+
+// writes are the requests that a history is made of.
+func (t *Target) writes() recorded.Requests {
+	return recorded.Requests{Verbs: []string{"create", "update", "patch", "delete", "deletecollection"}, Group: t.Group, Resource: t.Resource,
+		Namespace: t.Namespace, AnyNamespace: t.Namespace == "" && t.namespaced(), Name: t.Name}
 }
 
 // heartbeats is the part of the question that Classify calls Heartbeat or LeaderLease.

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"kubetrail/audit"
 	"kubetrail/internal/output"
 	"kubetrail/internal/subject"
 )
@@ -28,7 +27,7 @@ func (s *Story) opening(p *output.Page) {
 	name := s.name()
 	switch {
 	case len(s.Rows) == 0 && s.life.now.by == nil && s.life.now.object == nil:
-		s.nothing(p, name)
+		s.cover.None(p, "Nobody wrote to "+name, "没有人写入过 "+name)
 	case s.Lives > 1:
 		p.Say("%s: %d objects of this name, one after the other", "%s：先后有 %d 个同名对象", name, s.Lives)
 	case s.found:
@@ -47,23 +46,6 @@ func (s *Story) name() string {
 		object = s.Target.Namespace + "/" + object
 	}
 	return output.Plain(kind+" "+object, false)
-}
-
-// nothing says that there is no history, and what that means.
-func (s *Story) nothing(p *output.Page, name string) {
-	if s.Looked.Events == 0 {
-		p.Say("%s: there are no events at all", "%s：没有任何事件", name)
-		return
-	}
-	p.Say("%s: no write to it is recorded between %s and %s", "%s：%s 至 %s 之间没有记录到对它的写入", name, seconds(s.Looked.First), seconds(s.Looked.Last))
-	p.Say("Whether there was none cannot be known from that alone: a policy may leave it out.", "仅凭这一点无法得知是否确实没有：审计策略可能未记录。")
-}
-
-func seconds(t int64) string {
-	if t == audit.NoTime {
-		return output.None
-	}
-	return output.RFC3339(t)[:19] + "Z"
 }
 
 // changeWidth is where a table clips what changed; -o wide does not.
@@ -273,6 +255,9 @@ func (s *Story) closing(p *output.Page) {
 		p.Say("%s: %s", "%s：%s", p.Pick(string(r.Certainty), r.Certainty.Chinese()), r.why.in(p))
 	}
 	s.leftOut(p)
+	if s.cfg.Policy != nil && len(s.Rows) > 0 {
+		s.cover.Rest(p)
+	}
 }
 
 // reasons are rows with different reasons for not being certain, at most four.
