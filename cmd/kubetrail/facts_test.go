@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"kubetrail/internal/corpustest"
+	"kubetrail/internal/schema"
 )
 
 // A fact is a question about a real log whose answer was planted.
@@ -83,10 +84,11 @@ func (l *factLog) ask(t *testing.T, args []string, from ...string) []byte {
 	return out
 }
 
-// TestFacts asks 60 questions, one command each, of two real logs and compares with
-// the answers that were planted: the answer itself as it stands in the output, and
-// the events that show it. Where the policy hides the answer (match is false), the
-// right answer is what the log does show. docs/reference/questions.md is made of it.
+// TestFacts asks 60 questions, one command each, of two real logs and compares with the
+// answers that were planted: what -o jsonl holds, what people read in English and in
+// Chinese, and the events that the answer names. Where the policy hides the answer
+// (match is false), the right answer is what the log does show.
+// docs/reference/questions.md is made of it.
 func TestFacts(t *testing.T) {
 	logs := []*factLog{openFacts(t, "a-gce-derived"), openFacts(t, "d-metadata-all")}
 	for _, l := range logs {
@@ -122,56 +124,113 @@ func checkFact(t *testing.T, l *factLog, q plantedQuestion) any {
 	if !ok {
 		t.Fatalf("%s has no fact %s", l.name, q.id)
 	}
+	if q.question != f.Question {
+		t.Errorf("%s asks %q, not %q", f.ID, f.Question, q.question)
+	}
 	args := shellWords(l.command(q))
-	found := jsonRows(t, l.ask(t, args, "--data", l.trail))
+	found := slices.DeleteFunc(jsonRows(t, l.ask(t, args, "-o", "jsonl", "--data", l.trail)), func(row map[string]any) bool {
+		return !tells(t, q.rows, row)
+	})
 	got, want := readAnswer(t, q.answer, found), wanted(t, q, f)
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("%s\n%s\n%s (-want +got):\n%s", f.Question, l.command(q), f.ID, diff)
 	}
-	checkEvents(t, f, eventIDs(t, l, args, found))
+	checkEvents(t, f, found)
+	for lang, line := range map[string]string{"en": q.en, "zh": q.zh} {
+		text := l.ask(t, args, "--lang", lang, "--data", l.trail)
+		checkText(t, l.command(q)+" --lang "+lang, string(text), line, got)
+	}
 	return got
 }
 
-// eventIDs returns the auditIDs behind an answer: of the rows, or for counts those
-// that search finds with the same question.
-func eventIDs(t *testing.T, l *factLog, args []string, found []map[string]any) (ids []string) {
+// checkText looks for an answer in what is printed for people: the line that tells it,
+// and whoever and whatever it names.
+func checkText(t *testing.T, command, text, line string, answer any) {
 	t.Helper()
-	if args[0] != "search" {
-		search := []string{"search", "-o", "jsonl", "--fields", "id", "--limit", "0", "--data", l.trail}
-		for i := 1; i < len(args); i++ {
-			switch args[i] {
-			case "--by", "--every", "-o":
-				i++
-			default:
-				search = append(search, args[i])
+	line = strings.ReplaceAll(line, "{n}", fmt.Sprint(answer))
+	if !regexp.MustCompile("(?m)" + line).MatchString(text) {
+		t.Errorf("%s: nothing like %s in\n%s", command, line, text)
+	}
+	var names []string
+	switch v := answer.(type) {
+	case []any:
+		for _, x := range v {
+			if text, ok := x.(string); ok {
+				names = append(names, strings.Fields(text)...)
 			}
 		}
-		found = jsonRows(t, l.ask(t, search))
-	}
-	for _, row := range found {
-		id, ok := row["id"].(string)
-		if !ok {
-			t.Fatalf("%q prints no id", args)
+	case map[string]any:
+		for x := range v {
+			names = append(names, strings.FieldsFunc(x, func(r rune) bool { return r == ' ' || r == '/' })...)
 		}
-		ids = append(ids, id)
 	}
-	slices.Sort(ids)
-	return ids
+	for _, name := range names[:min(len(names), 20)] {
+		// People read kinds for resources, what was done for verbs, the last part of a
+		// long name, and nothing of a code that is no failure.
+		short := name[strings.LastIndexAny(name, "/:")+1:]
+		if !slices.ContainsFunc([]string{name, short, singular(name)}, func(s string) bool { return strings.Contains(text, s) }) &&
+			name != "200" && name != "get" && name != "list" && name != "delete" {
+			t.Errorf("%s: no %s in\n%s", command, name, text)
+		}
+	}
 }
 
-func checkEvents(t *testing.T, f fact, ids []string) {
-	t.Helper()
-	if len(ids) != f.Events {
-		t.Errorf("%s: %d events, want %d", f.ID, len(ids), f.Events)
+// singular is the kind of a resource.
+func singular(resource string) string {
+	name, _, _ := strings.Cut(resource, "/")
+	if t := schema.ParseTarget(name); t.Kind != "" {
+		return t.Kind
 	}
-	left := slices.Clone(ids)
-	for _, id := range f.AuditIDs {
-		i := slices.Index(left, id)
-		if i < 0 {
-			t.Errorf("%s: %s is not among the %d events found", f.ID, id, len(ids))
+	return resource
+}
+
+// tells reports whether a row is one of those that tell.
+func tells(t *testing.T, rows string, row map[string]any) bool {
+	t.Helper()
+	for _, test := range strings.Fields(rows) {
+		if name, than, ok := strings.Cut(test, ">"); ok {
+			n, err := strconv.ParseFloat(than, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if have, _ := row[name].(float64); have <= n {
+				return false
+			}
 			continue
 		}
-		left = slices.Delete(left, i, i+1)
+		name, value, _ := strings.Cut(test, "=")
+		if !slices.Contains(values(row, name), value) {
+			return false
+		}
+	}
+	return true
+}
+
+// checkEvents checks that an answer names the events it is made of: those planted, but
+// for rows that stand for more events than they name.
+func checkEvents(t *testing.T, f fact, found []map[string]any) {
+	t.Helper()
+	var ids []string
+	whole := true
+	for _, row := range found {
+		named := slices.Concat(values(row, "id"), values(row, "auditID"), values(row, "event.auditID"), values(row, "events.auditID"))
+		if len(named) == 0 {
+			t.Errorf("%s: a row names no event: %v", f.ID, row)
+		}
+		whole = whole && (weight(row) <= float64(len(named)) && !slices.Contains(named, ""))
+		if _, ok := row["reads"]; ok {
+			whole = false // lists and refusals are events of the row, too
+		}
+		ids = append(ids, named...)
+	}
+	missing := 0
+	for _, id := range f.AuditIDs {
+		if !slices.Contains(ids, id) {
+			missing++
+		}
+	}
+	if whole && missing > 0 {
+		t.Errorf("%s: %d of its events are not among those that the answer names: %q", f.ID, missing, ids)
 	}
 }
 
@@ -205,31 +264,41 @@ func wanted(t *testing.T, q plantedQuestion, f fact) any {
 // readAnswer computes an answer from the rows of an output:
 //
 //	count          how many events; a row without a count is one
+//	sum a          the sum of a
 //	set {a} {b}    the different values of the template, sorted
 //	tally {a}/{b}  how many events have each of them
 //	map {a} {b}    b by a; both must be one to one
-//	list {a}       all values of a, in the order of the rows, elements of lists one by one
+//	list {a}       all values of a, in the order of the rows
+//	codes {a}      the same, of words that stand for codes
 //
-// In a template {/a} is nothing where a is absent, and else a slash and a.
+// In a template {/a} is nothing where a is absent, and else a slash and a; {a+} is the
+// elements of a, joined; {a~re} what the regular expression has in its parentheses. Of a
+// list a template that is nothing else has the elements one by one.
 func readAnswer(t *testing.T, how string, found []map[string]any) any {
 	t.Helper()
 	verb, template, _ := strings.Cut(how, " ")
 	switch verb {
-	case "count":
+	case "count", "sum":
 		n := 0.0
 		for _, row := range found {
-			n += weight(row)
+			if verb == "count" {
+				n += weight(row)
+			} else if v, ok := row[template].(float64); ok {
+				n += v
+			}
 		}
 		return n
 	case "set":
-		values := []any{}
+		all := []any{}
 		for _, row := range found {
-			if v := expand(t, template, row); !slices.Contains(values, any(v)) {
-				values = append(values, v)
+			for _, v := range expandAll(t, template, row) {
+				if !slices.Contains(all, any(v)) {
+					all = append(all, v)
+				}
 			}
 		}
-		slices.SortFunc(values, func(a, b any) int { return strings.Compare(a.(string), b.(string)) })
-		return values
+		slices.SortFunc(all, func(a, b any) int { return strings.Compare(a.(string), b.(string)) })
+		return all
 	case "tally":
 		tally := map[string]any{}
 		for _, row := range found {
@@ -241,24 +310,28 @@ func readAnswer(t *testing.T, how string, found []map[string]any) any {
 		key, value, _ := strings.Cut(template, " ")
 		pairs := map[string]any{}
 		for _, row := range found {
-			k := expand(t, key, row)
-			if _, twice := pairs[k]; twice {
-				t.Errorf("two rows for %s", k)
+			for _, k := range expandAll(t, key, row) {
+				if _, twice := pairs[k]; twice {
+					t.Errorf("two rows for %s", k)
+				}
+				pairs[k] = expand(t, value, row)
 			}
-			pairs[k] = expand(t, value, row)
 		}
 		return pairs
 	case "list":
-		values := []any{}
+		all := []any{}
 		for _, row := range found {
-			switch v := row[strings.Trim(template, "{}")].(type) {
-			case []any:
-				values = append(values, v...)
-			default:
-				values = append(values, v)
+			for _, v := range expandAll(t, template, row) {
+				all = append(all, v)
 			}
 		}
-		return values
+		return all
+	case "codes":
+		all := []any{}
+		for _, row := range found {
+			all = append(all, map[string]any{"refused": 403.0, "listed": 200.0}[expand(t, template, row)])
+		}
+		return all
 	}
 	t.Fatalf("unknown answer %q", how)
 	return nil
@@ -272,21 +345,72 @@ func weight(row map[string]any) float64 {
 	return 1
 }
 
-var placeholder = regexp.MustCompile(`\{/?[^}]+\}`)
+// values are what a row has at a path, elements of lists one by one.
+func values(row map[string]any, path string) []string {
+	v, ok := row[path] // a field of search, which may hold dots
+	if !ok {
+		name, rest, deeper := strings.Cut(path, ".")
+		switch inner := row[name].(type) {
+		case map[string]any:
+			return values(inner, rest)
+		case []any:
+			var all []string
+			for _, x := range inner {
+				if m, ok := x.(map[string]any); ok && deeper {
+					all = append(all, values(m, rest)...)
+				}
+			}
+			return all
+		}
+		return nil
+	}
+	if list, ok := v.([]any); ok {
+		var all []string
+		for _, x := range list {
+			all = append(all, fmt.Sprint(x))
+		}
+		return all
+	}
+	if v == nil {
+		return nil
+	}
+	return []string{fmt.Sprint(v)}
+}
+
+var placeholder = regexp.MustCompile(`\{[^}]+\}`)
+
+// expandAll expands a template that may be nothing but a list.
+func expandAll(t *testing.T, template string, row map[string]any) []string {
+	t.Helper()
+	name := strings.Trim(template, "{}")
+	if placeholder.FindString(template) == template && !strings.ContainsAny(name, "~+") {
+		return values(row, name)
+	}
+	return []string{expand(t, template, row)}
+}
 
 func expand(t *testing.T, template string, row map[string]any) string {
+	t.Helper()
 	return placeholder.ReplaceAllStringFunc(template, func(p string) string {
 		name, optional := strings.CutPrefix(strings.Trim(p, "{}"), "/")
-		v, printed := row[name]
+		name, joined := strings.CutSuffix(name, "+")
+		name, pattern, _ := strings.Cut(name, "~")
+		v := values(row, name)
 		switch {
-		case !printed:
-			t.Fatalf("no %s in the row %v", name, row)
-		case v == nil && optional:
+		case len(v) == 0 && optional:
 			return ""
+		case len(v) == 0 || len(v) > 1 && !joined:
+			t.Fatalf("%d of %s in the row %v", len(v), name, row)
 		case optional:
-			return fmt.Sprint("/", v)
+			return "/" + v[0]
+		case pattern != "":
+			m := regexp.MustCompile(pattern).FindStringSubmatch(v[0])
+			if m == nil {
+				t.Fatalf("no %s in %s", pattern, v[0])
+			}
+			return m[1]
 		}
-		return fmt.Sprint(v)
+		return strings.Join(v, " ")
 	})
 }
 
@@ -334,7 +458,9 @@ func TestFactsNeedBodies(t *testing.T) {
 	}
 	i := slices.IndexFunc(plantedQuestions, func(q plantedQuestion) bool { return q.id == "f15" })
 	l := &factLog{}
-	found := jsonRows(t, l.ask(t, shellWords(plantedQuestions[i].command), "-f", file))
+	found := slices.DeleteFunc(jsonRows(t, l.ask(t, shellWords(plantedQuestions[i].command), "-o", "jsonl", "-f", file)), func(row map[string]any) bool {
+		return !tells(t, plantedQuestions[i].rows, row)
+	})
 	if diff := cmp.Diff(any([]any{"bob"}), readAnswer(t, plantedQuestions[i].answer, found)); diff != "" {
 		t.Errorf("%s (-want +got):\n%s", plantedQuestions[i].command, diff)
 	}
@@ -351,10 +477,10 @@ This page is made by the test that asks them (TestFacts in cmd/kubetrail):
 
     go test ./cmd/kubetrail -run TestFacts -update
 
-The answers below are read off the output: the values of a field, each once, or how
-many events there are. *Not in this log* means that the policy did not record it, and
-that the command rightly finds nothing. A log written at all stages holds every request
-two or three times; code or stage in a question chooses one.
+It asks each as it stands here, in English and with --lang zh, looks for the answer in
+what is printed, and compares -o jsonl with what was planted: those are the answers
+below, with the events that show them. *Not in this log* means that the policy did not
+record it, and that the command rightly finds nothing, or says that it is not recorded.
 `
 
 const questionsPath = "../../docs/reference/questions.md"
