@@ -61,7 +61,7 @@ func rooms() []room {
 		{"internal/kubectl", 2, plain, "the kubectl command line that makes the request of an event again"},
 		{"internal/klog", 2, plain, "finds the events that kube-apiserver lost in what it logs itself"},
 		{"policy/explain", 2, plain, "which rule decides about a request, and why the others do not"},
-		{"internal/explain", 2, plain, "one plain sentence per event, in English and in Chinese"},
+		{"internal/explain", 3, plain, "one plain sentence per event, in English and in Chinese"},
 		{"policy/policytest", 2, testOnly, "draws policies and requests for property tests"},
 		{"policy/space", 2, plain, "every request that the constants of a policy can tell apart"},
 		{"policy/yamltext", 2, plain, "a YAML file as text: places, and edits that leave the rest as it is"},
