@@ -59,6 +59,10 @@ type body struct {
 	Details struct {
 		UID string `json:"uid"`
 	} `json:"details"` // of a Status
+	DryRun  []string `json:"dryRun"`
+	Options struct {
+		DryRun []string `json:"dryRun"`
+	} `json:"deleteOptions"` // of an Eviction
 
 	spec  spec
 	state state

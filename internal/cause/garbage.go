@@ -20,8 +20,8 @@ func (t *Tracer) deletions(k key, uid string, w *write) []*write {
 	for _, x := range t.bulk[key{k.group, k.resource, k.namespace, ""}] {
 		switch {
 		case byTime(x, w) >= 0 || x.end < since:
-		case x.listed && !slices.ContainsFunc(x.items, func(i ident) bool { return i.name == k.name && (uid == "" || i.uid == uid) }):
-		case !x.listed && survived(life, x):
+		case x.has(listed) && !slices.ContainsFunc(x.items, func(i ident) bool { return i.name == k.name && (uid == "" || i.uid == uid) }):
+		case !x.has(listed) && survived(life, x):
 		default:
 			all = append(all, x)
 		}
@@ -32,7 +32,8 @@ func (t *Tracer) deletions(k key, uid string, w *write) []*write {
 	slices.SortStableFunc(all, byTime)
 	first := all[:1]
 	for _, x := range all[1:] {
-		if x.at <= first[0].end || first[len(first)-1].selective && !first[len(first)-1].listed || first[0].flags&older != 0 {
+		again := first[0].flags&blind != 0 && x.controller == "" && first[0].controller == ""
+		if again || x.at <= first[0].end || first[len(first)-1].has(selective) && !first[len(first)-1].has(listed) || first[0].flags&older != 0 {
 			first = append(first, x)
 		}
 	}
@@ -47,7 +48,7 @@ func survived(life []*write, x *write) bool {
 		after := y.at - x.end
 		switch {
 		case after <= 0:
-		case x.selective && (y.verb == "delete" || after > stale):
+		case x.has(selective) && (y.verb == "delete" || after > stale):
 			return true
 		case y.verb != "delete" && y.controller != "generic-garbage-collector" && after > lag:
 			return true
@@ -85,7 +86,7 @@ func (t *Tracer) garbage(w *write) verdict {
 		when, v.candidates = d[0].at, nil
 		for _, x := range d {
 			c := candidate{x, []Fact{fact("ownerReference", k.String())}, Likely}
-			if x.uid == r.UID || x.listed && slices.ContainsFunc(x.items, func(i ident) bool { return i.uid == r.UID }) {
+			if x.uid == r.UID || x.has(listed) && slices.ContainsFunc(x.items, func(i ident) bool { return i.uid == r.UID }) {
 				c = candidate{x, []Fact{fact("ownerUID", k.String())}, Certain}
 			}
 			if x.policy != "" {
@@ -248,7 +249,7 @@ func (t *Tracer) ofNamespace(w *write) verdict {
 	if !anchored {
 		return unknown("noTrigger")
 	}
-	return by(born[:1], family{k, "", []Fact{fact("namespaceNew")}, Certain}, pick(w.at-born[0].at < lag && w.verb == "create", Certain, Likely))
+	return by(born[:1], family{k, "", []Fact{fact("namespaceNew")}, Certain}, pick(w.at-born[0].at < quiet && w.verb == "create", Certain, Likely))
 }
 
 // endpoints is the rule of the controllers that list the pods of Services.
@@ -266,7 +267,7 @@ func (t *Tracer) endpoints(w *write) verdict {
 		all, anchored := t.spec(f.key, f.uid, w)
 		triggers = t.burst(all, nil, w, quiet)
 		if w.verb == "create" && anchored && len(triggers) == 1 {
-			return by(triggers, f, pick(f.strength == Certain, Certain, Likely))
+			return by(triggers, f, Certain)
 		}
 	}
 	seen := map[key]bool{}

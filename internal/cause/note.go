@@ -14,7 +14,7 @@ import (
 // times only, and is less sure.
 var Columns = output.RefColumns | audit.Set(audit.Level, audit.Verb, audit.RequestURI, audit.UserAgent, audit.Username,
 	audit.ImpersonatedUsername, audit.Resource, audit.Namespace, audit.Name, audit.ObjectUID, audit.APIGroup,
-	audit.Subresource, audit.StatusDetails, audit.Code, audit.RequestObject, audit.ResponseObject)
+	audit.Subresource, audit.StatusDetails, audit.Code, audit.UserExtra, audit.Annotations, audit.RequestObject, audit.ResponseObject)
 
 // Config bounds what a Tracer remembers.
 type Config struct {
@@ -37,6 +37,7 @@ type Tracer struct {
 	spaces  map[string][]*write  // by namespace, in order of time
 	bulk    map[key][]*write     // deletecollections, by resource and namespace
 	words   map[string]string    // strings that occur often, once each
+	tokens  map[string]*write    // of controllers, by the id of their credential: who asked for them
 	solved  map[*write]*answer   // what Trace found; emptied by Note
 }
 
@@ -51,7 +52,7 @@ func New(cfg Config) *Tracer {
 	return &Tracer{
 		window: cfg.Window.Microseconds(), limit: cfg.Writes, newest: audit.NoTime,
 		objects: map[key]*object{}, owned: map[string][]*object{}, named: map[key][]*object{},
-		spaces: map[string][]*write{}, bulk: map[key][]*write{}, words: map[string]string{}, solved: map[*write]*answer{},
+		spaces: map[string][]*write{}, bulk: map[key][]*write{}, words: map[string]string{}, tokens: map[string]*write{}, solved: map[*write]*answer{},
 	}
 }
 
@@ -74,36 +75,42 @@ type write struct {
 	uid        string // of the object, as the API server said it; empty: unknown
 	at, end    int64  // received and answered
 
-	auditID, cluster string
-	stage            string
-	seq              uint64
+	event identity
 
-	owners    []owner
-	bodied    bool    // owners, generation and so on are those that the API server stored
-	items     []ident // what a deletecollection says it removed
-	listed    bool    // items are all of it
-	selective bool    // a deletecollection with a selector
-	subject   string  // of an Event: the name of what it is about
-	node      string  // of a pod, where it is known
-	flags     flag    //
-	policy    string  // of a delete: Background, Foreground, Orphan; empty: unknown
-	revision  string  // annotation deployment.kubernetes.io/revision
-	desired   string  // annotation deployment.kubernetes.io/desired-replicas
-	gen       int64   // metadata.generation; 0: unknown
-	observed  int64   // status.observedGeneration
-	replicas  int64   // spec.replicas, spec.parallelism; -1: unknown
-	running   int64   // status.replicas; -1: unknown
-	template  uint64  // hash of spec.template; 0: unknown
+	owners   []owner
+	items    []ident // what a deletecollection says it removed
+	subject  string  // of an Event: the name of what it is about
+	node     string  // of a pod, where it is known
+	token    *write  // where it was sent with a token that somebody had asked for
+	flags    flag    //
+	policy   string  // of a delete: Background, Foreground, Orphan; empty: unknown
+	desired  string  // annotation deployment.kubernetes.io/desired-replicas
+	gen      int64   // metadata.generation; 0: unknown
+	observed int64   // status.observedGeneration
+	replicas int64   // spec.replicas, spec.parallelism; -1: unknown
+	running  int64   // status.replicas; -1: unknown
+	template uint64  // hash of spec.template; 0: unknown
 }
 
-type flag uint8
+// identity is what names the event of a write.
+type identity struct {
+	auditID, stage, cluster string
+	seq                     uint64
+}
+
+type flag uint16
 
 const (
-	doomed   flag = 1 << iota // it has a deletionTimestamp
-	older                     // and had it before this request
-	cordoned                  // a node with spec.unschedulable
-	failed                    // a pod of phase Failed or Succeeded
-	complete                  // a status that says that a rollout is over
+	bodied    flag = 1 << iota // owners, generation and so on are those that the API server stored
+	listed                     // items of a deletecollection are all that it removed
+	selective                  // a deletecollection with a selector
+	doomed                     // it has a deletionTimestamp
+	older                      // and had it before this request
+	blind                      // a deletion whose body was not recorded: it may have been a dry run
+	void                       // a dry run
+	cordoned                   // a node with spec.unschedulable
+	failed                     // a pod of phase Failed or Succeeded
+	complete                   // a status that says that a rollout is over
 )
 
 type ident struct{ namespace, name, uid string }
@@ -158,8 +165,8 @@ func (t *Tracer) write(e *audit.Event) *write {
 	w := &write{
 		key:  key{t.intern(e.Text[audit.APIGroup]), resource, t.intern(e.Text[audit.Namespace]), string(e.Text[audit.Name])},
 		verb: t.intern(e.Text[audit.Verb]), sub: t.intern(e.Text[audit.Subresource]),
-		at: e.Received, end: e.Time(), auditID: string(e.Text[audit.AuditID]), cluster: t.intern(e.Text[audit.Cluster]),
-		stage: t.intern(e.Text[audit.Stage]), seq: e.Seq, replicas: -1, running: -1,
+		at: e.Received, end: e.Time(), replicas: -1, running: -1,
+		event: identity{string(e.Text[audit.AuditID]), t.intern(e.Text[audit.Stage]), t.intern(e.Text[audit.Cluster]), e.Seq},
 	}
 	if w.at == audit.NoTime {
 		w.at = w.end
@@ -176,9 +183,15 @@ func (t *Tracer) write(e *audit.Event) *write {
 		return w
 	}
 	if w.sub == "token" {
-		return nil
+		return t.lent(w, e)
+	}
+	if w.controller != "" && len(t.tokens) > 0 {
+		w.token = t.tokens[credential(e.Text[audit.UserExtra])]
 	}
 	t.options(w, e)
+	if w.flags&void != 0 {
+		return nil
+	}
 	t.result(w, e)
 	if w.verb != "create" && w.uid == "" {
 		// A uid in the body of an update or in the options of a delete was compared with
@@ -186,6 +199,38 @@ func (t *Tracer) write(e *audit.Event) *write {
 		w.uid = string(e.Text[audit.ObjectUID])
 	}
 	return w
+}
+
+// lent remembers a token that somebody asked of the account of a controller: what is done
+// with it is not done by the controller.
+func (t *Tracer) lent(w *write, e *audit.Event) *write {
+	if w.controller != "" || w.key.namespace != "kube-system" || w.verb != "create" {
+		return nil
+	}
+	w.uid = ""
+	if id := credential(e.Text[audit.Annotations]); id != "" {
+		if len(t.tokens) >= maxTokens {
+			clear(t.tokens)
+		}
+		t.tokens[id] = w
+	}
+	return w
+}
+
+const maxTokens = 1000
+
+// credential finds the id of a token: JTI= and the id, in the annotation of the request
+// that asked for it and in what the authenticator knows of who used it.
+func credential(raw []byte) string {
+	i := bytes.Index(raw, []byte(`"JTI=`))
+	if i < 0 {
+		return ""
+	}
+	id, _, _ := bytes.Cut(raw[i+len(`"JTI=`):], []byte(`"`))
+	if len(id) > 64 {
+		return ""
+	}
+	return string(id)
 }
 
 // about notes what an Event is about.
@@ -204,7 +249,9 @@ func (t *Tracer) options(w *write, e *audit.Event) {
 	uri := string(e.Text[audit.RequestURI])
 	switch {
 	case w.verb == "delete" || w.verb == "deletecollection" || w.sub == "eviction":
-		w.selective = strings.Contains(uri, "Selector=") && !strings.HasSuffix(uri, "Selector=")
+		if strings.Contains(uri, "Selector=") && !strings.HasSuffix(uri, "Selector=") {
+			w.flags |= selective
+		}
 		if i := strings.Index(uri, "propagationPolicy="); i >= 0 {
 			word, _, _ := strings.Cut(uri[i+len("propagationPolicy="):], "&")
 			w.policy = t.intern([]byte(word))
@@ -213,8 +260,14 @@ func (t *Tracer) options(w *write, e *audit.Event) {
 			w.policy = "Orphan"
 		}
 		b := read(e.RequestObject)
+		if string(e.Text[audit.Level]) == "Metadata" {
+			w.flags |= blind
+		}
 		if b == nil {
 			return
+		}
+		if len(b.DryRun) > 0 || len(b.Options.DryRun) > 0 {
+			w.flags |= void
 		}
 		if b.Propagation != "" {
 			w.policy = t.intern([]byte(b.Propagation))
@@ -239,7 +292,7 @@ func (t *Tracer) result(w *write, e *audit.Event) {
 	}
 	b := read(e.ResponseObject)
 	switch {
-	case b == nil || b.Kind == "Status" || b.Kind == "PartialObjectMetadata":
+	case b == nil || b.Kind == "Status":
 		if b != nil && b.Details.UID != "" && w.verb == "delete" {
 			w.uid = b.Details.UID
 		}
@@ -270,9 +323,12 @@ func (t *Tracer) result(w *write, e *audit.Event) {
 	if w.sub == "scale" {
 		return // a Scale has neither owners nor generation
 	}
-	w.bodied, w.gen, w.owners = true, m.Generation, m.OwnerReferences
-	w.revision = t.intern([]byte(m.Annotations["deployment.kubernetes.io/revision"]))
+	w.flags |= bodied
+	w.gen, w.owners = m.Generation, m.OwnerReferences
 	w.desired = t.intern([]byte(m.Annotations["deployment.kubernetes.io/desired-replicas"]))
+	if b.Kind == "PartialObjectMetadata" {
+		return // whoever asks for no more than that cannot hide whose it is
+	}
 	w.template = template(b.spec.Template)
 	w.observed, w.running = b.state.ObservedGeneration, b.state.Replicas
 	if b.spec.NodeName != "" {
@@ -293,11 +349,16 @@ func (t *Tracer) result(w *write, e *audit.Event) {
 // maxItems bounds what is kept of one list.
 const maxItems = 10_000
 
+// has reports whether all those flags are set.
+func (w *write) has(f flag) bool { return w.flags&f == f }
+
 func (t *Tracer) list(w *write, b *body) {
-	w.listed = strings.HasSuffix(b.Kind, "List")
+	if strings.HasSuffix(b.Kind, "List") {
+		w.flags |= listed
+	}
 	for i := range b.Items {
 		if i == maxItems {
-			w.listed = false
+			w.flags &^= listed
 			return
 		}
 		m := &b.Items[i].Metadata

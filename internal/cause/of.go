@@ -102,7 +102,7 @@ func (t *Tracer) ancestors(w *write) []key {
 		as := *w
 		as.key = k
 		if k != w.key {
-			as.bodied, as.uid = false, ""
+			as.flags, as.uid = as.flags&^bodied, ""
 		}
 		if refs, _, known := t.owners(&as); known {
 			for _, r := range refs {

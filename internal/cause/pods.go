@@ -17,7 +17,7 @@ func (t *Tracer) workload(w *write) verdict {
 			return t.status(w, f, triggers)
 		}
 		if anchored && len(triggers) == 1 && w.at-triggers[0].at < lag {
-			return by(triggers, f, Certain)
+			return by(triggers, f, Likely)
 		}
 		return by(t.burst(triggers, t.effects(f, w), w, isOver(f.key.resource)), f, Likely)
 	}
@@ -72,8 +72,10 @@ func (t *Tracer) podTriggers(f family, w *write) []*write {
 				triggers = append(triggers, x)
 			}
 		}
-		if o.writes[0].verb == "create" && o.writes[0].controller == "" && byTime(o.writes[0], w) < 0 {
-			triggers = append(triggers, o.writes[0])
+		for _, x := range before(o.writes, w) {
+			if touched(x) || x.controller == "" && x.verb == "create" && x.sub == "" {
+				triggers = append(triggers, x)
+			}
 		}
 	}
 	if f.key.resource == "daemonsets" {
@@ -102,11 +104,17 @@ func (t *Tracer) leaving(o *object, w *write) (found []*write) {
 		}
 	}
 	for _, x := range t.bulk[key{o.key.group, o.key.resource, o.key.namespace, ""}] {
-		if byTime(x, w) < 0 && x != w && (!x.listed || slices.ContainsFunc(x.items, func(i ident) bool { return i.name == o.key.name })) {
+		if byTime(x, w) < 0 && x != w && (!x.has(listed) || slices.ContainsFunc(x.items, func(i ident) bool { return i.name == o.key.name })) {
 			found = append(found, x)
 		}
 	}
 	return found
+}
+
+// touched reports whether somebody who is no controller changed a pod, which may then
+// belong to another owner or to none, or count as failed.
+func touched(x *write) bool {
+	return x.key.resource == "pods" && x.controller == "" && (x.verb == "patch" || x.verb == "update") && (x.sub == "" || x.sub == "status")
 }
 
 // debt is what a controller of replicas still has to do on account of a request.
@@ -125,7 +133,7 @@ type ledger struct {
 // owed decides for the pods of a ReplicaSet by counting: what it was asked to have,
 // what it created and what went away. That needs bodies.
 func (t *Tracer) owed(w *write, f family) (verdict, bool) {
-	if f.key.resource != "replicasets" && f.key.resource != "replicationcontrollers" || f.uid == "" || !w.bodied && w.verb == "create" {
+	if f.key.resource != "replicasets" && f.key.resource != "replicationcontrollers" || f.uid == "" || !w.has(bodied) && w.verb == "create" {
 		return verdict{}, false
 	}
 	l := ledger{replicas: -1}
@@ -137,7 +145,7 @@ func (t *Tracer) owed(w *write, f family) (verdict, bool) {
 		}
 		all = append(all, t.leaving(o, w)...)
 		for _, x := range before(o.writes, w) {
-			if x.verb == "create" && x.sub == "" {
+			if x.verb == "create" && x.sub == "" || touched(x) {
 				all = append(all, x)
 			}
 		}
@@ -174,7 +182,7 @@ func (l *ledger) take(x *write, f family, controller string) {
 	ours := x.controller == controller
 	switch {
 	case x.key == f.key && x.sub == "status":
-		if ours && x.bodied && x.running == x.replicas && x.observed >= x.gen {
+		if ours && x.has(bodied) && x.running == x.replicas && x.observed >= x.gen {
 			l.known, l.replicas = true, x.replicas
 			l.missing, l.extra = since(l.missing, x.at-stale), since(l.extra, x.at-stale)
 		}
@@ -186,6 +194,9 @@ func (l *ledger) take(x *write, f family, controller string) {
 		if l.missing, l.extra = pay(l.missing), append(l.extra, debt{x, 1}); len(l.missing) > 0 {
 			l.known = false // it may have been adopted for one that was missing
 		}
+	case touched(x):
+		// A pod whose labels are changed may leave, or come.
+		l.missing, l.extra = append(l.missing, debt{x, -1}), append(l.extra, debt{x, -1})
 	case x.verb == "deletecollection":
 		l.missing = append(l.missing, debt{x, -1})
 	case ours:

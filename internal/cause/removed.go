@@ -109,7 +109,7 @@ func (x *remover) add(g Gone) {
 }
 
 func (w *write) eventRef() output.EventRef {
-	return output.EventRef{Time: output.RFC3339(w.end), AuditID: w.auditID, Stage: w.stage, Seq: w.seq, Cluster: w.cluster}
+	return output.EventRef{Time: output.RFC3339(w.end), AuditID: w.event.auditID, Stage: w.event.stage, Seq: w.event.seq, Cluster: w.event.cluster}
 }
 
 // listed adds what the answer to a deletecollection lists.
@@ -125,7 +125,7 @@ func (x *remover) listed(w *write) {
 
 func (x *remover) collection(ctx context.Context, w *write) error {
 	x.listed(w)
-	if w.listed {
+	if w.has(listed) {
 		return nil
 	}
 	where := "objectRef.resource:" + quote(w.key.resource)
@@ -147,7 +147,7 @@ func (x *remover) collection(ctx context.Context, w *write) error {
 // guessed adds an object that was there when w deleted a collection.
 func (x *remover) guessed(w *write, k key) {
 	g := Gone{Object: k.object(), Event: w.eventRef(), Strength: Likely, Why: fact("collection")}
-	if w.selective {
+	if w.has(selective) {
 		g.Strength, g.Why = Unknown, fact("selector")
 	}
 	x.add(g)
@@ -203,7 +203,7 @@ func (x *remover) namespace(ctx context.Context, w *write) error {
 		case d.verb == "deletecollection" && d.controller == "namespace-controller":
 			x.listed(d)
 			for _, k := range known {
-				if !d.listed && k.group == d.key.group && k.resource == d.key.resource {
+				if !d.has(listed) && k.group == d.key.group && k.resource == d.key.resource {
 					x.guessed(d, k)
 				}
 			}

@@ -140,23 +140,29 @@ type family struct {
 }
 
 // owners returns the owner references of the object of w as they were last seen, and
-// the request that wrote them first.
+// the request that wrote them first, or may have: what it wrote is not recorded.
 func (t *Tracer) owners(w *write) (refs []owner, author *write, known bool) {
 	life, _ := t.life(w.key, w.uid, w)
-	if w.bodied {
+	if w.has(bodied) {
 		life = append(slices.Clone(life), w)
 	}
+	var hidden *write
 	for i := len(life) - 1; i >= 0; i-- {
 		x := life[i]
 		switch {
-		case !x.bodied:
+		case !x.has(bodied) && x.controller == "" && x.sub == "" && (x.verb == "update" || x.verb == "patch"):
+			hidden = x
+		case !x.has(bodied):
 		case !known:
-			refs, author, known = x.owners, x, true
+			refs, author, known, hidden = x.owners, x, true, nil
 		case slices.Equal(x.owners, refs):
-			author = x
+			author, hidden = x, nil
 		default:
-			return refs, author, true
+			return refs, pick(hidden != nil, hidden, author), true
 		}
+	}
+	if known && hidden != nil {
+		author = hidden
 	}
 	return refs, author, known
 }
@@ -286,7 +292,7 @@ func (t *Tracer) deployment(w *write) verdict {
 			}
 		}
 	}
-	if len(meddled) == 0 && w.bodied && w.key.resource == "replicasets" {
+	if len(meddled) == 0 && w.has(bodied) && w.key.resource == "replicasets" {
 		if v, ok := t.rollout(w, f, triggers); ok {
 			return v
 		}
@@ -295,12 +301,8 @@ func (t *Tracer) deployment(w *write) verdict {
 		return t.status(w, f, triggers)
 	}
 	all := slices.Concat(meddled, triggers)
-	strength := Likely
-	if anchored && len(all) == 1 {
-		strength = Certain
-	}
 	if len(all) == 1 && anchored && w.at-all[0].at < lag {
-		return by(all, f, strength)
+		return by(all, f, Likely)
 	}
 	return by(t.burst(t.able(all, w), t.effects(f, w), w, isOver(f.key.resource)), f, Likely)
 }
@@ -361,7 +363,7 @@ func newestTemplate(triggers []*write) uint64 {
 func (t *Tracer) lastBodied(w *write) *write {
 	life, _ := t.life(w.key, w.uid, w)
 	for i := len(life) - 1; i >= 0; i-- {
-		if life[i].bodied {
+		if life[i].has(bodied) {
 			return life[i]
 		}
 	}
@@ -381,7 +383,7 @@ func introduced(triggers []*write, holds func(*write) (holds, known bool)) (foun
 			sure = x.verb == "create" && x.sub == ""
 		case known && len(found) > 0:
 			return append(found, silent...), len(silent) == 0
-		case !known && len(found) > 0 && x.sub != "scale" && !x.bodied:
+		case !known && len(found) > 0 && x.sub != "scale" && !x.has(bodied):
 			silent = append(silent, x)
 		}
 	}

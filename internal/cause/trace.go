@@ -4,7 +4,6 @@ import (
 	"slices"
 
 	"kubetrail/audit"
-	"kubetrail/internal/output"
 )
 
 // verdict is what a rule says of one request of a controller: what may have caused it,
@@ -68,7 +67,7 @@ func (t *Tracer) find(w *write) *write {
 	i, _ := slices.BinarySearchFunc(space, w, byTime)
 	for ; i < len(space) && byTime(space[i], w) == 0; i++ {
 		x := space[i]
-		if x.auditID == w.auditID && x.seq == w.seq && x.verb == w.verb && x.key == w.key && x.actor == w.actor {
+		if x.event == w.event && x.verb == w.verb && x.key == w.key && x.actor == w.actor {
 			return x
 		}
 	}
@@ -95,6 +94,10 @@ func (t *Tracer) solve(w *write, depth int) *answer {
 		}
 		return a
 	}
+	if w.token != nil {
+		*a = *t.judge(w, by([]*write{w.token}, family{facts: []Fact{fact("credential")}, strength: Certain}, Certain), depth)
+		return a
+	}
 	*a = *t.judge(w, t.rule(w), depth)
 	return a
 }
@@ -105,7 +108,11 @@ func (t *Tracer) judge(w *write, v verdict, depth int) *answer {
 	if v.own != nil {
 		root := w.actor
 		root.OwnAccord = true
-		return &answer{w: w, link: Certain, strength: Certain, root: &root, why: v.own}
+		strength := Certain
+		if v.own.Kind == "state" {
+			strength = Likely // as far as is recorded
+		}
+		return &answer{w: w, link: strength, strength: strength, root: &root, why: v.own}
 	}
 	if len(v.candidates) == 0 {
 		if a.why == nil {
@@ -137,6 +144,9 @@ func (t *Tracer) judge(w *write, v verdict, depth int) *answer {
 	}
 	chosen := v.candidates[0]
 	best := t.solve(chosen.w, depth+1)
+	if chosen.w.flags&blind != 0 {
+		chosen.strength = weaker(chosen.strength, Likely)
+	}
 	facts := append(slices.Clone(chosen.facts), after(w.at-chosen.w.at))
 	return &answer{w: w, from: best, facts: facts, link: chosen.strength,
 		strength: weaker(chosen.strength, best.strength), root: best.root, why: best.why, competing: best.competing}
@@ -151,12 +161,12 @@ func (a *answer) chain() Chain {
 	for x := a; x != nil; x = x.from {
 		w := x.w
 		l := Link{
-			Event: output.EventRef{Time: output.RFC3339(w.end), AuditID: w.auditID, Stage: w.stage, Seq: w.seq, Cluster: w.cluster},
+			Event: w.eventRef(),
 			Actor: w.actor, Verb: w.verb, Object: w.key.object(), Did: w.did(), Evidence: x.facts, Strength: x.link,
 		}
 		l.Object.Subresource, l.Object.UID = w.sub, w.uid
 		if x.from == nil {
-			l.Strength = pick(x.root != nil, Certain, Unknown)
+			l.Strength = pick(x.root != nil, x.strength, Unknown)
 			if x.root != nil {
 				l.Actor = *x.root
 			}
