@@ -77,8 +77,10 @@ func settleMeta(before, after map[string]any) error {
 			keep(old, meta, name)
 		}
 	}
-	if meta["name"] != old["name"] || meta["uid"] != old["uid"] || meta["namespace"] != old["namespace"] {
-		return errUnsure // that is refused
+	for _, name := range []string{"name", "uid", "namespace"} {
+		if v, ok := old[name]; ok && meta[name] != v {
+			return errImmutable
+		}
 	}
 	if refs := list(meta["ownerReferences"]); len(refs) > 1 {
 		meta["ownerReferences"] = distinct(refs)
@@ -148,16 +150,6 @@ func settlePod(before, after map[string]any, subresource string) error {
 			return errUnsure
 		}
 	}
-	// The addresses of a pod are kept in step.
-	ip, old := text(status["podIP"]), text(at(before, "status", "podIP"))
-	ips := list(status["podIPs"])
-	switch {
-	case ip == "" && len(ips) == 0:
-	case ip == "" || old != "" && ip != old:
-		return errUnsure
-	case len(ips) == 0 || object(ips[0])["ip"] != ip:
-		status["podIPs"] = []any{map[string]any{"ip": ip}}
-	}
 	return nil
 }
 
@@ -184,7 +176,8 @@ func settleNamespace(before, after map[string]any, subresource string) error {
 	return nil
 }
 
-// settleVolume: the server notes when the phase changes.
+// settleVolume: the server notes when the phase changes. What it noted nobody else knows,
+// and is left out.
 func settleVolume(before, after map[string]any, subresource string) error {
 	if subresource != "status" {
 		return nil
@@ -194,8 +187,8 @@ func settleVolume(before, after map[string]any, subresource string) error {
 	switch {
 	case old["phase"] == status["phase"] && is == nil:
 		keep(old, status, "lastPhaseTransitionTime")
-	case old["phase"] != status["phase"] && (is == nil || is == was):
-		return errUnsure
+	case old["phase"] != status["phase"] && (is == nil || is == was || was == nil):
+		delete(status, "lastPhaseTransitionTime")
 	}
 	return nil
 }

@@ -1,25 +1,30 @@
 package patch
 
-import "slices"
+import (
+	"maps"
+	"slices"
+)
 
 // settleService gives back what was allocated to a Service before, and takes away what
-// its type no longer needs. What would have to be allocated anew is not certain.
+// its type no longer needs. What is allocated anew only the server knows: it is left out,
+// so that a field that is missing here may have been allocated before.
 func settleService(before, after map[string]any, subresource string) error {
 	if subresource != "" {
 		return nil
 	}
 	old, spec := object(before["spec"]), own(after, "spec")
-	for _, name := range []string{"clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "healthCheckNodePort"} {
-		if spec[name] == nil {
-			keep(old, spec, name)
-		}
-		if !Equal(old[name], spec[name]) {
-			return errUnsure
-		}
-	}
 	if old["type"] == "ExternalName" != (spec["type"] == "ExternalName") {
 		return errUnsure
 	}
+	for _, name := range []string{"clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"} {
+		if spec[name] == nil {
+			keep(old, spec, name)
+		}
+		if name != "ipFamilyPolicy" && old[name] != nil && !Equal(old[name], spec[name]) {
+			return errUnsure
+		}
+	}
+	settleFamilies(old, spec)
 	if err := settleNodePorts(old, spec); err != nil {
 		return err
 	}
@@ -33,13 +38,34 @@ func settleService(before, after map[string]any, subresource string) error {
 	if outside(old) && !outside(spec) && old["externalTrafficPolicy"] == spec["externalTrafficPolicy"] {
 		delete(spec, "externalTrafficPolicy")
 	}
-	if healthChecked(old) != healthChecked(spec) {
+	switch port := old["healthCheckNodePort"]; {
+	case healthChecked(old) && healthChecked(spec) && spec["healthCheckNodePort"] == nil:
+		keep(old, spec, "healthCheckNodePort")
+	case healthChecked(old) && !healthChecked(spec) && spec["healthCheckNodePort"] == port:
+		delete(spec, "healthCheckNodePort")
+	case !healthChecked(spec) && spec["healthCheckNodePort"] != nil:
 		return errUnsure
 	}
 	if spec["type"] != "LoadBalancer" && after["status"] != nil {
 		own(after, "status")["loadBalancer"] = map[string]any{}
 	}
 	return nil
+}
+
+// settleFamilies: whether a Service has one address or two depends on the cluster.
+func settleFamilies(old, spec map[string]any) {
+	switch {
+	case old["ipFamilyPolicy"] == spec["ipFamilyPolicy"]:
+	case spec["ipFamilyPolicy"] == "SingleStack":
+		for _, name := range []string{"ipFamilies", "clusterIPs"} {
+			if all := list(spec[name]); len(all) > 1 {
+				spec[name] = all[:1]
+			}
+		}
+	default:
+		delete(spec, "ipFamilies")
+		delete(spec, "clusterIPs")
+	}
 }
 
 func outside(spec map[string]any) bool {
@@ -59,15 +85,16 @@ func onNodes(spec map[string]any) bool {
 func settleNodePorts(old, spec map[string]any) error {
 	ports := slices.Clone(list(spec["ports"]))
 	switch {
-	case onNodes(spec) && !onNodes(old):
-		for _, p := range ports {
-			if object(p)["nodePort"] == nil {
-				return errUnsure
-			}
+	case onNodes(spec) && onNodes(old):
+		keepNodePorts(list(old["ports"]), spec)
+	case onNodes(old) && !onNodes(spec):
+		before, now := numbers(list(old["ports"])), numbers(ports)
+		if len(before) < len(list(old["ports"])) && len(now) > 0 && !Equal(old["ports"], spec["ports"]) {
+			return errUnsure // whether these are those of before, which are not all known
 		}
-	case onNodes(spec):
-		return keepNodePorts(list(old["ports"]), spec)
-	case onNodes(old) && sameNodePorts(list(old["ports"]), ports):
+		if !maps.Equal(before, now) {
+			return errUnsure // ports that such a Service cannot have
+		}
 		for i, p := range ports {
 			ports[i] = with(object(p), "nodePort", absent)
 		}
@@ -79,7 +106,7 @@ func settleNodePorts(old, spec map[string]any) error {
 }
 
 // keepNodePorts gives ports of the same name the number that they had, if no other has it.
-func keepNodePorts(old []any, spec map[string]any) error {
+func keepNodePorts(old []any, spec map[string]any) {
 	ports := slices.Clone(list(spec["ports"]))
 	had, now, used := map[any]any{}, numbers(ports), map[any]bool{}
 	for _, p := range old {
@@ -88,12 +115,9 @@ func keepNodePorts(old []any, spec map[string]any) error {
 		used[n] = n != nil && now[n]
 	}
 	for i, p := range ports {
-		if object(p)["nodePort"] != nil {
-			continue
-		}
 		n := had[text(object(p)["name"])]
-		if n == nil || used[n] {
-			return errUnsure // a number that nobody told
+		if object(p)["nodePort"] != nil || n == nil || used[n] {
+			continue
 		}
 		used[n] = true
 		ports[i] = with(object(p), "nodePort", n)
@@ -101,7 +125,6 @@ func keepNodePorts(old []any, spec map[string]any) error {
 	if len(ports) > 0 {
 		spec["ports"] = ports
 	}
-	return nil
 }
 
 func numbers(ports []any) map[any]bool {
@@ -112,18 +135,4 @@ func numbers(ports []any) map[any]bool {
 		}
 	}
 	return all
-}
-
-// sameNodePorts tells whether no port on nodes was added or is another.
-func sameNodePorts(old, ports []any) bool {
-	a, b := numbers(old), numbers(ports)
-	if len(a) != len(b) {
-		return false
-	}
-	for n := range a {
-		if !b[n] {
-			return false
-		}
-	}
-	return true
 }
