@@ -126,23 +126,13 @@ func (l *life) worked(e *audit.Event, before version) version {
 			}
 		}
 	}
-	switch {
-	case state != nil || creation:
-	case r.Verb == "patch":
-		return version{why: words{"what it was before the patch is not known", "patch 之前的内容未知"}}
+	if state == nil && !creation {
+		state = &patch.Version{} // there was one, of which nothing is known
 	}
 	v := patch.Rebuild(state, r)
-	if v.Object != nil && l.target.Namespace != "" && at(v.Object, "metadata", "namespace") == nil {
-		v.Object = put(v.Object, l.target.Namespace, "metadata", "namespace") // it was in the URI alone
-	}
 	next := version{object: v.Object, sure: Certainty(v.Sure.String()), why: words{v.Why.En, v.Why.Zh}, state: v, exists: yes, rebuilt: true, how: v.Kind}
 	if v.Object == nil {
 		return next
-	}
-	if state == nil && !creation && next.sure == Exact {
-		next.sure = Derived
-		next.why = words{"worked out from the request alone; what the API server keeps of the version before is not known", "仅由请求推导；API server 保留的此前内容未知"}
-		next.state = &patch.Version{Object: v.Object, Sure: patch.Derived, Why: patch.Words{En: next.why.en, Zh: next.why.zh}}
 	}
 	next.uid, _ = at(v.Object, "metadata", "uid").(string)
 	next.generation, _ = at(v.Object, "metadata", "generation").(int64)

@@ -117,6 +117,9 @@ func Find(ctx context.Context, r trail.Reader, cfg Config) (*Story, error) {
 	if s.cover, err = recorded.Cover(ctx, r, trail.Query{Since: cfg.Since, Until: cfg.Until}, cfg.Policy, cfg.Target.writes()); err != nil {
 		return nil, err
 	}
+	if generated(cfg.Target.Name) && s.cover.Recorded == "yes" && !s.cover.Verdict.Bodies {
+		s.cover.Recorded = "unknown" // a create with generateName does not tell the name
+	}
 	return s, s.through(ctx, r)
 }
 

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"unsafe"
 
 	"kubetrail/audit"
 	"kubetrail/internal/output"
@@ -50,11 +51,24 @@ type reader struct {
 	rank    map[uint64]int // by number of the event
 	beats   uint64         // events that renew a sign of life, which were only counted
 	left    int            // events beyond maxEvents
+
+	// kept are the events in the order in which they happened, where together they are
+	// small enough to be kept by the first pass: then there is no second.
+	kept []*audit.Event
 }
 
 // each calls yield for the events of the object in the order in which they happened. The
 // event belongs to the reader again when yield returns.
 func (r *reader) each(ctx context.Context, yield func(*audit.Event) error) error {
+	if r.kept != nil {
+		for i, e := range r.kept {
+			r.kept[i] = nil
+			if err := yield(e); err != nil {
+				return err
+			}
+		}
+		return ctx.Err()
+	}
 	waiting, size, next := map[int]*audit.Event{}, 0, 0
 	err := r.trail.Search(ctx, r.q, trail.Page{Oldest: true, Columns: r.columns | bodies}, func(e *audit.Event) error {
 		at, ok := r.rank[e.Seq]
@@ -119,10 +133,16 @@ func read(ctx context.Context, r trail.Reader, t *Target, until int64, all bool,
 	}
 	clocks := skew.New()
 	var marks []mark
-	err = r.Search(ctx, x.q, trail.Page{Oldest: true, Columns: skew.Columns() | audit.Set(audit.Seq)}, func(e *audit.Event) error {
+	kept, size := []*audit.Event{}, 0
+	err = r.Search(ctx, x.q, trail.Page{Oldest: true, Columns: x.columns | bodies | skew.Columns() | audit.Set(audit.Seq)}, func(e *audit.Event) error {
 		if len(marks) == maxEvents {
 			x.left++
 			return nil
+		}
+		if size += weight(e); size > maxWaiting {
+			kept = nil
+		} else {
+			kept = append(kept, keep(e, false))
 		}
 		clocks.Add(e)
 		m := mark{seq: e.Seq, Moment: clocks.Moment(e, 0)}
@@ -138,7 +158,22 @@ func read(ctx context.Context, r trail.Reader, t *Target, until int64, all bool,
 		return nil, err
 	}
 	x.order(marks, clocks)
+	if kept != nil {
+		x.kept = make([]*audit.Event, len(kept))
+		for _, e := range kept {
+			x.kept[x.rank[e.Seq]] = e
+		}
+	}
 	return x, nil
+}
+
+// weight is about how many bytes an event takes where it is kept.
+func weight(e *audit.Event) int {
+	n := int(unsafe.Sizeof(*e)) + len(e.RequestObject) + len(e.ResponseObject)
+	for _, t := range e.Text {
+		n += len(t)
+	}
+	return n
 }
 
 // order ranks events by the versions of the object, and by corrected times.
