@@ -1,6 +1,7 @@
 package patch
 
 import (
+	"errors"
 	"maps"
 	"strings"
 
@@ -12,6 +13,8 @@ type owner struct {
 	manager, operation, subresource string
 	apiVersion                      string // "" for operation Apply, as entries of all versions are one
 }
+
+var errConflict = errors.New("others own a field that it changes")
 
 // owners tells who set which fields of an object.
 type owners struct {
@@ -47,6 +50,9 @@ func ownerOf(manager, operation, subresource, apiVersion string) owner {
 	return owner{manager, operation, subresource, apiVersion}
 }
 
+// nobody tells whether it is certain that no field is owned.
+func (o *owners) nobody() bool { return o.complete && len(o.sets) == 0 }
+
 // equal tells whether two objects have the same owners.
 func (o *owners) equal(p *owners) bool {
 	if o == nil || p == nil {
@@ -73,8 +79,8 @@ func (o *owners) incomplete() {
 // updated returns the owners after someone changed an object by other means than apply.
 // ignored are the paths that the request cannot change.
 func (o *owners) updated(by owner, before, after map[string]any, t *schema.Type, ignored []string) *owners {
-	if o == nil {
-		return nil
+	if o == nil || o.nobody() && len(before) > 0 {
+		return o // what nobody owns is not tracked, until somebody applies
 	}
 	c, err := compare(before, after, t)
 	if err != nil {
@@ -91,16 +97,16 @@ func (o *owners) updated(by owner, before, after map[string]any, t *schema.Type,
 	if mine := touched.stripped(); !mine.empty() {
 		out.sets[by] = union(out.sets[by], mine)
 	}
-	if len(out.sets) > 10 {
-		out.complete = false // the oldest ones may have been put together
-	}
+	// The API server puts the oldest of more than ten updaters together. It does not matter
+	// here: what is taken away depends on whether anybody owns it.
 	return out
 }
 
 // serverSideApply applies a configuration to an object (nil where it is created), as
 // structured-merge-diff does. sure is false where what is taken away depends on owners
 // that are not known.
-func serverSideApply(live, config map[string]any, by owner, o *owners, t *schema.Type, ignored []string) (merged map[string]any, after *owners, sure bool, err error) {
+// It is an error where others own what it changes, unless force.
+func serverSideApply(live, config map[string]any, by owner, o *owners, t *schema.Type, ignored []string, force bool) (merged map[string]any, after *owners, sure bool, err error) {
 	set, err := fieldsOf(config, t)
 	if err != nil {
 		return nil, nil, false, err
@@ -113,6 +119,14 @@ func serverSideApply(live, config map[string]any, by owner, o *owners, t *schema
 	merged = object(m)
 	after = &owners{sets: map[owner]*fieldSet{}, complete: o.complete, version: o.version}
 	maps.Copy(after.sets, o.sets)
+	if o.nobody() && live != nil {
+		all, err := everyField(live, t)
+		if err != nil {
+			return nil, nil, false, err
+		}
+		all = &fieldSet{below: all.below}
+		after.sets[ownerOf("before-first-apply", "Update", by.subresource, o.version)] = all.without(ignored).stripped()
+	}
 	last, knownLast := after.sets[by]
 	after.sets[by] = set
 	sure = knownLast || o.complete
@@ -136,6 +150,9 @@ func serverSideApply(live, config map[string]any, by owner, o *owners, t *schema
 	for who, s := range after.sets {
 		if who == by {
 			continue
+		}
+		if !force && !intersect(s, touched).empty() {
+			return nil, nil, false, errConflict
 		}
 		if s = minus(minus(s, touched), gone); s.empty() {
 			delete(after.sets, who)

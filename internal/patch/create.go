@@ -54,7 +54,7 @@ func (w *writer) fresh(o map[string]any, by *owners, why Words, k Kind) *Version
 func createdByApply(w *writer, o map[string]any) *Version {
 	fresh := &owners{sets: map[owner]*fieldSet{}, complete: true, version: text(o["apiVersion"])}
 	by := ownerOf(w.manager, "Apply", "", fresh.version)
-	merged, after, _, err := serverSideApply(nil, o, by, fresh, w.t, w.ignored())
+	merged, after, _, err := serverSideApply(nil, o, by, fresh, w.t, w.ignored(), true)
 	if err != nil {
 		return unknown("the body of the request cannot be applied", "请求体无法 apply")
 	}
@@ -109,6 +109,9 @@ func (w *writer) born(o map[string]any) (map[string]any, Words) {
 	if r := schema.Find(w.r.Group, w.r.Resource); w.r.Namespace != "" && meta["namespace"] == nil && (r == nil || r.Namespaced) {
 		meta["namespace"] = w.r.Namespace
 	}
+	if now := w.r.second(); now != "" {
+		meta["creationTimestamp"] = now
+	}
 	if w.custom || counted[w.t.Name] {
 		meta["generation"] = int64(1)
 	}
@@ -131,6 +134,9 @@ func (w *writer) born(o map[string]any) (map[string]any, Words) {
 		} else {
 			o = with(o, "status", empty)
 		}
+	}
+	if w.t.Name == "core.v1.PersistentVolume" && w.r.second() != "" {
+		return put(o, map[string]any{"phase": "Pending", "lastPhaseTransitionTime": w.r.second()}, "status"), why
 	}
 	if w.t.Name == "core.v1.Namespace" {
 		o = put(o, []any{"kubernetes"}, "spec", "finalizers")
@@ -182,7 +188,7 @@ func (w *writer) scaled(body any) ([]reading, Words) {
 		operation = "Apply"
 	}
 	r.owners = w.before.owners.updated(ownerOf(w.manager, operation, "scale", text(old["apiVersion"])), old, r.object, w.t, w.ignored())
-	if w.force {
+	if w.force && at(body, "spec", "replicas") == nil {
 		r.owners.incomplete()
 	}
 	return []reading{r}, Words{}

@@ -120,6 +120,8 @@ var defaulters = sync.OnceValue(func() map[string]defaulter {
 		"core.v1.ReplicationController":                  defaultReplicationController,
 		"core.v1.Namespace":                              defaultNamespace,
 		"core.v1.NodeStatus":                             defaultNodeStatus,
+		"core.v1.NodeSpec":                               defaultNodeSpec,
+		"core.v1.PodStatus":                              defaultPodStatus,
 		"core.v1.LimitRangeItem":                         defaultLimitRangeItem,
 		"apps.v1.DeploymentStrategy":                     rollingUpdate("maxUnavailable", "25%", "maxSurge", "25%"),
 		"apps.v1.DaemonSetUpdateStrategy":                rollingUpdate("maxUnavailable", int64(1), "maxSurge", int64(0)),
@@ -139,6 +141,9 @@ var defaulters = sync.OnceValue(func() map[string]defaulter {
 // none. What is below it has its defaults already.
 func setDefaults(o map[string]any, name string) error {
 	for _, p := range defaultTable()[name] {
+		if o[p.name] == "" { // always written, and as good as missing
+			delete(o, p.name)
+		}
 		setDefault(o, p.name, p.value)
 	}
 	if set := defaulters()[name]; set != nil && !set(o) {
@@ -314,6 +319,30 @@ func defaultAddresses(o map[string]any) {
 	if len(all) > 0 {
 		own(own(o, "status"), "loadBalancer")["ingress"] = all
 	}
+}
+
+// defaultNodeSpec keeps podCIDR, which is authoritative, and the first of podCIDRs in step.
+func defaultNodeSpec(o map[string]any) bool {
+	one, all := text(o["podCIDR"]), list(o["podCIDRs"])
+	switch {
+	case one != "" && (len(all) == 0 || all[0] != one):
+		o["podCIDRs"] = []any{one}
+	case len(all) > 0:
+		o["podCIDR"] = all[0]
+	}
+	return true
+}
+
+// defaultPodStatus does so with the addresses of a pod.
+func defaultPodStatus(o map[string]any) bool {
+	one, all := text(o["podIP"]), list(o["podIPs"])
+	switch {
+	case one != "" && (len(all) == 0 || object(all[0])["ip"] != one):
+		o["podIPs"] = []any{map[string]any{"ip": one}}
+	case len(all) > 0 && object(all[0])["ip"] != nil:
+		o["podIP"] = object(all[0])["ip"]
+	}
+	return true
 }
 
 func defaultReplicationController(o map[string]any) bool {

@@ -17,7 +17,7 @@ func (w *writer) doubts(before, o map[string]any) Words {
 	switch w.t.Name {
 	case "core.v1.Pod":
 		for _, f := range []string{"tolerations", "priority", "priorityClassName", "preemptionPolicy"} {
-			if differ("spec." + f) {
+			if differ("spec."+f) && (f != "tolerations" || !toleratesTrouble(o)) {
 				return Words{"admission adds to spec." + f, "准入控制会补充 spec." + f}
 			}
 		}
@@ -41,6 +41,18 @@ func (w *writer) doubts(before, o map[string]any) Words {
 		return gate(f)
 	}
 	return Words{}
+}
+
+// toleratesTrouble tells pods that tolerate for some time what happens to nodes:
+// admission adds no more to their tolerations.
+func toleratesTrouble(pod map[string]any) bool {
+	found := map[any]bool{}
+	for _, t := range list(at(pod, "spec", "tolerations")) {
+		if m := object(t); m["effect"] == "NoExecute" && m["operator"] == "Exists" {
+			found[m["key"]] = true
+		}
+	}
+	return found["node.kubernetes.io/not-ready"] && found["node.kubernetes.io/unreachable"]
 }
 
 func gate(field string) Words {

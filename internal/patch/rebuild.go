@@ -3,7 +3,9 @@ package patch
 import (
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"kubetrail/audit"
 	"kubetrail/internal/schema"
@@ -79,16 +81,31 @@ type Request struct {
 	URI, UserAgent                        string
 	Body                                  []byte // the requestObject
 	Annotations                           []byte // of the event, a JSON object
+
+	// Received and Staged are requestReceivedTimestamp and stageTimestamp in microseconds
+	// since the epoch, both 0 where they are not known. Between them the API server set the
+	// times that it sets.
+	Received, Staged int64
+}
+
+// second is the time that the API server set during a request, as it writes times; ""
+// where it can have been another second.
+func (r *Request) second() string {
+	from, to := time.UnixMicro(r.Received), time.UnixMicro(r.Staged)
+	if r.Received <= 0 || r.Staged < r.Received || from.Unix() != to.Unix() {
+		return ""
+	}
+	return from.UTC().Format(time.RFC3339)
 }
 
 // RequestOf takes a Request from an event that has the columns Verb, Resource, APIGroup,
-// APIVersion, Subresource, Namespace, RequestURI, UserAgent, Annotations and RequestObject. The
+// APIVersion, Subresource, Namespace, RequestURI, UserAgent, Annotations, Received, Staged and RequestObject. The
 // Request is valid as long as the event is.
 func RequestOf(e *audit.Event) *Request {
 	s := func(c audit.Column) string { return string(e.Text[c]) }
 	return &Request{Verb: s(audit.Verb), Group: s(audit.APIGroup), Version: s(audit.APIVersion), Resource: s(audit.Resource),
 		Subresource: s(audit.Subresource), Namespace: s(audit.Namespace), URI: s(audit.RequestURI), UserAgent: s(audit.UserAgent),
-		Body: e.RequestObject, Annotations: e.Text[audit.Annotations]}
+		Body: e.RequestObject, Annotations: e.Text[audit.Annotations], Received: e.Received, Staged: e.Staged}
 }
 
 // unknown is a version of which nothing can be said.
@@ -238,6 +255,7 @@ type writer struct {
 
 	manager   string // of fields
 	force     bool   // the URI says force, true or false: only apply may
+	forced    bool   // it says true
 	named     bool   // the URI says fieldManager
 	hasStatus bool
 	mutated   Certainty
@@ -259,6 +277,8 @@ func newWriter(before world, r *Request) *writer {
 	if err == nil {
 		w.named = values.Get("fieldManager") != ""
 		_, w.force = values["force"]
+		w.forced, err = strconv.ParseBool(values.Get("force"))
+		w.forced = w.forced || w.force && err != nil // what cannot be read is not relied on
 	}
 	w.manager = managerOf(values.Get("fieldManager"), r.UserAgent)
 	w.webhooks, w.mutated = mutations(r.Annotations)
@@ -368,9 +388,13 @@ func (w *writer) merge(k Kind, body any) (merged map[string]any, after *owners, 
 	base := withoutManaged(w.before.object)
 	switch k {
 	case JSONPatch:
+		operations, sent := ordinary(list(body))
 		var v any
-		v, err = jsonPatch(base, list(body))
-		merged = object(v)
+		if v, err = jsonPatch(base, operations); err == nil {
+			if merged = object(v); sent != absent {
+				merged = put(merged, sent, "metadata", "managedFields")
+			}
+		}
 	case MergePatch:
 		merged = object(mergePatch(base, body))
 	case StrategicMergePatch:
@@ -379,6 +403,27 @@ func (w *writer) merge(k Kind, body any) (merged map[string]any, after *owners, 
 		merged, after, doubt, err = w.apply(base, object(body))
 	}
 	return merged, after, doubt, err
+}
+
+// ordinary returns the operations but those on fields that may not be known here, and that
+// are as they were whatever an operation does to them: it succeeded. sent is what they make
+// of managedFields, absent where they leave them alone.
+func ordinary(operations []any) (rest []any, sent any) {
+	sent = absent
+	for _, o := range operations {
+		path, inside := strings.CutPrefix(text(object(o)["path"]), "/metadata/")
+		name, below, _ := strings.Cut(path, "/")
+		switch op := object(o)["op"]; {
+		case !inside || !slices.Contains([]string{"managedFields", "uid", "resourceVersion", "creationTimestamp", "generation", "selfLink"}, name):
+			rest = append(rest, o)
+		case name != "managedFields" || op == "test" || op == "remove" && below == "":
+		case below != "" || op != "add" && op != "replace":
+			sent = []any{"other"} // some of the entries that were there
+		default:
+			sent = object(o)["value"]
+		}
+	}
+	return rest, sent
 }
 
 // withoutManaged is an object as patches see it, but for managedFields.
@@ -399,7 +444,8 @@ func (w *writer) apply(base, config map[string]any) (map[string]any, *owners, Wo
 	if o == nil {
 		o = &owners{version: text(base["apiVersion"])}
 	}
-	merged, after, sure, err := serverSideApply(base, config, by, o, w.t, w.ignored())
+	// kubectl is allowed to take over what it applied by itself before.
+	merged, after, sure, err := serverSideApply(base, config, by, o, w.t, w.ignored(), w.forced || w.manager == "kubectl")
 	if err != nil {
 		return nil, nil, Words{}, err
 	}

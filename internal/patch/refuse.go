@@ -18,6 +18,9 @@ func refused(r *Request, before, o map[string]any) bool {
 			return true
 		}
 	}
+	if r.Resource == "jobs" && at(before, "spec", "suspend") != true && !Equal(at(before, "spec", "template"), at(o, "spec", "template")) {
+		return true
+	}
 	if refs := list(at(o, "metadata", "ownerReferences")); !eachHas(refs, "apiVersion", "kind", "name", "uid") {
 		return true
 	}
@@ -26,7 +29,7 @@ func refused(r *Request, before, o map[string]any) bool {
 		if spec["containers"] == nil && old["containers"] == nil || Equal(spec, old) {
 			continue
 		}
-		if refusedPod(spec) || r.Resource == "pods" && otherPod(old, spec) {
+		if refusedPod(spec, r.Resource != "statefulsets") || r.Resource == "pods" && otherPod(old, spec) {
 			return true
 		}
 	}
@@ -94,8 +97,9 @@ func repeats(items []any, name string) bool {
 	return false
 }
 
-// refusedPod looks at the specification of a pod, alone or in a template.
-func refusedPod(spec map[string]any) bool {
+// refusedPod looks at the specification of a pod, alone or in a template. Those of a
+// StatefulSet mount volumes that it claims, too: of them not all are there.
+func refusedPod(spec map[string]any, all bool) bool {
 	containers := slices.Concat(list(spec["containers"]), list(spec["initContainers"]))
 	volumes := list(spec["volumes"])
 	if len(list(spec["containers"])) == 0 || !eachHas(containers, "name", "image") || repeats(containers, "name") ||
@@ -109,17 +113,20 @@ func refusedPod(spec map[string]any) bool {
 			return true // not exactly one source
 		}
 	}
+	if !all {
+		known = nil
+	}
 	return slices.ContainsFunc(containers, func(x any) bool { return refusedContainer(object(x), known) })
 }
 
 func refusedContainer(c map[string]any, volumes map[string]bool) bool {
 	mounts := list(c["volumeMounts"])
 	if !eachHas(list(c["ports"]), "containerPort") || !eachHas(mounts, "name", "mountPath") || repeats(mounts, "mountPath") ||
-		!eachHas(list(c["env"]), "name") {
+		!eachHas(list(c["env"]), "name") || repeats(list(c["ports"]), "name") {
 		return true
 	}
 	for _, m := range mounts {
-		if !volumes[text(object(m)["name"])] {
+		if volumes != nil && !volumes[text(object(m)["name"])] {
 			return true
 		}
 	}

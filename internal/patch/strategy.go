@@ -12,8 +12,10 @@ import (
 // patched is false for a body that the API server has decoded already.
 func (w *writer) write(merged map[string]any, patched bool) (reading, error) {
 	before := withoutManaged(w.before.object)
+	sent := at(merged, "metadata", "managedFields")
+	merged = withoutManaged(merged)
 	if w.custom {
-		return w.writeCustom(before, merged, patched)
+		return w.writeCustom(before, merged, sent, patched)
 	}
 	s := &storer{}
 	o, err := s.object(before, merged, w.t)
@@ -29,7 +31,7 @@ func (w *writer) write(merged map[string]any, patched bool) (reading, error) {
 			return reading{}, err
 		}
 	}
-	settled, err := settle(before, o, w.r.Group, w.r.Resource, w.r.Subresource)
+	settled, err := settle(before, w.timed(before, o), w.r.Group, w.r.Resource, w.r.Subresource)
 	switch {
 	case err == nil:
 		o = settled
@@ -43,7 +45,7 @@ func (w *writer) write(merged map[string]any, patched bool) (reading, error) {
 	default:
 		return reading{}, err
 	}
-	r := reading{object: o, owners: w.owned(before, o), doubt: w.doubts(before, o)}
+	r := reading{object: o, owners: w.owned(before, o, sent), doubt: w.doubts(before, o)}
 	if s.doubt.En != "" && r.doubt.En == "" {
 		r.doubt = s.doubt
 	}
@@ -59,10 +61,21 @@ func (w *writer) write(merged map[string]any, patched bool) (reading, error) {
 	return r, nil
 }
 
-// owned is who owns the fields after a request that is no apply.
-func (w *writer) owned(before, after map[string]any) *owners {
+// owned is who owns the fields after a request that is no apply. sent is what the request
+// says managedFields are to be.
+func (w *writer) owned(before, after map[string]any, sent any) *owners {
 	by := ownerOf(w.manager, "Update", w.r.Subresource, text(before["apiVersion"]))
-	return w.before.owners.updated(by, before, after, w.t, w.ignored())
+	o := w.before.owners
+	switch l := list(sent); {
+	case w.r.Subresource != "" || sent == nil:
+	case len(l) == 0 || len(l) == 1 && isEmptyMap(l[0]):
+		return &owners{complete: true, version: text(before["apiVersion"])} // nobody owns anything from now on
+	case w.r.Verb == "update":
+		o = parseOwners(map[string]any{"apiVersion": before["apiVersion"], "metadata": map[string]any{"managedFields": sent}})
+	default:
+		return &owners{version: text(before["apiVersion"])}
+	}
+	return o.updated(by, before, after, w.t, w.ignored())
 }
 
 // ignored are the fields that a request cannot own (GetResetFields of the strategies).
@@ -141,6 +154,19 @@ func (w *writer) restore(before, o map[string]any) map[string]any {
 	return out
 }
 
+// timed notes when the phase of a PersistentVolume changed, as the API server does.
+func (w *writer) timed(before, o map[string]any) map[string]any {
+	was, is := object(before["status"]), object(o["status"])
+	if w.t.Name != "core.v1.PersistentVolume" || w.r.Subresource != "status" || was["phase"] == is["phase"] || w.r.second() == "" ||
+		is["lastPhaseTransitionTime"] != nil && is["lastPhaseTransitionTime"] != was["lastPhaseTransitionTime"] {
+		return o
+	}
+	if was["lastPhaseTransitionTime"] == w.r.second() {
+		return o // settle would not see that it is another
+	}
+	return put(o, w.r.second(), "status", "lastPhaseTransitionTime")
+}
+
 // generationKept gives an object whose generation is not certain that which it had.
 func generationKept(before, o map[string]any) map[string]any {
 	n, ok := object(before["metadata"])["generation"]
@@ -153,7 +179,7 @@ func generationKept(before, o map[string]any) map[string]any {
 // writeCustom stores an object of a kind that is not built in. What its definition does to
 // values (defaults, pruning) is not known, so that little more than values that replace
 // values of their kind is certain.
-func (w *writer) writeCustom(before, merged map[string]any, patched bool) (reading, error) {
+func (w *writer) writeCustom(before, merged map[string]any, sent any, patched bool) (reading, error) {
 	for _, p := range w.webhooks {
 		v, err := jsonPatch(merged, list(p))
 		if err != nil {
@@ -197,7 +223,7 @@ func (w *writer) writeCustom(before, merged map[string]any, patched bool) (readi
 		r.doubt = w.before.doubt
 	}
 	r.object = o
-	r.owners = w.owned(before, o)
+	r.owners = w.owned(before, o, sent)
 	return r, nil
 }
 
