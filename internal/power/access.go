@@ -113,7 +113,7 @@ func Access(ctx context.Context, r trail.Reader, q trail.Query, cfg AccessConfig
 	for _, a := range rows {
 		report.Items = append(report.Items, a)
 	}
-	report.Text = func(p *output.Page) error { return now.print(p, cfg, rows, begin, &cover) }
+	report.Text = func(p *output.Page) error { return now.print(p, cfg, rows, begin, &cover, q.Where != nil) }
 	return report, nil
 }
 
@@ -221,10 +221,12 @@ type asking struct {
 	row      *Accessor
 	answered bool // a watch was let in
 	scope    scope
+	address  string
+	tool     string
 }
 
 func (row *Accessor) asks(e *audit.Event) asking {
-	return asking{row, string(e.Text[audit.Verb]) == "watch" && string(e.Text[audit.Stage]) == "ResponseStarted" && e.Code < 300, scopeOf(e)}
+	return asking{row, string(e.Text[audit.Verb]) == "watch" && string(e.Text[audit.Stage]) == "ResponseStarted" && e.Code < 300, scopeOf(e), address(e), tool(e)}
 }
 
 // unended counts a request of which no end is recorded. Of a watch that was let in it
@@ -236,6 +238,7 @@ func (a *Accessor) unended(b asking) {
 	}
 	a.Watches++
 	a.covers(b.scope)
+	a.from(b.address, b.tool)
 }
 
 func (a *access) row(e *audit.Event) *Accessor {
@@ -269,12 +272,7 @@ func (a *Accessor) note(e *audit.Event) {
 	if len(a.Events) < maxRefs {
 		a.Events = append(a.Events, output.Ref(e))
 	}
-	if ip := address(e); ip != "" {
-		a.addresses.add(ip)
-	}
-	if t := tool(e); t != "" {
-		a.tools.add(t)
-	}
+	a.from(address(e), tool(e))
 	switch {
 	case e.Code == 401 || e.Code == 403 || e.Code == 429:
 		a.Refused++
@@ -301,6 +299,16 @@ func (a *Accessor) note(e *audit.Event) {
 		a.Reads++
 	default:
 		a.Writes++
+	}
+}
+
+// from notes where a request came from.
+func (a *Accessor) from(address, tool string) {
+	if address != "" {
+		a.addresses.add(address)
+	}
+	if tool != "" {
+		a.tools.add(tool)
 	}
 }
 
@@ -399,21 +407,30 @@ func (a *access) sorted() []*Accessor {
 	return rows
 }
 
-func (a *access) print(p *output.Page, cfg AccessConfig, rows []*Accessor, begin int64, cover *recorded.Coverage) error {
+func (a *access) print(p *output.Page, cfg AccessConfig, rows []*Accessor, begin int64, cover *recorded.Coverage, narrow bool) error {
 	what := output.Cell(cfg.target())
 	if cfg.Namespace != "" {
 		what += p.Pick(" in ", "（命名空间 ") + output.Cell(cfg.Namespace) + p.Pick("", "）")
 	}
 	if len(rows) == 0 {
-		cover.None(p, "Nobody read or wrote "+what+", or tried to", "没有人读写过 "+what+"，也没有人尝试过")
+		if narrow {
+			cover.None(p, "There was no such request for "+what, "没有针对 "+what+" 的此类请求")
+		} else {
+			cover.None(p, "Nobody read or wrote "+what+", or tried to", "没有人读写过 "+what+"，也没有人尝试过")
+		}
 		a.asides(p)
 		return nil
 	}
-	t := p.Table("SUBJECT", "READ", "LIST", "WATCH", "WRITE", "REFUSED", "LAST", "FIRST", "FROM", "TOOL", "USUAL")
-	t.Right, t.Soft, t.Spare = []int{1, 2, 3, 4, 5}, []int{0}, []int{7, 9, 8, 10}
+	titles := []string{"SUBJECT", "READ", "LIST", "WATCH", "WRITE", "REFUSED", "LAST", "FIRST", "FROM", "TOOL", "USUAL"}
+	if begin == audit.NoTime {
+		titles = titles[:10]
+	}
+	t := p.Table(titles...)
+	t.Right, t.Soft, t.Spare = []int{1, 2, 3, 4, 5}, []int{0}, []int{7, 9, 8, 10}[:len(titles)-7]
 	for _, x := range rows {
-		if err := t.Add(who(x.User, x.As, p.Chinese), count(x.Reads), count(x.Lists), count(x.Watches), count(x.Writes), count(x.Refused),
-			shortTime(x.last), shortTime(x.first), cells(x.Addresses), cells(x.Tools), x.Usual.word()); err != nil {
+		cells := []string{who(x.User, x.As, p.Chinese), count(x.Reads), count(x.Lists), count(x.Watches), count(x.Writes), count(x.Refused),
+			shortTime(x.last), shortTime(x.first), cells(x.Addresses), cells(x.Tools), x.Usual.word()}
+		if err := t.Add(cells[:len(titles)]...); err != nil {
 			return err
 		}
 	}

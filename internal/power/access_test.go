@@ -60,13 +60,19 @@ func TestAccessComparesWithPast(t *testing.T) {
 
 func TestAccessNegative(t *testing.T) {
 	r, p := corpus(t, "a-gce-derived")
-	none := "resource:nothing"
-	q := when(t, "", "", none)
-	wants(t, told(t, secretAccess(t, r, q, p, "secret/nosuch", "shop"), false),
-		"Nobody read or wrote secrets/nosuch in shop, or tried to: the policy records every such request by anybody.", "The trail covers 2026-11-20T15:21:41.599740Z to ")
+	q := when(t, "", "", "resource:nothing")
+	wants(t, told(t, secretAccess(t, r, when(t, "", "", ""), p, "widgets.example.com/nosuch", "shop"), false),
+		"Nobody read or wrote widgets.example.com/nosuch in shop, or tried to: the policy records every such request by anybody.", "The trail covers 2026-11-20T15:21:41.599740Z to ")
+	wants(t, told(t, secretAccess(t, r, q, p, "secret/nosuch", "shop"), false), "There was no such request for secrets/nosuch in shop: the policy records every such request by anybody.")
+	other := policyOf(t, []byte("apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Request}]"))
+	text := told(t, secretAccess(t, r, q, other, "secret/nosuch", "shop"), false)
+	wants(t, text, "The policy does not fit what is recorded, such as event ")
+	if strings.Contains(text, "There was no such request") {
+		t.Errorf("a policy that does not fit proves nothing:\n%s", text)
+	}
 	wants(t, told(t, secretAccess(t, r, q, nil, "secret/nosuch", "shop"), false),
 		"No such request is in the trail.", "Whether all such requests are recorded is not known: --policy FILE tells.")
-	text := told(t, secretAccess(t, r, q, p, "events", "kube-system"), false)
+	text = told(t, secretAccess(t, r, q, p, "events", "kube-system"), false)
 	wants(t, text, "that does not mean there was none", "Cannot know: rules[9] (line 72) records None of get, list, watch, create, update, patch, delete, deletecollection by anybody.")
 	if strings.Contains(text, "Nobody") {
 		t.Errorf("what is not recorded is told as a fact:\n%s", text)

@@ -156,6 +156,9 @@ func Grants(ctx context.Context, r trail.Reader, q trail.Query, cfg GrantsConfig
 	if err != nil {
 		return output.Report{}, err
 	}
+	if s, err := r.Summary(ctx); err == nil {
+		g.last = s.Last
+	}
 	report := output.Report{Kind: "PowerList", Head: map[string]any{"coverage": cover, "next": brief(g.cfg.Next), "machines": g.machines, "more": g.more}}
 	for _, x := range g.list {
 		report.Items = append(report.Items, x)
@@ -182,6 +185,7 @@ type gifts struct {
 	machines int // requests of the control plane and of nodes, not listed
 	more     int
 	roles    map[string][]rbac.Danger // what is dangerous about roles of which a body is recorded
+	last     int64                    // event of the trail
 	seen     map[uint64]bool          // requests, for those that answer two questions
 	keys     keys
 }

@@ -13,7 +13,7 @@ import (
 // print tells the gifts in the order of time, each with what came of it.
 func (g *gifts) print(p *output.Page, cover *recorded.Coverage) error {
 	if len(g.list) == 0 {
-		cover.None(p, "Nobody gave, took or used such power", "没有人授予、收回或使用过这类权限")
+		cover.None(p, "No such power was given, taken or used", "没有授予、收回或使用这类权限的请求")
 		g.asides(p)
 		return nil
 	}
@@ -89,6 +89,11 @@ func (g *gifts) told(x *Gift, say func(en, zh string)) {
 	evidence, evidenceZH := "the authorizer names it", "授权理由中写明"
 	if x.Kind == "token" {
 		evidence, evidenceZH = "by the id of the token", "凭 token 的 id 确认"
+	}
+	if left := g.last - x.at; u.Count == 0 && left < g.cfg.Next.Microseconds() {
+		until := lasting(float64(left) / 1e6)
+		say("No use of it is recorded in the "+until+" until the trail ends.", "到日志结束的 "+until+" 内没有使用它的记录。")
+		return
 	}
 	if u.Count == 0 {
 		say("No use of it within "+next+" is recorded.", next+" 内没有使用它的记录。")
@@ -168,7 +173,7 @@ func (x *Gift) deed() (en, zh string) {
 		}
 		return en, zh
 	case "token":
-		return "had a token issued for ServiceAccount " + output.Cell(x.Namespace+"/"+x.Name), "签发了 ServiceAccount " + output.Cell(x.Namespace+"/"+x.Name) + " 的 token"
+		return "had a token issued for ServiceAccount " + output.Cell(x.Namespace+"/"+x.Name), "获取了 ServiceAccount " + output.Cell(x.Namespace+"/"+x.Name) + " 的 token"
 	case "pod":
 		return x.past() + " " + name + ": " + detail, x.pastZH() + " " + name + "：" + detail
 	case "session":

@@ -3,6 +3,7 @@ package recorded
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"kubetrail/audit"
@@ -28,6 +29,11 @@ type Coverage struct {
 	// where it hides some, and unknown where there is no policy or nothing is proved.
 	Recorded string   `json:"recorded"`
 	Verdict  *Verdict `json:"verdict,omitempty"`
+
+	// Misfits is how many events, of those looked at, the policy would have recorded
+	// otherwise or not at all: then it is not the one that was in force.
+	Misfits int    `json:"misfits,omitempty"`
+	Misfit  string `json:"misfit,omitempty"` // the audit ID of one
 
 	Losses  int    `json:"losses,omitempty"`  // stretches of that time, or of an unknown one, in which events are known to be lost
 	Damaged int    `json:"damaged,omitempty"` // stretches of sources that held no event
@@ -65,13 +71,59 @@ func Cover(ctx context.Context, r trail.Reader, q trail.Query, p *Policy, about 
 		v = Anything(p.Doc)
 	}
 	c.Policy, c.Verdict = p.Name, &v
+	if err := c.fits(ctx, r, q, p); err != nil {
+		return c, err
+	}
 	switch {
+	case c.Misfits > 0:
 	case v.All():
 		c.Recorded = "yes"
 	case !v.TooMany:
 		c.Recorded = "no"
 	}
 	return c, nil
+}
+
+// maxHoles is how many rules are named.
+const maxHoles = 10
+
+// looked is how many events are looked at to see whether a policy is the one in force.
+const looked = 500
+
+// fits looks whether the newest events of the time of q are such as the policy records.
+func (c *Coverage) fits(ctx context.Context, r trail.Reader, q trail.Query, p *Policy) error {
+	m := p.Doc.Policy.Compile()
+	q.Where = nil
+	columns := audit.Set(audit.Verb, audit.RequestURI, audit.Username, audit.UserGroups, audit.UserExtra, audit.UserUID, audit.Level, audit.Stage, audit.AuditID,
+		audit.Staged, audit.Received, audit.Seq)
+	return r.Search(ctx, q, trail.Page{Limit: looked, Columns: columns}, func(e *audit.Event) error {
+		request, ok := requestOf(e)
+		if !ok {
+			return nil
+		}
+		d := m.Match(&request)
+		if level := string(e.Text[audit.Level]); level != "" && (level != string(d.Level) || slices.Contains(d.OmitStages, policy.Stage(e.Text[audit.Stage]))) {
+			if c.Misfits++; c.Misfits == 1 {
+				c.Misfit = string(e.Text[audit.AuditID])
+			}
+		}
+		return nil
+	})
+}
+
+// requestOf is what the policy looked at; ok is false where the event does not tell.
+func requestOf(e *audit.Event) (q policy.Request, ok bool) {
+	verb, uri := string(e.Text[audit.Verb]), string(e.Text[audit.RequestURI])
+	method := map[string]string{"get": "GET", "list": "GET", "watch": "GET", "create": "POST", "update": "PUT", "patch": "PATCH", "delete": "DELETE", "deletecollection": "DELETE"}[verb]
+	if method == "" || !strings.HasPrefix(uri, "/") {
+		return q, false
+	}
+	info, err := policy.ParseRequest(method, uri)
+	if err != nil || info.Verb != verb {
+		return q, false
+	}
+	who := len(e.Text[audit.Username])+len(e.Text[audit.UserUID])+len(e.Text[audit.UserGroups])+len(e.Text[audit.UserExtra]) > 0
+	return policy.Request{Authenticated: who, User: string(e.Text[audit.Username]), Groups: output.StringList(e.Text[audit.UserGroups]), RequestInfo: info}, true
 }
 
 // losses counts what the trail says it lacks of a time.
@@ -125,16 +177,23 @@ func (c *Coverage) rest(p *output.Page, none bool) {
 	case c.Recorded == "no":
 		for i := range c.Verdict.Holes {
 			h := &c.Verdict.Holes[i]
+			if i == maxHoles {
+				p.Say("And %d more rules.", "另有 %d 条规则。", len(c.Verdict.Holes)-i)
+				break
+			}
 			p.Say("Cannot know: %s.", "无法得知：%s。", output.Plain(h.Text(p.Chinese), false))
 		}
 	case c.Policy == "":
 		p.Say("Whether all such requests are recorded is not known: --policy FILE tells.", "无法判断此类请求是否都被记录：可用 --policy FILE 指定当时的审计策略。")
+	case c.Misfits > 0:
+		p.Say("The policy does not fit what is recorded, such as event %s: another one was in force, or another API server wrote it.",
+			"该审计策略与日志不符（例如事件 %s）：当时生效的是另一个策略，或事件来自另一个 API server。", output.Cell(c.Misfit))
 	case c.Recorded == "unknown":
 		p.Say("Whether the policy records all such requests could not be proved.", "无法证明该审计策略是否记录所有此类请求。")
 	case !none:
 		p.Say("The policy records every such request by anybody.", "审计策略会记录任何人的所有此类请求。")
 	}
-	if c.Verdict != nil {
+	if c.Verdict != nil && c.Misfits == 0 {
 		for i := range c.Verdict.Results {
 			h := &c.Verdict.Results[i]
 			p.Say("With what result is not recorded of all: %s.", "部分请求的结果没有记录：%s。", output.Plain(h.Text(p.Chinese), false))
@@ -152,6 +211,6 @@ func (c *Coverage) rest(p *output.Page, none bool) {
 		p.Say("Parts of the logs held no readable event: %d.", "日志中有 %d 处无法读出事件。", c.Damaged)
 	}
 	if none && c.From != "" {
-		p.Say("The trail covers %s to %s.", "日志覆盖的时间：%s 至 %s。", c.From, c.To)
+		p.Say("The trail covers %s to %s; kubetrail gaps tells when nothing was observed.", "日志覆盖的时间：%s 至 %s；其间是否有未被观察到的时段，见 kubetrail gaps。", c.From, c.To)
 	}
 }
