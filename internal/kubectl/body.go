@@ -89,7 +89,7 @@ func escaped(text []byte) (rune, int) {
 }
 
 // indent writes a body over several lines, unless it is nested so deeply that nobody
-// would read it.
+// would read it, or is mostly margins then.
 func indent(body []byte) []byte {
 	const deepest = 40
 	depth, most, text := 0, 0, false
@@ -108,7 +108,7 @@ func indent(body []byte) []byte {
 		}
 	}
 	var b bytes.Buffer
-	if most > deepest || json.Indent(&b, body, "", "  ") != nil {
+	if most > deepest || json.Indent(&b, body, "", "  ") != nil || b.Len() > 8*len(body)+1<<10 {
 		return body
 	}
 	return b.Bytes()

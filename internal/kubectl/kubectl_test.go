@@ -1,6 +1,7 @@
 package kubectl
 
 import (
+	"bytes"
 	"encoding/json"
 	"strings"
 	"testing"
@@ -8,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"kubetrail/audit"
+	"kubetrail/internal/corpustest"
 )
 
 // event makes an event of a request. The body and the rest are JSON; "" is none.
@@ -176,5 +178,43 @@ func TestImpersonation(t *testing.T) {
 	}
 	if line, note := Command(event(t, "get", "/version", "", `"impersonatedUser":{"groups":["a"]}`), false); line != "" || note == "" {
 		t.Errorf("groups without a user: %q, %q", line, note)
+	}
+}
+
+// TestRealLogs asks for the command of every event of real logs: whatever kubectl sent
+// it can send again, and what it cannot send is said.
+func TestRealLogs(t *testing.T) {
+	for _, name := range []string{"a-gce-derived", "d-metadata-all"} {
+		events, without := 0, 0
+		for line := range bytes.Lines(corpustest.Members(t, name, "audit.log")[0].Data) {
+			var e audit.Event
+			if err := e.Scan(bytes.TrimSuffix(line, []byte("\n"))); err != nil {
+				t.Fatal(err)
+			}
+			events++
+			command, note := Command(&e, false)
+			if command != "" {
+				continue
+			}
+			without++
+			if note == "" || bytes.HasPrefix(e.Text[audit.UserAgent], []byte("kubectl/")) {
+				t.Errorf("%s: no command, %q for %s %s", name, note, e.Text[audit.Verb], e.Text[audit.RequestURI])
+			}
+		}
+		// Somebody sent FOO, OPTIONS and a path that begins with two slashes.
+		if events == 0 || without == 0 || without > 10 {
+			t.Errorf("%s: %d of %d events have no command", name, without, events)
+		}
+	}
+}
+
+func BenchmarkCommand(b *testing.B) {
+	events := []*audit.Event{
+		event(b, "list", "/api/v1/namespaces/shop/pods?labelSelector=app%3Dcart&limit=500", ""),
+		event(b, "patch", "/apis/apps/v1/namespaces/shop/deployments/web?fieldManager=kubectl-set", `{"spec":{"template":{"spec":{"$setElementOrder/containers":[{"name":"nginx"}],"containers":[{"image":"nginx:1.27","name":"nginx"}]}}}}`),
+		event(b, "delete", "/api/v1/namespaces/shop/pods/web-1", `{"kind":"DeleteOptions","apiVersion":"meta.k8s.io/__internal","propagationPolicy":"Background"}`),
+	}
+	for i := 0; b.Loop(); i++ {
+		Command(events[i%len(events)], false)
 	}
 }
