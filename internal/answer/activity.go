@@ -22,10 +22,9 @@ type ActivityConfig struct {
 	Rows    int  // at most so many; 0 is 10,000
 }
 
-// activityColumns is what an activity looks at. When a request was received is a column
-// that costs as much as five others, and Event.Time does without.
-var activityColumns = (output.RefColumns | audit.Set(audit.Verb, audit.APIGroup, audit.Resource, audit.Subresource, audit.Namespace,
-	audit.Name, audit.RequestURI, audit.Username, audit.ImpersonatedUsername, audit.UserExtra, audit.UserAgent, audit.SourceIPs, audit.Code)) &^ audit.Set(audit.Received)
+// activityColumns is what an activity looks at.
+var activityColumns = output.RefColumns | audit.Set(audit.Verb, audit.APIGroup, audit.Resource, audit.Subresource, audit.Namespace,
+	audit.Name, audit.RequestURI, audit.Username, audit.ImpersonatedUsername, audit.UserExtra, audit.UserAgent, audit.SourceIPs, audit.Code)
 
 // Done is requests that one sentence tells of: the same subject did the same to objects
 // of one resource in one namespace, with the same result.

@@ -23,7 +23,7 @@ type LoadConfig struct {
 }
 
 // loadColumns is what load looks at: no bodies.
-var loadColumns = output.RefColumns | audit.Set(audit.Verb, audit.APIGroup, audit.Resource, audit.Subresource, audit.Namespace,
+var loadColumns = output.RefColumns | audit.Set(audit.Received, audit.Verb, audit.APIGroup, audit.Resource, audit.Subresource, audit.Namespace,
 	audit.Name, audit.RequestURI, audit.Username, audit.UserAgent, audit.Code, audit.Level, audit.Annotations, audit.Offset)
 
 // Share is what one client, verb or resource asks of the API server.

@@ -12,7 +12,7 @@ import (
 
 // Columns are what a Tracer looks at, bodies included: without them it knows names and
 // times only, and is less sure.
-var Columns = output.RefColumns | audit.Set(audit.Level, audit.Verb, audit.RequestURI, audit.UserAgent, audit.Username,
+var Columns = output.RefColumns | audit.Set(audit.Received, audit.Level, audit.Verb, audit.RequestURI, audit.UserAgent, audit.Username,
 	audit.ImpersonatedUsername, audit.Resource, audit.Namespace, audit.Name, audit.ObjectUID, audit.APIGroup,
 	audit.Subresource, audit.StatusDetails, audit.Code, audit.UserExtra, audit.Annotations, audit.RequestObject, audit.ResponseObject)
 

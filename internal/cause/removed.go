@@ -51,7 +51,7 @@ const (
 )
 
 // seenColumns are enough to know which objects exist.
-var seenColumns = output.RefColumns | audit.Set(audit.Verb, audit.RequestURI, audit.UserAgent, audit.Username,
+var seenColumns = output.RefColumns | audit.Set(audit.Received, audit.Verb, audit.RequestURI, audit.UserAgent, audit.Username,
 	audit.ImpersonatedUsername, audit.Resource, audit.Namespace, audit.Name, audit.APIGroup, audit.Subresource, audit.Code)
 
 // Removed tells what e removed: a deletecollection, the deletion of a namespace, or an
