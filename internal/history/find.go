@@ -46,14 +46,12 @@ const (
 
 // Story is the life of an object as a trail tells it.
 type Story struct {
-	Target  Target
-	Rows    []*Row
-	Hidden  map[Class]int // what was left out because nobody asked for it
-	Left    int           // rows before the first one that were left out for want of space
-	Beats   uint64        // renewals of a sign of life, which were not looked at
-	Lives   int
-	Looked  trail.Summary // in what
-	Details bool          // some content of a version was known
+	Target Target
+	Rows   []*Row
+	Hidden map[Class]int // what was left out because nobody asked for it
+	Left   int           // rows before the first one that were left out for want of space
+	Beats  uint64        // renewals of a sign of life, which were not looked at
+	Lives  int
 
 	life  *life
 	book  book
@@ -96,9 +94,6 @@ func Find(ctx context.Context, r trail.Reader, cfg Config) (*Story, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.Looked, err = r.Summary(ctx); err != nil {
-		return nil, err
-	}
 	s.Target, s.Beats, s.life = cfg.Target, x.beats, newLife(&cfg.Target)
 	err = x.each(ctx, func(e *audit.Event) error {
 		before := s.life.now
@@ -126,7 +121,6 @@ func Find(ctx context.Context, r trail.Reader, cfg Config) (*Story, error) {
 // take keeps a row, or counts it.
 func (s *Story) take(e *audit.Event, row *Row, before version) {
 	asked := (s.cfg.Where == nil || s.cfg.Where.Match(e)) && (s.cfg.Since == audit.NoTime || e.Time() >= s.cfg.Since)
-	s.Details = s.Details || s.life.last.object != nil
 	switch {
 	case !asked:
 		return

@@ -305,7 +305,7 @@ func TestSubresources(t *testing.T) {
 	s.expect("deploy/web", whole, `
 1 jai create real exact: created: replicas 1; image web:1
 1 jai patch/scale real derived: replicas 1 → 4
-1 system:serviceaccount:kube-system:deployment-controller update/status status-only exact: +status
+1 system:serviceaccount:kube-system:deployment-controller update/status status-only derived: +status
 1 gc patch real derived: app web → shop
 1 jai get unknown derived: app shop → web; image web:1 → web:7; -status
 `)

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"unsafe"
 
 	"kubetrail/audit"
 	"kubetrail/internal/output"
@@ -169,7 +168,7 @@ func read(ctx context.Context, r trail.Reader, t *Target, until int64, all bool,
 
 // weight is about how many bytes an event takes where it is kept.
 func weight(e *audit.Event) int {
-	n := int(unsafe.Sizeof(*e)) + len(e.RequestObject) + len(e.ResponseObject)
+	n := 1<<10 + len(e.RequestObject) + len(e.ResponseObject)
 	for _, t := range e.Text {
 		n += len(t)
 	}

@@ -130,6 +130,8 @@ func (r *Row) change(all []patch.Change, status bool) {
 	for _, c := range all {
 		switch {
 		case c.Path == "metadata.generation":
+		case (c.Path == "metadata.uid" || c.Path == "metadata.creationTimestamp") && (c.Old == nil || c.New == nil):
+			// not in what was worked out from requests alone
 		case !status && inStatus(c.Path):
 		case len(r.Changes) >= maxChanges:
 			r.More++
