@@ -128,7 +128,8 @@ func (p *printer) besides(e *audit.Event, b []byte) []byte {
 	if p.cfg.Kubectl {
 		line, note := kubectl.Command(e, p.cfg.Chinese)
 		if line != "" {
-			b = append(append(append(b, "  $ "...), strings.ReplaceAll(output.Plain(line, true), "\n", "\n  > ")...), '\n')
+			// A here-document goes on at the margin, so that it can be copied and run.
+			b = append(append(append(b, "  $ "...), output.Plain(line, true)...), '\n')
 		}
 		if note != "" {
 			b = append(append(append(b, "  "...), output.Plain(note, false)...), '\n')
