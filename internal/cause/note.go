@@ -8,6 +8,7 @@ import (
 
 	"kubetrail/audit"
 	"kubetrail/internal/output"
+	"kubetrail/internal/subject"
 )
 
 // Columns are what a Tracer looks at, bodies included: without them it knows names and
@@ -38,6 +39,7 @@ type Tracer struct {
 	bulk    map[key][]*write     // deletecollections, by resource and namespace
 	words   map[string]string    // strings that occur often, once each
 	tokens  map[string]*write    // of controllers, by the id of their credential: who asked for them
+	agents  map[string]bool      // users that report the status of nodes
 	solved  map[*write]*answer   // what Trace found; emptied by Note
 }
 
@@ -52,7 +54,7 @@ func New(cfg Config) *Tracer {
 	return &Tracer{
 		window: cfg.Window.Microseconds(), limit: cfg.Writes, newest: audit.NoTime,
 		objects: map[key]*object{}, owned: map[string][]*object{}, named: map[key][]*object{},
-		spaces: map[string][]*write{}, bulk: map[key][]*write{}, words: map[string]string{}, tokens: map[string]*write{}, solved: map[*write]*answer{},
+		spaces: map[string][]*write{}, bulk: map[key][]*write{}, words: map[string]string{}, tokens: map[string]*write{}, agents: map[string]bool{}, solved: map[*write]*answer{},
 	}
 }
 
@@ -123,6 +125,7 @@ func (t *Tracer) Note(e *audit.Event) {
 		return
 	}
 	clear(t.solved)
+	t.learnAgent(w)
 	t.newest = max(t.newest, w.at)
 	t.queue = append(t.queue, w)
 	t.insert(w)
@@ -135,6 +138,31 @@ func (t *Tracer) Note(e *audit.Event) {
 		t.queue = slices.Delete(t.queue, 0, t.head)
 		t.head = 0
 	}
+}
+
+// learnAgent notes who reports the status of nodes: a kubelet by another name, as of
+// virtual nodes, when it reports about pods and removes those that were deleted.
+func (t *Tracer) learnAgent(w *write) {
+	user := w.actor.User
+	if w.controller != "" || w.actor.As != "" {
+		return
+	}
+	if w.key.resource == "nodes" && w.sub == "status" && !t.agents[user] && len(t.agents) < maxTokens {
+		t.agents[user] = true
+		for _, x := range t.queue[t.head:] {
+			if x.actor.User == user && x.actor.As == "" && reports(x) {
+				x.controller = kubelet
+			}
+		}
+	}
+	if t.agents[user] && reports(w) {
+		w.controller = kubelet
+	}
+}
+
+// reports tells what a kubelet does to pods and nodes.
+func reports(w *write) bool {
+	return w.key.resource == "nodes" && w.sub == "status" || w.key.resource == "pods" && (w.sub == "status" || w.verb == "delete" && w.sub == "")
 }
 
 // changes reports whether an event is the end of a request that changed something.
@@ -185,7 +213,7 @@ func (t *Tracer) write(e *audit.Event) *write {
 	if w.sub == "token" {
 		return t.lent(w, e)
 	}
-	if w.controller != "" && len(t.tokens) > 0 {
+	if w.actor.Kind == subject.ControlPlane.String() && len(t.tokens) > 0 {
 		w.token = t.tokens[credential(e.Text[audit.UserExtra])]
 	}
 	t.options(w, e)

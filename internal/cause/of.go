@@ -31,7 +31,8 @@ func Of(ctx context.Context, r trail.Reader, e *audit.Event) (Chain, error) {
 	near := trail.Query{Since: at - reachBefore.Microseconds(), Until: at + reachAfter.Microseconds()}
 	where := "objectRef.resource:(namespaces or nodes or clusterroles or customresourcedefinitions)"
 	if w.key.namespace != "" {
-		where = "ns:" + quote(w.key.namespace) + " or objectRef.resource:nodes"
+		where = "ns:" + quote(w.key.namespace) + " or objectRef.resource:nodes or objectRef.resource:namespaces and objectRef.name:" + quote(w.key.namespace) +
+			" or sub:token and ns:kube-system"
 	} else if w.key.resource != "namespaces" && w.key.resource != "nodes" {
 		where = "objectRef.resource:(" + quote(w.key.resource) + " or customresourcedefinitions)"
 	}

@@ -112,9 +112,9 @@ func (t *Tracer) leaving(o *object, w *write) (found []*write) {
 }
 
 // touched reports whether somebody who is no controller changed a pod, which may then
-// belong to another owner or to none, or count as failed.
+// belong to another owner or to none.
 func touched(x *write) bool {
-	return x.key.resource == "pods" && x.controller == "" && (x.verb == "patch" || x.verb == "update") && (x.sub == "" || x.sub == "status")
+	return x.key.resource == "pods" && x.controller == "" && (x.verb == "patch" || x.verb == "update") && x.sub == ""
 }
 
 // debt is what a controller of replicas still has to do on account of a request.

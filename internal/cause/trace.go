@@ -85,6 +85,10 @@ func (t *Tracer) solve(w *write, depth int) *answer {
 		return a
 	}
 	t.solved[w] = a // while it is being looked for, it is no cause of itself
+	if w.token != nil {
+		*a = *t.judge(w, by([]*write{w.token}, family{facts: []Fact{fact("credential")}, strength: Certain}, Certain), depth)
+		return a
+	}
 	if w.controller == "" {
 		root := w.actor
 		*a = answer{w: w, strength: Certain, link: Certain, root: &root}
@@ -92,10 +96,6 @@ func (t *Tracer) solve(w *write, depth int) *answer {
 			borrowed := fact("borrowed")
 			a.why = &borrowed
 		}
-		return a
-	}
-	if w.token != nil {
-		*a = *t.judge(w, by([]*write{w.token}, family{facts: []Fact{fact("credential")}, strength: Certain}, Certain), depth)
 		return a
 	}
 	*a = *t.judge(w, t.rule(w), depth)
