@@ -4,14 +4,11 @@ import (
 	"context"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"kubetrail/internal/output"
 	"kubetrail/internal/power"
-	"kubetrail/internal/recorded"
 	"kubetrail/internal/schema"
 	"kubetrail/internal/trail"
-	"kubetrail/policy"
 )
 
 const accessLong = `Access tells who read, listed, watched or wrote an object, or tried to.
@@ -45,27 +42,10 @@ func (a *app) accessVerb() *cobra.Command {
 	// The namespace narrows the object, not the requests: lists of all namespaces count.
 	cmd.PreRun = func(*cobra.Command, []string) { namespace, f.namespace = f.namespace, "" }
 	return a.answer(cmd, f, 1, func(ctx context.Context, r *opened, words []string, q trail.Query) (output.Report, error) {
-		p, err := a.knownPolicy(known)
+		p, err := a.knownPolicy(ctx, f, r, known)
 		if err != nil {
 			return output.Report{}, err
 		}
 		return power.Access(ctx, r.Reader, q, power.AccessConfig{Target: schema.ParseTarget(words[0]), Namespace: namespace, Policy: p})
 	})
-}
-
-// policyFlag adds --policy.
-func policyFlag(fs *pflag.FlagSet, name *string) {
-	fs.StringVar(name, "policy", "", "`FILE` with the audit policy that was in force: tells whether nothing found means that there was nothing")
-}
-
-// knownPolicy loads the policy that was in force; nil where no file is named.
-func (a *app) knownPolicy(name string) (*recorded.Policy, error) {
-	if name == "" {
-		return nil, nil
-	}
-	doc, err := a.loadPolicy(name, policy.Newest)
-	if err != nil {
-		return nil, err
-	}
-	return &recorded.Policy{Doc: doc, Name: name}, nil
 }

@@ -50,7 +50,7 @@ func (a *app) deniedVerb() *cobra.Command {
 			}
 		}
 		cfg.Limit = f.limit
-		if cfg.Policy, err = a.knownPolicy(known); err != nil {
+		if cfg.Policy, err = a.knownPolicy(ctx, f, r, known); err != nil {
 			return output.Report{}, err
 		}
 		return power.Denied(ctx, r.Reader, q, cfg)

@@ -43,7 +43,7 @@ func (a *app) grantsVerb() *cobra.Command {
 			return output.Report{}, usage("such as 1h or 30m", "--next %s is no length", next)
 		}
 		cfg.Limit = f.limit
-		if cfg.Policy, err = a.knownPolicy(known); err != nil {
+		if cfg.Policy, err = a.knownPolicy(ctx, f, r, known); err != nil {
 			return output.Report{}, err
 		}
 		return power.Grants(ctx, r.Reader, q, cfg)

@@ -56,7 +56,7 @@ func (a *app) historyVerb() *cobra.Command {
 			}
 			c.Until++ // what happened at that moment has happened
 		}
-		if c.Policy, err = a.knownPolicy(known); err != nil {
+		if c.Policy, err = a.knownPolicy(ctx, f, r, known); err != nil {
 			return output.Report{}, err
 		}
 		c.Last, c.Whole = at == "last", at != "" && !c.Blame

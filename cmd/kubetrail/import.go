@@ -55,6 +55,7 @@ const importExample = `  # the log directory of a control-plane node
 // importFlags are the flags of import.
 type importFlags struct {
 	data, cluster string
+	policy        string
 	strict, quiet bool
 	kept          kept
 }
@@ -76,6 +77,7 @@ func (a *app) importVerb() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&f.data, "data", a.dataDir(), "Directory of the trail (default $KUBETRAIL_DATA)")
 	cmd.Flags().StringVar(&f.cluster, "cluster", "", "`NAME` of the cluster that the logs come from")
+	cmd.Flags().StringVar(&f.policy, "policy", "", "`FILE` with the audit policy that the logs were recorded under; kept beside the trail")
 	f.kept.flags(cmd.Flags(), disk.DefaultPartBytes)
 	cmd.Flags().BoolVar(&f.strict, "strict", false, "Exit with 1 where a file held lines that are no events")
 	cmd.Flags().BoolVarP(&f.quiet, "quiet", "q", false, "Print no progress and no summary, only warnings and errors")
@@ -85,6 +87,11 @@ func (a *app) importVerb() *cobra.Command {
 func (a *app) importPaths(ctx context.Context, f *importFlags, paths []string) error {
 	if err := f.kept.check(); err != nil {
 		return err
+	}
+	if f.policy != "" {
+		if err := a.keepPolicy(f.data, f.cluster, f.policy); err != nil {
+			return err
+		}
 	}
 	_, undo := service.LimitMemory(max(softLimit, softLimit/disk.DefaultPartBytes*int64(f.kept.part)))
 	defer undo()

@@ -34,7 +34,7 @@ func (a *app) sessionsVerb() *cobra.Command {
 	policyFlag(cmd.Flags(), &known)
 	cmd.Flags().IntVar(&f.limit, "limit", 1000, "At most so many sessions, the newest; 0 for 10,000")
 	return a.answer(cmd, f, 0, func(ctx context.Context, r *opened, _ []string, q trail.Query) (output.Report, error) {
-		p, err := a.knownPolicy(known)
+		p, err := a.knownPolicy(ctx, f, r, known)
 		if err != nil {
 			return output.Report{}, err
 		}

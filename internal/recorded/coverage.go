@@ -90,13 +90,14 @@ const maxHoles = 10
 // looked is how many events are looked at to see whether a policy is the one in force.
 const looked = 500
 
-// fits looks whether the newest events of the time of q are such as the policy records.
+// fits looks whether the newest and the oldest events of the time of q are such as the
+// policy records.
 func (c *Coverage) fits(ctx context.Context, r trail.Reader, q trail.Query, p *Policy) error {
 	m := p.Doc.Policy.Compile()
 	q.Where = nil
 	columns := audit.Set(audit.Verb, audit.RequestURI, audit.Username, audit.UserGroups, audit.UserExtra, audit.UserUID, audit.Level, audit.Stage, audit.AuditID,
 		audit.Staged, audit.Received, audit.Seq)
-	return r.Search(ctx, q, trail.Page{Limit: looked, Columns: columns}, func(e *audit.Event) error {
+	visit := func(e *audit.Event) error {
 		request, ok := requestOf(e)
 		if !ok {
 			return nil
@@ -108,7 +109,11 @@ func (c *Coverage) fits(ctx context.Context, r trail.Reader, q trail.Query, p *P
 			}
 		}
 		return nil
-	})
+	}
+	if err := r.Search(ctx, q, trail.Page{Limit: looked / 2, Columns: columns}, visit); err != nil {
+		return err
+	}
+	return r.Search(ctx, q, trail.Page{Limit: looked / 2, Oldest: true, Columns: columns}, visit)
 }
 
 // requestOf is what the policy looked at; ok is false where the event does not tell.
