@@ -136,7 +136,7 @@ func (w *writer) born(o map[string]any) (map[string]any, Words) {
 		}
 	}
 	if w.t.Name == "core.v1.PersistentVolume" && w.r.second() != "" {
-		return put(o, map[string]any{"phase": "Pending", "lastPhaseTransitionTime": w.r.second()}, "status"), why
+		o = put(o, map[string]any{"phase": "Pending", "lastPhaseTransitionTime": w.r.second()}, "status")
 	}
 	if w.t.Name == "core.v1.Namespace" {
 		o = put(o, []any{"kubernetes"}, "spec", "finalizers")
@@ -150,7 +150,7 @@ func (w *writer) born(o map[string]any) (map[string]any, Words) {
 
 // scaled is the object after a request on its subresource scale.
 func (w *writer) scaled(body any) ([]reading, Words) {
-	if w.custom || at(w.before.object, "spec") == nil {
+	if at(w.before.object, "spec", "replicas") == nil {
 		return nil, Words{"which field the scale of a custom resource is, the event does not tell", "事件未说明自定义资源的 scale 对应哪个字段"}
 	}
 	old := withoutManaged(w.before.object)
@@ -179,6 +179,11 @@ func (w *writer) scaled(body any) ([]reading, Words) {
 	}
 	if err != nil || !ok {
 		return nil, Words{}
+	}
+	if w.custom {
+		r.object = put(old, replicas, "spec", "replicas")
+		r.doubt = Words{"which field the scale of a custom resource is, the event does not tell", "事件未说明自定义资源的 scale 对应哪个字段"}
+		return []reading{r}, Words{}
 	}
 	if r.object, err = settle(old, put(old, replicas, "spec", "replicas"), w.r.Group, w.r.Resource, ""); err != nil {
 		return nil, Words{"what the request on the subresource scale stores is not known", "对子资源 scale 的请求会存储什么未知"}

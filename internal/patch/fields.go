@@ -97,28 +97,17 @@ func (s *fieldSet) equal(t *fieldSet) bool {
 	return true
 }
 
-// combine makes a set of two: keep says for each field whether it is in the result, by
-// whether it is in a and in b.
-func combine(a, b *fieldSet, keep func(a, b bool) bool) *fieldSet {
-	if a.empty() && b.empty() {
-		return nil
+// changed returns s with other children, which may be empty, in place of those that it has.
+func (s *fieldSet) changed(member bool, children map[string]*fieldSet) *fieldSet {
+	out := &fieldSet{member: member, below: make(map[string]*fieldSet, len(s.below)+len(children))}
+	for k, x := range s.below {
+		out.below[k] = x
 	}
-	out := &fieldSet{member: keep(a.has(), b.has())}
-	visit := func(k string, x, y *fieldSet) {
-		if c := combine(x, y, keep); !c.empty() {
-			out.put(k, c)
-		}
-	}
-	if a != nil {
-		for k, x := range a.below {
-			visit(k, x, b.child(k))
-		}
-	}
-	if b != nil {
-		for k, y := range b.below {
-			if a.child(k) == nil {
-				visit(k, nil, y)
-			}
+	for k, x := range children {
+		if x.empty() {
+			delete(out.below, k)
+		} else {
+			out.below[k] = x
 		}
 	}
 	if out.empty() {
@@ -131,10 +120,23 @@ func union(a, b *fieldSet) *fieldSet {
 	switch {
 	case a.empty():
 		return b
-	case b.empty():
+	case b.empty() || a == b:
 		return a
 	}
-	return combine(a, b, func(a, b bool) bool { return a || b })
+	var children map[string]*fieldSet
+	for k, y := range b.below {
+		x := a.below[k]
+		if z := union(x, y); z != x {
+			if children == nil {
+				children = map[string]*fieldSet{}
+			}
+			children[k] = z
+		}
+	}
+	if children == nil && (a.member || !b.member) {
+		return a
+	}
+	return a.changed(a.member || b.member, children)
 }
 
 // minus takes the fields of b from a, one by one: fields below a field of b stay.
@@ -142,14 +144,36 @@ func minus(a, b *fieldSet) *fieldSet {
 	if a.empty() || b.empty() {
 		return a
 	}
-	return combine(a, b, func(a, b bool) bool { return a && !b })
+	var children map[string]*fieldSet
+	for k, y := range b.below {
+		x := a.below[k]
+		if z := minus(x, y); z != x {
+			if children == nil {
+				children = map[string]*fieldSet{}
+			}
+			children[k] = z
+		}
+	}
+	if children == nil && !(a.member && b.member) {
+		return a
+	}
+	return a.changed(a.member && !b.member, children)
 }
 
 func intersect(a, b *fieldSet) *fieldSet {
 	if a.empty() || b.empty() {
 		return nil
 	}
-	return combine(a, b, func(a, b bool) bool { return a && b })
+	out := &fieldSet{member: a.member && b.member}
+	for k, x := range a.below {
+		if c := intersect(x, b.below[k]); !c.empty() {
+			out.put(k, c)
+		}
+	}
+	if out.empty() {
+		return nil
+	}
+	return out
 }
 
 // without takes fields at the paths and everything below them from s. Paths are names of

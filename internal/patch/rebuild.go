@@ -29,8 +29,8 @@ type Words struct{ En, Zh string }
 // Version is what is known of an object after a request.
 type Version struct {
 	// Object is the object, nil where Sure is Unknown. What only the API server gives an
-	// object (metadata.uid, creationTimestamp) is missing where no answer was recorded since
-	// it was created: then everything else is as sure as Sure says.
+	// object (metadata.uid, an address that it allocates) is left out where no answer was
+	// recorded since: then everything else is as sure as Sure says, and [Missing] names it.
 	Object map[string]any
 	Sure   Certainty
 	Why    Words // why it is no more certain; empty where it is Exact
