@@ -130,6 +130,12 @@ func (l *life) worked(e *audit.Event, before version) version {
 		state = &patch.Version{} // there was one, of which nothing is known
 	}
 	v := patch.Rebuild(state, r)
+	if replicas := at(before.object, "spec", "replicas"); v.Object == nil && r.Subresource == "scale" && state.Object != nil && replicas != nil {
+		if n := scaleOf(r.Body); n != nil {
+			why := patch.Words{En: "most custom resources keep the scale in spec.replicas; only the definition tells", Zh: "多数自定义资源把 scale 存放在 spec.replicas；只有其定义才能说明"}
+			v = &patch.Version{Object: put(before.object, n, "spec", "replicas"), Sure: patch.Derived, Why: why}
+		}
+	}
 	next := version{object: v.Object, sure: Certainty(v.Sure.String()), why: words{v.Why.En, v.Why.Zh}, state: v, exists: yes, rebuilt: true, how: v.Kind}
 	if v.Object == nil {
 		return next
@@ -137,6 +143,16 @@ func (l *life) worked(e *audit.Event, before version) version {
 	next.uid, _ = at(v.Object, "metadata", "uid").(string)
 	next.generation, _ = at(v.Object, "metadata", "generation").(int64)
 	return next
+}
+
+// scaleOf is the number of replicas that a request on the subresource scale asks for, nil
+// where it is no patch or update that says it plainly.
+func scaleOf(body []byte) any {
+	v, err := patch.Decode(body)
+	if o, ok := v.(map[string]any); err == nil && ok {
+		return at(o, "spec", "replicas")
+	}
+	return nil
 }
 
 // put returns a copy of an object with the value at path replaced.

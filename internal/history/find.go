@@ -50,12 +50,14 @@ type Story struct {
 	Rows   []*Row
 	Hidden map[Class]int // what was left out because nobody asked for it
 	Left   int           // rows before the first one that were left out for want of space
+	Beyond int           // events after the last one that was looked at, for want of space
 	Beats  uint64        // renewals of a sign of life, which were not looked at
 	Lives  int
 
 	life  *life
 	book  book
 	found bool   // the namespace was not given
+	wrote bool   // somebody wrote to it, or may have
 	ends  []*Row // the deletion of the last life, from the request to the end
 	size  int
 	asked []suspect // for Through
@@ -94,10 +96,11 @@ func Find(ctx context.Context, r trail.Reader, cfg Config) (*Story, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.Target, s.Beats, s.life = cfg.Target, x.beats, newLife(&cfg.Target)
+	s.Target, s.Beats, s.Beyond, s.life = cfg.Target, x.beats, x.left, newLife(&cfg.Target)
 	err = x.each(ctx, func(e *audit.Event) error {
 		before := s.life.now
 		if row := s.life.step(e); row != nil {
+			s.wrote = s.wrote || row.Class.Wrote()
 			if cfg.Blame && s.life.now.by == row && s.life.now.object != nil {
 				s.book.note(row, before)
 			}
@@ -256,5 +259,5 @@ func (s *Story) head() map[string]any {
 	if s.Beats > 0 {
 		left[s.Target.beat().String()] += int(s.Beats)
 	}
-	return map[string]any{"object": object, "lives": s.Lives, "hidden": left, "leftOut": s.Left, "coverage": s.cover}
+	return map[string]any{"object": object, "lives": s.Lives, "hidden": left, "leftOut": s.Left + s.Beyond, "coverage": s.cover}
 }

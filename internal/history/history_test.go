@@ -375,6 +375,22 @@ func TestCollections(t *testing.T) {
 	}
 }
 
+// TestTwice has an event that came over two ways, and a patch that was sent twice.
+func TestTwice(t *testing.T) {
+	s := &scene{t: t}
+	s.add("jai", "create", 201, answer(web("1", "web:1", 1, nil)))
+	s.add("jai", "patch", 200, answer(web("2", "web:1", 2, nil)))
+	again := *s.events[1]
+	again.Seq = 2
+	s.events = append(s.events, &again)
+	s.add("jai", "patch", 200, answer(web("2", "web:1", 2, nil)))
+	s.expect("deploy/web", whole, `
+1 jai create real exact: created: replicas 1; image web:1
+1 jai patch real exact: replicas 1 → 2
+1 jai patch no-op exact: nothing
+`)
+}
+
 // TestGap finds writes that are not in the trail.
 func TestGap(t *testing.T) {
 	s := &scene{t: t}

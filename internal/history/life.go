@@ -261,7 +261,7 @@ func (l *life) doubt(e *audit.Event, row *Row, before, next version) {
 	case before.blind > 0:
 		row.say(Derived, "the changes may be those of "+plural(before.blind, "write")+" before it, whose content was not recorded",
 			fmt.Sprintf("变更也可能来自此前 %d 次未记录内容的写入", before.blind))
-	case before.sure == Derived:
+	case before.sure == Derived && next.sure == Exact:
 		row.say(Derived, "the changes are against a version before that is derived", "与之比较的前一版本是推导所得")
 	case before.generation > 0 && next.generation > before.generation+1,
 		row.Verb == "update" && before.sure == Exact && before.rv != "" && later(sent, before.rv):

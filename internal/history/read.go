@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"hash/maphash"
 	"maps"
 	"slices"
 	"strings"
@@ -81,8 +82,10 @@ func (r *reader) each(ctx context.Context, yield func(*audit.Event) error) error
 			return nil
 		}
 		for e != nil {
-			if err := yield(e); err != nil {
-				return err
+			if !r.again(e) {
+				if err := yield(e); err != nil {
+					return err
+				}
 			}
 			next++
 			if e = waiting[next]; e != nil {
@@ -98,6 +101,32 @@ func (r *reader) each(ctx context.Context, yield func(*audit.Event) error) error
 		}
 	}
 	return err
+}
+
+// again reports whether an event is one of the latest ones once more, which came from two
+// sources: from the log and over the webhook. A request cannot be told so twice by its
+// audit ID alone, which the client may choose, but by the microseconds of its stages.
+func (r *reader) again(e *audit.Event) bool {
+	var h maphash.Hash
+	h.SetSeed(r.seed)
+	for _, c := range []audit.Column{audit.AuditID, audit.Stage, audit.Verb, audit.Username, audit.RequestURI, audit.UserAgent} {
+		h.Write(e.Text[c])
+		h.WriteByte(0)
+	}
+	k := seen{h.Sum64(), e.Received, e.Staged, e.Code}
+	if slices.Contains(r.seen[:], k) {
+		return true
+	}
+	r.seen[r.next%len(r.seen)] = k
+	r.next++
+	return false
+}
+
+// seen is what an event is known again by.
+type seen struct {
+	hash             uint64
+	received, staged int64
+	code             int32
 }
 
 var bodies = audit.Set(audit.RequestObject, audit.ResponseObject)
@@ -124,7 +153,7 @@ func read(ctx context.Context, r trail.Reader, t *Target, until int64, all bool,
 	if err != nil {
 		return nil, err
 	}
-	x := &reader{trail: r, target: t, q: trail.Query{Where: own, Since: audit.NoTime, Until: until}, columns: columns | more, rank: map[uint64]int{}}
+	x := &reader{trail: r, target: t, q: trail.Query{Where: own, Since: audit.NoTime, Until: until}, columns: columns | more, rank: map[uint64]int{}, seed: maphash.MakeSeed()}
 	if beats != nil && !all {
 		if x.beats, err = count(ctx, r, trail.Query{Where: beats, Since: audit.NoTime, Until: until}); err != nil {
 			return nil, err

@@ -26,7 +26,7 @@ func (s *Story) text(p *output.Page) error {
 func (s *Story) opening(p *output.Page) {
 	name := s.name()
 	switch {
-	case len(s.Rows) == 0 && s.life.now.by == nil && s.life.now.object == nil:
+	case !s.wrote && s.Beats == 0:
 		s.cover.None(p, "Nobody wrote to "+name, "没有人写入过 "+name)
 	case s.Lives > 1:
 		p.Say("%s: %d objects of this name, one after the other", "%s：先后有 %d 个同名对象", name, s.Lives)
@@ -250,6 +250,9 @@ func (s *Story) closing(p *output.Page) {
 	s.ending(p)
 	if s.Left > 0 {
 		p.Say("%d earlier ones are left out; ask for them with --until", "省略了更早的 %d 条；可用 --until 查询", s.Left)
+	}
+	if s.Beyond > 0 {
+		p.Say("%d later events are not looked at: there are too many", "之后的 %d 个事件未查看：数量过多", s.Beyond)
 	}
 	for _, r := range s.reasons() {
 		p.Say("%s: %s", "%s：%s", p.Pick(string(r.Certainty), r.Certainty.Chinese()), r.why.in(p))
