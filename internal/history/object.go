@@ -224,11 +224,15 @@ func (s *Story) blames(p *output.Page, items []any) error {
 			}
 			when += fmt.Sprintf(" (%d)", notes[b.note])
 		}
+		path := output.Plain(b.Path, false)
+		if p.Fit > 0 && p.Fit < 120 && !p.Wide {
+			path, actor = ending(path, 34), output.Clip(actor, 14)
+		}
 		value := brief(b.Value)
 		if value == "" {
 			value = "{}"
 		}
-		if err := t.Add(when, actor, output.Cell(b.Tool), output.Plain(b.Path, false), value); err != nil {
+		if err := t.Add(when, actor, output.Cell(b.Tool), path, value); err != nil {
 			return err
 		}
 	}
@@ -240,6 +244,15 @@ func (s *Story) blames(p *output.Page, items []any) error {
 		p.Say("left out: the status; --all shows it", "未显示：status；--all 可显示")
 	}
 	return err
+}
+
+// ending is the end of a path, which tells more than its beginning.
+func ending(path string, columns int) string {
+	r := []rune(path)
+	if len(r) <= columns {
+		return path
+	}
+	return "…" + string(r[len(r)-columns+1:])
 }
 
 // manager is who the API server noted as having set a field, and when.
