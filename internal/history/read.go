@@ -52,6 +52,10 @@ type reader struct {
 	beats   uint64         // events that renew a sign of life, which were only counted
 	left    int            // events beyond maxEvents
 
+	seed maphash.Seed
+	seen [32]seen // the latest events
+	next int
+
 	// kept are the events in the order in which they happened, where together they are
 	// small enough to be kept by the first pass: then there is no second.
 	kept []*audit.Event
