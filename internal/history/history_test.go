@@ -375,6 +375,27 @@ func TestCollections(t *testing.T) {
 	}
 }
 
+// TestLarge has more bodies than are kept: they are read twice, and told in order.
+func TestLarge(t *testing.T) {
+	s := &scene{t: t}
+	s.add("jai", "create", 201, answer(web("1", "web:1", 1, nil)))
+	large := strings.Repeat("x", 1<<20)
+	want := "1 jai create real exact: created: replicas 1; image web:1\n"
+	for i := 2; i <= 36; i++ {
+		rv := i
+		if i >= 35 {
+			rv = 71 - i // the last two are told by a clock that is behind
+		}
+		s.add("jai", "patch", 200, answer(web(fmt.Sprint(rv), "web:1", rv, m{"annotations": m{"large": large}})))
+		if i == 2 {
+			want += "1 jai patch real exact: replicas 1 → 2; +large " + strings.Repeat("x", 39) + "…\n"
+		} else {
+			want += fmt.Sprintf("1 jai patch real exact: replicas %d → %d\n", i-1, i)
+		}
+	}
+	s.expect("deploy/web", nil, want)
+}
+
 // TestTwice has an event that came over two ways, and a patch that was sent twice.
 func TestTwice(t *testing.T) {
 	s := &scene{t: t}

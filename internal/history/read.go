@@ -61,9 +61,15 @@ type reader struct {
 	kept []*audit.Event
 }
 
-// each calls yield for the events of the object in the order in which they happened. The
-// event belongs to the reader again when yield returns.
-func (r *reader) each(ctx context.Context, yield func(*audit.Event) error) error {
+// each calls take for the events of the object in the order in which they happened. The
+// event belongs to the reader again when take returns.
+func (r *reader) each(ctx context.Context, take func(*audit.Event) error) error {
+	yield := func(e *audit.Event) error {
+		if r.again(e) {
+			return nil
+		}
+		return take(e)
+	}
 	if r.kept != nil {
 		for i, e := range r.kept {
 			r.kept[i] = nil
@@ -86,10 +92,8 @@ func (r *reader) each(ctx context.Context, yield func(*audit.Event) error) error
 			return nil
 		}
 		for e != nil {
-			if !r.again(e) {
-				if err := yield(e); err != nil {
-					return err
-				}
+			if err := yield(e); err != nil {
+				return err
 			}
 			next++
 			if e = waiting[next]; e != nil {
