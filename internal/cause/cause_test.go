@@ -22,12 +22,12 @@ func TestThrough(t *testing.T) {
 			w.create("alice", "deployments", workload("Deployment", meta("web", "D", 1), 1, "a"))
 			w.create(account("deployment-controller"), "replicasets", workload("ReplicaSet", meta("web-5d4f", "R", 1, "Deployment", "web", "D"), 1, "a", 1))
 			return w, w.pod(rs, "web-5d4f", "R", "bbbbb")
-		}, "alice", cause.Certain, "alice created Deployment shop/web → deployment-controller → replicaset-controller created Pod shop/web-5d4f-bbbbb (certain: the owner reference names ReplicaSet shop/web-5d4f with the same uid)"},
+		}, "alice", cause.Likely, "alice created Deployment shop/web → deployment-controller → replicaset-controller created Pod shop/web-5d4f-bbbbb (likely: the owner reference names ReplicaSet shop/web-5d4f with the same uid)"},
 		"scaled down": {func() (*world, []byte) {
 			w := deployed("alice")
 			w.scaled("bob", 2, 1)
 			return w, w.removePod(rs, "web-5d4f", "R", "bbbbb")
-		}, "bob", cause.Certain, "bob scaled Deployment shop/web to 1 → deployment-controller → replicaset-controller deleted Pod shop/web-5d4f-bbbbb"},
+		}, "bob", cause.Likely, "bob scaled Deployment shop/web to 1 → deployment-controller → replicaset-controller deleted Pod shop/web-5d4f-bbbbb"},
 		"two scale at once, and both want more": {func() (*world, []byte) {
 			w := deployed("alice")
 			w.scaled("bob", 2, 3)
@@ -50,7 +50,7 @@ func TestThrough(t *testing.T) {
 			w := deployed("alice")
 			w.removePod("bob", "web-5d4f", "R", "bbbbb")
 			return w, w.pod(rs, "web-5d4f", "R", "ddddd")
-		}, "bob", cause.Certain, "bob deleted Pod shop/web-5d4f-bbbbb → replicaset-controller created Pod shop/web-5d4f-ddddd"},
+		}, "bob", cause.Likely, "bob deleted Pod shop/web-5d4f-bbbbb → replicaset-controller created Pod shop/web-5d4f-ddddd"},
 		"a pod that went in a way nobody recorded": {func() (*world, []byte) {
 			w := deployed("alice")
 			return w, w.pod(rs, "web-5d4f", "R", "ddddd")
@@ -60,7 +60,7 @@ func TestThrough(t *testing.T) {
 			w.create("bob", "horizontalpodautoscalers", obj{"metadata": meta("web", "H", 0)})
 			w.scaled(account("horizontal-pod-autoscaler"), 2, 3)
 			return w, w.pod(rs, "web-5d4f", "R", "ddddd")
-		}, account("horizontal-pod-autoscaler"), cause.Certain, "horizontal-pod-autoscaler scaled Deployment shop/web to 3 → deployment-controller"},
+		}, account("horizontal-pod-autoscaler"), cause.Likely, "horizontal-pod-autoscaler scaled Deployment shop/web to 3 → deployment-controller"},
 		"who impersonates is the one": {func() (*world, []byte) {
 			w := deployed("alice")
 			w.send(request{user: "mallory", as: "bob", verb: "delete", group: "apps", resource: "deployments", namespace: "shop", name: "web",
@@ -131,7 +131,7 @@ func TestBlame(t *testing.T) {
 			w := deployed("bob")
 			w.change("mallory", "patch", "replicasets", "", workload("ReplicaSet", meta("web-5d4f", "R", 2, "Deployment", "web", "D"), 0, "a", 2))
 			return w, w.removePod(rs, "web-5d4f", "R", "bbbbb")
-		}, "mallory", cause.Certain, "mallory changed ReplicaSet"},
+		}, "mallory", cause.Likely, "mallory changed ReplicaSet"},
 		"and when the deployment-controller puts that right": {func() (*world, []byte) {
 			w := deployed("bob")
 			w.change("mallory", "patch", "replicasets", "", workload("ReplicaSet", meta("web-5d4f", "R", 2, "Deployment", "web", "D"), 0, "a", 2))
@@ -141,7 +141,7 @@ func TestBlame(t *testing.T) {
 			w := deployed("bob")
 			w.pod("mallory", "web-5d4f", "R", "zzzzz")
 			return w, w.removePod(rs, "web-5d4f", "R", "bbbbb")
-		}, "mallory", cause.Certain, "mallory created Pod"},
+		}, "mallory", cause.Likely, "mallory created Pod"},
 		"by taking the label from a pod, just after bob scaled": {func() (*world, []byte) {
 			w := deployed("alice")
 			w.scaled("bob", 2, 3)

@@ -13,6 +13,7 @@ import (
 // Reach bounds what Of asks a trail for.
 const (
 	reachBefore = 15 * time.Minute // before the event
+	reachAgents = 24 * time.Hour   // for who reports the status of nodes, unless it is a kubelet
 	reachAfter  = 5 * time.Second  // what comes after it may name what it does not
 	reachRows   = 5_000            // requests of the namespace, newest first
 )
@@ -23,11 +24,15 @@ const (
 func Of(ctx context.Context, r trail.Reader, e *audit.Event) (Chain, error) {
 	t := New(Config{Window: 100 * 365 * 24 * time.Hour})
 	w := t.write(e)
-	if w == nil || w.controller == "" {
+	if w == nil || w.controller == "" && !reports(w) {
 		return t.Trace(e), nil
 	}
-	t.Note(e)
 	at := e.Time()
+	agents := trail.Query{Since: at - reachAgents.Microseconds(), Until: at + reachAfter.Microseconds()}
+	if err := t.learn(ctx, r, agents, "objectRef.resource:nodes and sub:status and not user:system*", 20); err != nil {
+		return Chain{}, err
+	}
+	t.Note(e)
 	near := trail.Query{Since: at - reachBefore.Microseconds(), Until: at + reachAfter.Microseconds()}
 	where := "objectRef.resource:(namespaces or nodes or clusterroles or customresourcedefinitions)"
 	if w.key.namespace != "" {

@@ -174,7 +174,8 @@ func (t *Tracer) owed(w *write, f family) (verdict, bool) {
 		return unknown("noTrigger"), true
 	}
 	slices.Reverse(triggers)
-	return by(triggers, f, Certain, fact(why, f.key.String())), true
+	// Never certain: where an event is missing, the count is wrong.
+	return by(triggers, f, Likely, fact(why, f.key.String())), true
 }
 
 // take enters one request.

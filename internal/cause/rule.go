@@ -342,6 +342,8 @@ func (t *Tracer) rollout(w *write, f family, triggers []*write) (verdict, bool) 
 		case len(byTemplate) > 0 && byTemplate[0].at > byScale[0].at && byTemplate[0] != byScale[0]:
 			return by(append(byScale, byTemplate...), f, Likely), true
 		}
+		// Between what is known of the ReplicaSet and w nothing else was done to it.
+		proven = proven && last.gen > 0 && w.gen == last.gen+1 && last.at < byScale[0].at
 		return by(byScale, f, pick(proven, Certain, Likely), fact("desired", w.desired)), true
 	}
 	if len(byTemplate) == 0 || !sure {
