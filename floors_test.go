@@ -54,6 +54,8 @@ func rooms() []room {
 		{"bench/generate", 0, plain, "makes realistic events from a seed, any number of them"},
 		{"internal/durable/durabletest", 1, testOnly, "a file system that fails on purpose"},
 		{"internal/output", 1, plain, "prints events and rows: tables, JSON, YAML, names, and text made safe"},
+		{"internal/request", 1, plain, "the stages of one request, put together in spite of audit IDs that clients choose"},
+		{"internal/refusal", 1, plain, "why a request was refused: by RBAC, admission, authentication or overload"},
 		{"internal/rbac", 1, plain, "how RBAC decides: its reasons, read, and the smallest grants for what was refused"},
 		{"internal/destination", 1, plain, "where the API server passed a request on to"},
 		{"internal/patch", 1, plain, "what was stored, rebuilt from the version before and the body of a request"},

@@ -12,6 +12,8 @@ import (
 	"kubetrail/audit"
 	"kubetrail/internal/output"
 	"kubetrail/internal/recorded"
+	"kubetrail/internal/refusal"
+	"kubetrail/internal/request"
 	"kubetrail/internal/schema"
 	"kubetrail/internal/subject"
 	"kubetrail/internal/trail"
@@ -31,18 +33,7 @@ type Accessor struct {
 	As   string `json:"as,omitempty"` // whom they impersonated
 	Kind string `json:"kind"`         // of subject: person, serviceAccount, node, controlPlane, anonymous, unknown
 
-	Reads    int `json:"reads"`   // by name
-	Lists    int `json:"lists"`   // that it is in
-	Watches  int `json:"watches"` // likewise
-	Writes   int `json:"writes"`
-	Connects int `json:"connects,omitempty"` // exec, attach, port-forward, proxy
-	Refused  int `json:"refused"`            // 401, 403, 429
-	Failed   int `json:"failed,omitempty"`   // answered with another error, such as 404
-	Open     int `json:"open,omitempty"`     // no end is recorded
-
-	InNamespace int `json:"listsOfNamespace,omitempty"` // of Lists and Watches: of the whole namespace
-	InCluster   int `json:"listsOfCluster,omitempty"`   // likewise, of all namespaces
-	Selected    int `json:"listsSelected,omitempty"`    // likewise, by labels or fields, or a page: they may have left it out
+	Counts
 
 	First     string            `json:"first"`
 	Last      string            `json:"last"`
@@ -57,6 +48,22 @@ type Accessor struct {
 	addresses, tools, allowed, refusals tallies
 }
 
+// Counts are requests by what came of them.
+type Counts struct {
+	Reads    int `json:"reads"`   // by name
+	Lists    int `json:"lists"`   // that it is in
+	Watches  int `json:"watches"` // likewise
+	Writes   int `json:"writes"`
+	Connects int `json:"connects,omitempty"` // exec, attach, port-forward, proxy
+	Refused  int `json:"refused"`            // 401, 403, 429
+	Failed   int `json:"failed,omitempty"`   // answered with another error, such as 404
+	Open     int `json:"open,omitempty"`     // no end is recorded
+
+	InNamespace int `json:"listsOfNamespace,omitempty"` // of Lists and Watches: of the whole namespace
+	InCluster   int `json:"listsOfCluster,omitempty"`   // likewise, of all namespaces
+	Selected    int `json:"listsSelected,omitempty"`    // likewise, by labels or fields, or a page: they may have left it out
+}
+
 // Usual is what a subject did with the same before the time asked about.
 type Usual struct {
 	FirstTime    bool     `json:"firstTime"` // never before in this trail, successfully
@@ -68,7 +75,7 @@ type Usual struct {
 	NewTools     []string `json:"newTools,omitempty"`
 }
 
-var accessColumns = keyColumns | output.RefColumns | audit.Set(audit.Resource, audit.APIGroup, audit.Subresource, audit.Namespace,
+var accessColumns = request.KeyColumns | output.RefColumns | audit.Set(audit.Resource, audit.APIGroup, audit.Subresource, audit.Namespace,
 	audit.Name, audit.ImpersonatedUsername, audit.UserAgent, audit.SourceIPs, audit.Code, audit.Message, audit.Decision, audit.Reason)
 
 // maxAccessors bounds how many subjects are told apart.
@@ -187,32 +194,32 @@ type access struct {
 // accessors counts what concerns the object.
 func accessors(ctx context.Context, r trail.Reader, q trail.Query, cfg AccessConfig) (*access, error) {
 	a := &access{cfg: cfg, rows: map[[2]string]*Accessor{}}
-	open := newPairs[asking]()
+	open := request.NewPairs[asking]()
 	err := scan(ctx, r, q, accessColumns, func(e *audit.Event) error {
 		if cfg.Target.Name != "" && len(e.Text[audit.Name]) == 0 && string(e.Text[audit.Verb]) == "create" {
 			// Which object a creation was to make is recorded with its end, and not even
 			// then where it was refused.
-			if ended(e) {
+			if request.Ended(e) {
 				a.unnamed++
 			}
 			return nil
 		}
 		row := a.row(e)
 		if row == nil {
-			if ended(e) {
+			if request.Ended(e) {
 				a.more++
 			}
 			return nil
 		}
-		open.note(e, func() asking { return row.asks(e) })
-		if ended(e) {
+		open.Note(e, func() asking { return row.asks(e) })
+		if request.Ended(e) {
 			row.note(e)
 		} else if row.seen(e); len(row.Events) == 0 {
 			row.Events = append(row.Events, output.Ref(e))
 		}
 		return nil
 	})
-	open.unended(func(b asking) { b.row.unended(b) })
+	open.Unended(func(b asking) { b.row.unended(b) })
 	return a, err
 }
 
@@ -276,7 +283,7 @@ func (a *Accessor) note(e *audit.Event) {
 	switch {
 	case e.Code == 401 || e.Code == 403 || e.Code == 429:
 		a.Refused++
-		a.refusals.add(whyRefused(e))
+		a.refusals.add(refusal.Of(e).Why())
 		return
 	case e.Code >= 400 || string(e.Text[audit.Stage]) == "Panic":
 		a.Failed++
@@ -343,11 +350,6 @@ func selects(uri string) bool {
 	fields := strings.FieldsFunc(values.Get("fieldSelector"), func(r rune) bool { return r == ',' })
 	return values.Get("labelSelector") != "" || values.Get("continue") != "" ||
 		slices.ContainsFunc(fields, func(f string) bool { return !strings.HasPrefix(f, "metadata.name=") })
-}
-
-// whyRefused is the reason of a refusal, in few words and without names of objects.
-func whyRefused(e *audit.Event) string {
-	return Refusal(e).Why()
 }
 
 // compare tells what of it is usual, by what was before, which took so many days.
@@ -517,7 +519,7 @@ func (a *access) unusual(p *output.Page, rows []*Accessor, begin int64) {
 func (a *access) refused(p *output.Page, rows []*Accessor) {
 	for _, x := range rows {
 		for _, t := range x.Refusals {
-			p.Say("%s was refused %s: %s.", "%s 被拒绝 %s：%s。", who(x.User, x.As, p.Chinese), times(t.Count, p.Chinese), output.Plain(sayWhy(t.Value, p.Chinese), false))
+			p.Say("%s was refused %s: %s.", "%s 被拒绝 %s：%s。", who(x.User, x.As, p.Chinese), times(t.Count, p.Chinese), output.Plain(refusal.Text(t.Value, p.Chinese), false))
 		}
 	}
 }

@@ -12,6 +12,8 @@ import (
 	"kubetrail/internal/output"
 	"kubetrail/internal/rbac"
 	"kubetrail/internal/recorded"
+	"kubetrail/internal/refusal"
+	"kubetrail/internal/request"
 	"kubetrail/internal/trail"
 )
 
@@ -30,19 +32,12 @@ type Denial struct {
 	User string `json:"user"` // "" where authentication failed
 	As   string `json:"as,omitempty"`
 
-	Verb        string   `json:"verb"`
-	Group       string   `json:"group,omitempty"`
-	Resource    string   `json:"resource,omitempty"`
-	Subresource string   `json:"subresource,omitempty"`
-	Namespace   string   `json:"namespace,omitempty"`
-	Path        string   `json:"path,omitempty"`
-	Names       []string `json:"names,omitempty"` // some of them
-	MoreNames   bool     `json:"moreNames,omitempty"`
+	Wanted
 
-	Cause   Cause   `json:"cause"`
-	Detail  string  `json:"detail,omitempty"`  // the name of the policy, webhook, quota or standard
-	Message string  `json:"message,omitempty"` // of the first one
-	Codes   []Tally `json:"codes"`
+	Cause   refusal.Cause `json:"cause"`
+	Detail  string        `json:"detail,omitempty"`  // the name of the policy, webhook, quota or standard
+	Message string        `json:"message,omitempty"` // of the first one
+	Codes   []Tally       `json:"codes"`
 
 	Count     int               `json:"count"`
 	First     string            `json:"first,omitempty"`
@@ -56,6 +51,18 @@ type Denial struct {
 	codes, addresses, tools tallies
 	at                      map[int64]int
 	asked                   []rbac.Attributes // one for each name
+}
+
+// Wanted is what was asked for.
+type Wanted struct {
+	Verb        string   `json:"verb"`
+	Group       string   `json:"group,omitempty"`
+	Resource    string   `json:"resource,omitempty"`
+	Subresource string   `json:"subresource,omitempty"`
+	Namespace   string   `json:"namespace,omitempty"`
+	Path        string   `json:"path,omitempty"`
+	Names       []string `json:"names,omitempty"` // some of them
+	MoreNames   bool     `json:"moreNames,omitempty"`
 }
 
 // Bucket is how often something happened in one stretch of time.
@@ -78,7 +85,7 @@ type Proposal struct {
 
 const deniedQuestion = `code:(401 or 403 or 429) or (code >= 400 and message:("denied request" or "denied the request"))`
 
-var deniedColumns = keyColumns | output.RefColumns | audit.Set(audit.Resource, audit.APIGroup, audit.Subresource, audit.Namespace,
+var deniedColumns = request.KeyColumns | output.RefColumns | audit.Set(audit.Resource, audit.APIGroup, audit.Subresource, audit.Namespace,
 	audit.Name, audit.ImpersonatedUsername, audit.UserAgent, audit.SourceIPs, audit.Code, audit.Message, audit.Decision)
 
 // Bounds of what denied keeps.
@@ -95,17 +102,17 @@ func Denied(ctx context.Context, r trail.Reader, q trail.Query, cfg DeniedConfig
 		return output.Report{}, err
 	}
 	d := &denied{cfg: cfg, rows: map[denialKey]*Denial{}, unit: cmp.Or(cfg.Every, time.Second), first: audit.NoTime, last: audit.NoTime}
-	open := newPairs[func()]()
+	open := request.NewPairs[func()]()
 	err = scan(ctx, r, narrow, deniedColumns, func(e *audit.Event) error {
-		why := Refusal(e)
+		why := refusal.Of(e)
 		if why.Cause == "" {
 			return nil
 		}
-		if ended(e) {
+		if request.Ended(e) {
 			d.note(e, why)
 		}
 		if longRunning(e) { // refused at both stages, of which the policy may omit one
-			open.note(e, func() func() {
+			open.Note(e, func() func() {
 				at, ref := *e, output.Ref(e)
 				at.Text = d.copied(e)
 				return func() { d.noteAt(&at, why, ref) }
@@ -116,7 +123,7 @@ func Denied(ctx context.Context, r trail.Reader, q trail.Query, cfg DeniedConfig
 	if err != nil {
 		return output.Report{}, err
 	}
-	open.unended(func(note func()) { note() })
+	open.Unended(func(note func()) { note() })
 	cover, err := recorded.Cover(ctx, r, q, cfg.Policy)
 	if err != nil {
 		return output.Report{}, err
@@ -144,7 +151,7 @@ func longRunning(e *audit.Event) bool {
 	if string(e.Text[audit.Verb]) == "watch" {
 		return true
 	}
-	return proxied(e)
+	return refusal.Proxied(e)
 }
 
 // denialKey is what denials have in common.
@@ -172,9 +179,9 @@ func (d *denied) copied(e *audit.Event) (text [audit.NumText][]byte) {
 	return text
 }
 
-func (d *denied) note(e *audit.Event, why Refused) { d.noteAt(e, why, output.Ref(e)) }
+func (d *denied) note(e *audit.Event, why refusal.Refused) { d.noteAt(e, why, output.Ref(e)) }
 
-func (d *denied) noteAt(e *audit.Event, why Refused, ref output.EventRef) {
+func (d *denied) noteAt(e *audit.Event, why refusal.Refused, ref output.EventRef) {
 	d.total++
 	text := func(c audit.Column) string { return string(e.Text[c]) }
 	key := denialKey{user: text(audit.Username), as: text(audit.ImpersonatedUsername), verb: text(audit.Verb), group: text(audit.APIGroup),
@@ -188,8 +195,8 @@ func (d *denied) noteAt(e *audit.Event, why Refused, ref output.EventRef) {
 		d.more++
 		return
 	case x == nil:
-		x = &Denial{User: key.user, As: key.as, Verb: key.verb, Group: key.group, Resource: key.resource, Subresource: key.sub, Namespace: key.namespace,
-			Path: key.path, Cause: why.Cause, Detail: why.Detail, Message: clipped(text(audit.Message)), at: map[int64]int{}, first: audit.NoTime, last: audit.NoTime}
+		x = &Denial{User: key.user, As: key.as, Wanted: Wanted{Verb: key.verb, Group: key.group, Resource: key.resource, Subresource: key.sub,
+			Namespace: key.namespace, Path: key.path}, Cause: why.Cause, Detail: why.Detail, Message: clipped(text(audit.Message)), at: map[int64]int{}, first: audit.NoTime, last: audit.NoTime}
 		d.rows[key] = x
 	}
 	x.Count++
@@ -286,12 +293,12 @@ func (x *Denial) asks(e *audit.Event) {
 			x.MoreNames = true
 		}
 	}
-	if x.Cause != CauseRBAC && x.Cause != CauseImpersonation || len(x.asked) > maxNames {
+	if x.Cause != refusal.RBAC && x.Cause != refusal.Impersonation || len(x.asked) > maxNames {
 		return
 	}
 	a := rbac.Attributes{User: cmp.Or(x.As, x.User), Verb: x.Verb, Group: x.Group, Resource: x.Resource, Subresource: x.Subresource,
 		Namespace: x.Namespace, Name: name, Path: x.Path}
-	if x.Cause == CauseImpersonation {
+	if x.Cause == refusal.Impersonation {
 		// What was refused is not the request, but to act as somebody else in it.
 		refused, ok := rbac.ParseRefusal(string(e.Text[audit.Message]))
 		if !ok {
@@ -377,7 +384,7 @@ func (d *denied) proposals(rows []*Denial) []*Proposal {
 		asked = append(asked, x.asked...)
 		for _, a := range x.asked[:min(1, len(x.asked))] {
 			requests[[2]string{a.User, a.Namespace}] += x.Count
-			impersonation[a.User] = impersonation[a.User] || x.Cause == CauseImpersonation
+			impersonation[a.User] = impersonation[a.User] || x.Cause == refusal.Impersonation
 		}
 	}
 	out := []*Proposal{}
@@ -428,7 +435,7 @@ func (d *denied) print(p *output.Page, rows []*Denial, proposals []*Proposal) er
 		if d.cfg.By == "resource" {
 			what = x.Verb + " " + p.Pick("by ", "，来自 ") + who(x.User, x.As, p.Chinese)
 		}
-		if err := t.Add(" ", fmt.Sprint(x.Count), output.Plain(what, false), x.where(p.Chinese), output.Plain(sayWhy(Refused{x.Cause, x.Detail}.Why(), p.Chinese), false)); err != nil {
+		if err := t.Add(" ", fmt.Sprint(x.Count), output.Plain(what, false), x.where(p.Chinese), output.Plain(refusal.Text(refusal.Refused{Cause: x.Cause, Detail: x.Detail}.Why(), p.Chinese), false)); err != nil {
 			return err
 		}
 	}
@@ -510,7 +517,7 @@ func (d *denied) advise(p *output.Page, rows []*Denial, proposals []*Proposal) {
 	if d.spark(p, rows) != "" {
 		p.Say("One bar is %s.", "每格为 %s。", brief(d.every()))
 	}
-	count := map[Cause]int{}
+	count := map[refusal.Cause]int{}
 	for _, x := range rows {
 		count[x.Cause] += x.Count
 	}
@@ -518,10 +525,10 @@ func (d *denied) advise(p *output.Page, rows []*Denial, proposals []*Proposal) {
 		p.Say("What RBAC refused %s would allow: kubetrail denied --grant writes them as YAML.", "RBAC 拒绝的请求需要 %s：kubetrail denied --grant 以 YAML 输出。", grants(len(proposals), p.Chinese))
 	}
 	adviseAgainst(p, proposals)
-	if count[CauseLogin] > 0 {
-		p.Say("Against failed authentication (401, %s) no grant helps: who sent it is not known.", "身份认证失败（401，%s）无法通过授权解决：发送者未知。", times(count[CauseLogin], p.Chinese))
+	if count[refusal.Login] > 0 {
+		p.Say("Against failed authentication (401, %s) no grant helps: who sent it is not known.", "身份认证失败（401，%s）无法通过授权解决：发送者未知。", times(count[refusal.Login], p.Chinese))
 	}
-	if n := count[CausePodSecurity] + count[CausePolicy] + count[CauseWebhook] + count[CauseQuota] + count[CauseAdmission]; n > 0 {
+	if n := count[refusal.PodSecurity] + count[refusal.Policy] + count[refusal.Webhook] + count[refusal.Quota] + count[refusal.Admission]; n > 0 {
 		p.Say("What admission denied (%s) RBAC had allowed: the object has to change, or the policy.", "准入控制拒绝的请求（%s）已通过 RBAC：需要修改对象或策略。", times(n, p.Chinese))
 	}
 	if d.more > 0 {

@@ -15,6 +15,7 @@ import (
 	"kubetrail/audit"
 	"kubetrail/internal/output"
 	"kubetrail/internal/rbac"
+	"kubetrail/internal/refusal"
 	"kubetrail/internal/trail"
 )
 
@@ -38,8 +39,8 @@ func TestDeniedOfStory(t *testing.T) {
 			report, rows := denialsOf(t, r, when(t, "", "", ""), DeniedConfig{Policy: p})
 			count := map[string]int{}
 			for _, x := range rows {
-				count[fmt.Sprintf("%s %s %s %s %s", who(x.User, x.As, false), x.Verb, x.resource(), x.Namespace, Refused{x.Cause, x.Detail}.Why())] += x.Count
-				if x.Cause == CauseLogin {
+				count[fmt.Sprintf("%s %s %s %s %s", who(x.User, x.As, false), x.Verb, x.resource(), x.Namespace, refusal.Refused{Cause: x.Cause, Detail: x.Detail}.Why())] += x.Count
+				if x.Cause == refusal.Login {
 					count["401"] += x.Count
 				}
 				times := 0
@@ -186,42 +187,5 @@ func TestManySlots(t *testing.T) {
 	}
 	if d.unit != 5*time.Second || len(x.at) > maxSlots || total != 3*maxSlots {
 		t.Errorf("unit %v, %d slots, %d counted", d.unit, len(x.at), total)
-	}
-}
-
-func TestRefusal(t *testing.T) {
-	for _, c := range []struct {
-		code              int32
-		decision, message string
-		want              string
-	}{
-		{401, "", "Unauthorized", "authentication"},
-		{403, "forbid", `pods is forbidden: User "a" cannot list resource "pods" in API group "" at the cluster scope`, "rbac"},
-		{403, "", `users "x" is forbidden: User "a" cannot impersonate resource "users" in API group "" at the cluster scope`, "impersonation"},
-		{403, "allow", `pods "x" is forbidden: violates PodSecurity "baseline:v1.30": host namespaces`, "podSecurity:baseline:v1.30"},
-		{403, "allow", `pods "x" is forbidden: exceeded quota: compute, requested: pods=1, used: pods=4, limited: pods=4`, "quota:compute"},
-		{403, "allow", `pods "x" is forbidden: failed quota: compute: must specify limits.cpu`, "quota:compute"},
-		{403, "allow", `pods "x" is forbidden: maximum cpu usage per Container is 1, but limit is 2`, "quota:LimitRange"},
-		{403, "allow", `clusterroles.rbac.authorization.k8s.io "x" is forbidden: user "a" (groups=["b"]) is attempting to grant RBAC permissions not currently held:`, "escalation"},
-		{403, "allow", `pods "x" is forbidden: error looking up service account shop/nosuch: serviceaccount "nosuch" not found`, "admission"},
-		{400, "allow", `admission webhook "deny.example.com" denied the request: no`, "webhook:deny.example.com"},
-		{403, "allow", `admission webhook "deny.example.com" denied the request: no`, "webhook:deny.example.com"},
-		{422, "allow", `deployments.apps "x" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no`, "admissionPolicy:p"},
-		{422, "allow", `ConfigMap "X" is invalid: metadata.name: Invalid value`, ""},
-		{429, "allow", "Cannot evict pod as it would violate the pod's disruption budget.", "disruptionBudget"},
-		{429, "", "Too many requests, please try again later.", "overload"},
-		{403, "allow", "", "unknown"},
-		{404, "allow", `pods "x" not found`, ""},
-		{200, "allow", "", ""},
-	} {
-		e := &audit.Event{Code: c.code}
-		e.Text[audit.Decision], e.Text[audit.Message], e.Text[audit.Resource] = []byte(c.decision), []byte(c.message), []byte("pods")
-		got := Refusal(e)
-		if got.Why() != c.want {
-			t.Errorf("%d %s: %q, want %q", c.code, c.message, got.Why(), c.want)
-		}
-		if got.Cause != "" && (sayWhy(got.Why(), false) == "" || sayWhy(got.Why(), true) == "") {
-			t.Errorf("%s has no words", got.Cause)
-		}
 	}
 }

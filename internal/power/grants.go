@@ -11,6 +11,8 @@ import (
 	"kubetrail/internal/output"
 	"kubetrail/internal/rbac"
 	"kubetrail/internal/recorded"
+	"kubetrail/internal/refusal"
+	"kubetrail/internal/request"
 	"kubetrail/internal/schema"
 	"kubetrail/internal/subject"
 	"kubetrail/internal/trail"
@@ -35,20 +37,8 @@ type Gift struct {
 	Outcome string `json:"outcome"` // done, refused, failed
 	Why     string `json:"why,omitempty"`
 
-	Group     string `json:"group,omitempty"`
-	Resource  string `json:"resource,omitempty"`
-	ObjectAs  string `json:"objectKind,omitempty"`
-	Namespace string `json:"namespace,omitempty"`
-	Name      string `json:"name,omitempty"` // empty where the event does not name it
-
-	RoleKind string   `json:"roleKind,omitempty"` // of a binding
-	Role     string   `json:"role,omitempty"`
-	To       []string `json:"to,omitempty"`      // User "mallory", Group "dev", ServiceAccount "ns/name"
-	Known    string   `json:"known,omitempty"`   // how that is known: body, or use (of a binding, by the reasons of later requests)
-	Detail   []string `json:"detail,omitempty"`  // of a pod: privileged, hostPath; of a certificate: its requester and signer; of a session: the command
-	Unknown  bool     `json:"unknown,omitempty"` // what it gives, or to whom, is not recorded
-
-	Dangers []rbac.Danger `json:"dangers,omitempty"`
+	Thing
+	Given
 
 	AllowedBy string `json:"allowedBy,omitempty"` // the binding that allowed it
 	Count     int    `json:"count,omitempty"`     // of impersonation: requests
@@ -68,6 +58,27 @@ type Gift struct {
 	binding    rbac.Binding
 	through    []*Gift // what was given by using it
 	under      bool    // is told under another
+}
+
+// Thing is the object of a request.
+type Thing struct {
+	Group     string `json:"group,omitempty"`
+	Resource  string `json:"resource,omitempty"`
+	ObjectAs  string `json:"objectKind,omitempty"`
+	Namespace string `json:"namespace,omitempty"`
+	Name      string `json:"name,omitempty"` // empty where the event does not name it
+}
+
+// Given is what power was given to whom.
+type Given struct {
+	RoleKind string   `json:"roleKind,omitempty"` // of a binding
+	Role     string   `json:"role,omitempty"`
+	To       []string `json:"to,omitempty"`      // User "mallory", Group "dev", ServiceAccount "ns/name"
+	Known    string   `json:"known,omitempty"`   // how that is known: body, or use (of a binding, by the reasons of later requests)
+	Detail   []string `json:"detail,omitempty"`  // of a pod: privileged, hostPath; of a certificate: its requester and signer; of a session: the command
+	Unknown  bool     `json:"unknown,omitempty"` // what it gives, or to whom, is not recorded
+
+	Dangers []rbac.Danger `json:"dangers,omitempty"`
 }
 
 // Use is the requests that the authorizer says it allowed because of a binding, or that
@@ -117,7 +128,7 @@ func giftQuestion() string {
 	}, ") or (") + ")"
 }
 
-var giftColumns = keyColumns | output.RefColumns | audit.Set(audit.Resource, audit.APIGroup, audit.Subresource, audit.Namespace, audit.Name,
+var giftColumns = request.KeyColumns | output.RefColumns | audit.Set(audit.Resource, audit.APIGroup, audit.Subresource, audit.Namespace, audit.Name,
 	audit.ImpersonatedUsername, audit.UserAgent, audit.SourceIPs, audit.Code, audit.Message, audit.Decision, audit.Reason, audit.Annotations,
 	audit.RequestObject, audit.ResponseObject)
 
@@ -127,7 +138,7 @@ const maxGifts = 10_000
 // tokens, admission, privileged pods, sessions in kube-system, impersonation; and what
 // was done with it next, until it was taken back.
 func Grants(ctx context.Context, r trail.Reader, q trail.Query, cfg GrantsConfig) (output.Report, error) {
-	g := &gifts{cfg: cfg, roles: map[string][]rbac.Danger{}, seen: map[uint64]bool{}, keys: newPairs[int]().keys}
+	g := &gifts{cfg: cfg, roles: map[string][]rbac.Danger{}, seen: map[uint64]bool{}, keys: request.NewKeys()}
 	g.cfg.Next = cmp.Or(cfg.Next, time.Hour)
 	narrow, err := narrowed(q, giftQuestion())
 	if err != nil {
@@ -187,7 +198,7 @@ type gifts struct {
 	roles    map[string][]rbac.Danger // what is dangerous about roles of which a body is recorded
 	last     int64                    // event of the trail
 	seen     map[uint64]bool          // requests, for those that answer two questions
-	keys     keys
+	keys     request.Keys
 }
 
 // follow looks for what was given by using what was found, whoever did it: the question
@@ -240,9 +251,9 @@ func (g *gifts) note(e *audit.Event) error {
 		g.machines++
 		return nil
 	}
-	if k := g.keys.of(e); g.seen[k] {
+	if k := g.keys.Of(e); g.seen[k] {
 		return nil
-	} else if len(g.seen) < maxOpen {
+	} else if len(g.seen) < request.MaxOpen {
 		g.seen[k] = true
 	}
 	g.list = append(g.list, x)
@@ -265,19 +276,19 @@ func (g *gifts) gift(e *audit.Event) *Gift {
 	text := func(c audit.Column) string { return string(e.Text[c]) }
 	sub := text(audit.Subresource)
 	session := sub == "exec" || sub == "attach" || sub == "portforward" || sub == "ephemeralcontainers"
-	if !ended(e) && !(session && text(audit.Stage) == "ResponseStarted") || parameters(e).Get("dryRun") != "" {
+	if !request.Ended(e) && !(session && text(audit.Stage) == "ResponseStarted") || parameters(e).Get("dryRun") != "" {
 		return nil
 	}
-	x := &Gift{User: text(audit.Username), As: text(audit.ImpersonatedUsername), Time: output.RFC3339(e.Time()), Outcome: "done", Group: text(audit.APIGroup),
-		Resource: text(audit.Resource), Namespace: text(audit.Namespace), Name: text(audit.Name), Address: address(e), Tool: tool(e),
+	x := &Gift{User: text(audit.Username), As: text(audit.ImpersonatedUsername), Time: output.RFC3339(e.Time()), Outcome: "done",
+		Thing: Thing{Group: text(audit.APIGroup), Resource: text(audit.Resource), Namespace: text(audit.Namespace), Name: text(audit.Name)}, Address: address(e), Tool: tool(e),
 		Events: []output.EventRef{output.Ref(e)}, at: e.Time(), cluster: text(audit.Cluster), AllowedBy: text(audit.Reason)}
 	x.binding, _ = rbac.ParseReason(x.AllowedBy)
 	if found := schema.Find(x.Group, x.Resource); found != nil {
 		x.ObjectAs = found.Kind
 	}
 	switch {
-	case Refusal(e).Cause != "":
-		x.Outcome, x.Why = "refused", Refusal(e).Why()
+	case refusal.Of(e).Cause != "":
+		x.Outcome, x.Why = "refused", refusal.Of(e).Why()
 	case e.Code >= 400 || text(audit.Stage) == "Panic":
 		x.Outcome = "failed"
 	}

@@ -8,6 +8,7 @@ import (
 
 	"kubetrail/internal/output"
 	"kubetrail/internal/recorded"
+	"kubetrail/internal/refusal"
 )
 
 // print tells the gifts in the order of time, each with what came of it.
@@ -150,7 +151,7 @@ func (x *Gift) sentence() (en, zh string) {
 	}
 	switch x.Outcome {
 	case "refused":
-		return user + " tried to " + en + "; refused: " + output.Plain(sayWhy(x.Why, false), false) + ".", userZH + " 尝试" + zh + "，被拒绝：" + output.Plain(sayWhy(x.Why, true), false) + "。"
+		return user + " tried to " + en + "; refused: " + output.Plain(refusal.Text(x.Why, false), false) + ".", userZH + " 尝试" + zh + "，被拒绝：" + output.Plain(refusal.Text(x.Why, true), false) + "。"
 	case "failed":
 		return user + " tried to " + en + "; it failed.", userZH + " 尝试" + zh + "，失败。"
 	}

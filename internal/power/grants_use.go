@@ -9,6 +9,7 @@ import (
 	"kubetrail/audit"
 	"kubetrail/internal/output"
 	"kubetrail/internal/rbac"
+	"kubetrail/internal/request"
 	"kubetrail/internal/trail"
 )
 
@@ -21,7 +22,7 @@ func (g *gifts) impersonations(ctx context.Context, r trail.Reader, q trail.Quer
 	rows := map[[3]string]*Gift{}
 	columns := output.RefColumns | audit.Set(audit.Username, audit.ImpersonatedUsername, audit.Code, audit.SourceIPs, audit.UserAgent)
 	err = scan(ctx, r, q, columns, func(e *audit.Event) error {
-		if !ended(e) {
+		if !request.Ended(e) {
 			return nil
 		}
 		key := [3]string{string(e.Text[audit.Username]), string(e.Text[audit.ImpersonatedUsername]), string(e.Text[audit.Cluster])}
@@ -110,7 +111,7 @@ func (g *gifts) uses(ctx context.Context, r trail.Reader) error {
 	}
 	next := g.cfg.Next.Microseconds()
 	q := trail.Query{Since: from, Until: to + next}
-	columns := keyColumns | output.RefColumns | audit.Set(audit.Resource, audit.APIGroup, audit.Subresource, audit.Namespace, audit.Name, audit.Reason, audit.UserExtra, audit.Code,
+	columns := request.KeyColumns | output.RefColumns | audit.Set(audit.Resource, audit.APIGroup, audit.Subresource, audit.Namespace, audit.Name, audit.Reason, audit.UserExtra, audit.Code,
 		audit.ImpersonatedUsername)
 	for _, list := range []struct {
 		field string
@@ -122,7 +123,7 @@ func (g *gifts) uses(ctx context.Context, r trail.Reader) error {
 				return err
 			}
 			err = r.Search(ctx, narrow, trail.Page{Oldest: true, Columns: columns}, func(e *audit.Event) error {
-				if !ended(e) {
+				if !request.Ended(e) {
 					return nil
 				}
 				if list.field == "reason" {
@@ -230,7 +231,7 @@ func (g *gifts) removals(ctx context.Context, r trail.Reader) error {
 		columns := output.RefColumns | audit.Set(audit.Resource, audit.APIGroup, audit.Namespace, audit.Name, audit.Username, audit.ImpersonatedUsername, audit.Code)
 		err = r.Search(ctx, q, trail.Page{Oldest: true, Columns: columns}, func(e *audit.Event) error {
 			text := func(c audit.Column) string { return string(e.Text[c]) }
-			if !ended(e) || e.Code < 200 || e.Code >= 300 {
+			if !request.Ended(e) || e.Code < 200 || e.Code >= 300 {
 				return nil
 			}
 			for _, x := range given[bindingKey(text(audit.Cluster), text(audit.APIGroup)+"/"+text(audit.Resource), text(audit.Namespace), text(audit.Name))] {

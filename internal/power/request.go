@@ -3,8 +3,8 @@ package power
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
-	"hash/maphash"
 	"slices"
 	"strconv"
 	"strings"
@@ -38,80 +38,6 @@ func narrowed(q trail.Query, text string) (trail.Query, error) {
 // quoted is a value as a question has it, so that nothing in it is special.
 func quoted(s string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
-}
-
-// keys tells requests apart by what all their stages have in common. The audit ID
-// alone does not: the client chooses it.
-type keys struct{ seed maphash.Seed }
-
-var keyColumns = audit.Set(audit.AuditID, audit.RequestURI, audit.Verb, audit.Username, audit.Received, audit.Cluster, audit.Server)
-
-func (k keys) of(e *audit.Event) uint64 {
-	var h maphash.Hash
-	h.SetSeed(k.seed)
-	for _, c := range [...]audit.Column{audit.AuditID, audit.RequestURI, audit.Verb, audit.Username, audit.Cluster, audit.Server} {
-		h.Write(e.Text[c])
-		h.WriteByte(0)
-	}
-	maphash.WriteComparable(&h, e.Received)
-	return h.Sum64()
-}
-
-// ended tells the event at which a request ended. Who fails to log in leaves only a
-// ResponseStarted.
-func ended(e *audit.Event) bool {
-	switch string(e.Text[audit.Stage]) {
-	case "ResponseComplete", "Panic":
-		return true
-	case "ResponseStarted":
-		return e.Code == 401
-	}
-	return false
-}
-
-// maxOpen is how many requests without an end are remembered at once.
-const maxOpen = 1 << 20
-
-// pairs finds the requests of which no end is recorded, whatever the order of their
-// stages.
-type pairs[T any] struct {
-	keys keys
-	open map[uint64]*T // nil: has ended
-	full bool          // there were more than could be remembered: nothing is known
-}
-
-func newPairs[T any]() pairs[T] {
-	return pairs[T]{keys: keys{maphash.MakeSeed()}, open: map[uint64]*T{}}
-}
-
-// note takes one stage of a request. of is asked for what is to be remembered as long as
-// no end was seen.
-func (p *pairs[T]) note(e *audit.Event, of func() T) {
-	if p.full {
-		return
-	}
-	k := p.keys.of(e)
-	x, seen := p.open[k]
-	switch {
-	case !seen && len(p.open) == maxOpen:
-		p.full, p.open = true, nil
-	case ended(e):
-		p.open[k] = nil
-	case !seen:
-		v := of()
-		p.open[k] = &v
-	case x != nil:
-		*x = of()
-	}
-}
-
-// unended yields what was remembered of the requests without an end.
-func (p *pairs[T]) unended(yield func(T)) {
-	for _, x := range p.open {
-		if x != nil {
-			yield(*x)
-		}
-	}
 }
 
 // A Tally counts one value.
@@ -223,3 +149,18 @@ func shortTime(t int64) string {
 	}
 	return time.UnixMicro(t).UTC().Format("2006-01-02T15:04:05Z")
 }
+
+// object decodes a body that was recorded, nil where it was not or is no object.
+func object(body []byte) map[string]any {
+	if len(body) == 0 || len(body) > maxBody {
+		return nil
+	}
+	var m map[string]any
+	if json.Unmarshal(body, &m) != nil {
+		return nil
+	}
+	return m
+}
+
+// maxBody is the largest body that is decoded: a role or a pod is never so large.
+const maxBody = 3 << 20

@@ -12,6 +12,8 @@ import (
 	"kubetrail/audit"
 	"kubetrail/internal/output"
 	"kubetrail/internal/recorded"
+	"kubetrail/internal/refusal"
+	"kubetrail/internal/request"
 	"kubetrail/internal/trail"
 )
 
@@ -25,24 +27,11 @@ type SessionsConfig struct {
 // Session is one connection through the API server into a pod, or to a node or service:
 // exec, attach, port-forward, debug, log -f, proxy, or cp, which is an exec of tar.
 type Session struct {
-	Kind      string `json:"kind"`
-	User      string `json:"user"`
-	As        string `json:"as,omitempty"`
-	Resource  string `json:"resource"` // pods, nodes, services
-	Namespace string `json:"namespace,omitempty"`
-	Name      string `json:"name"`
-	Container string `json:"container,omitempty"`
-	Node      string `json:"node,omitempty"` // whose kubelet it went to, where that is known
-
-	Command   []string `json:"command,omitempty"`
-	Copied    string   `json:"copied,omitempty"`   // of cp: fromContainer or toContainer
-	CopyPath  string   `json:"copyPath,omitempty"` // of cp: in the container
-	Ports     []string `json:"ports,omitempty"`    // of a port-forward, where the URI has them
-	Path      string   `json:"path,omitempty"`     // of a proxy: behind it
-	Image     string   `json:"image,omitempty"`    // of debug, where the body was recorded
-	Stdin     bool     `json:"stdin,omitempty"`
-	TTY       bool     `json:"tty,omitempty"`
-	Truncated bool     `json:"truncated,omitempty"` // the command was longer
+	Kind string `json:"kind"`
+	User string `json:"user"`
+	As   string `json:"as,omitempty"`
+	Place
+	Talk
 
 	Start     string  `json:"start,omitempty"`
 	End       string  `json:"end,omitempty"` // absent where no end is recorded
@@ -66,9 +55,31 @@ type Session struct {
 	verb                     string
 }
 
+// Place is where a session leads to.
+type Place struct {
+	Resource  string `json:"resource"` // pods, nodes, services
+	Namespace string `json:"namespace,omitempty"`
+	Name      string `json:"name"`
+	Container string `json:"container,omitempty"`
+	Node      string `json:"node,omitempty"` // whose kubelet it went to, where that is known
+}
+
+// Talk is what a session is for.
+type Talk struct {
+	Command   []string `json:"command,omitempty"`
+	Copied    string   `json:"copied,omitempty"`   // of cp: fromContainer or toContainer
+	CopyPath  string   `json:"copyPath,omitempty"` // of cp: in the container
+	Ports     []string `json:"ports,omitempty"`    // of a port-forward, where the URI has them
+	Path      string   `json:"path,omitempty"`     // of a proxy: behind it
+	Image     string   `json:"image,omitempty"`    // of debug, where the body was recorded
+	Stdin     bool     `json:"stdin,omitempty"`
+	TTY       bool     `json:"tty,omitempty"`
+	Truncated bool     `json:"truncated,omitempty"` // the command was longer
+}
+
 const sessionQuestion = `sub:(exec or attach or portforward or proxy) or verb:proxy or (sub:log and uri:*follow=*) or (sub:ephemeralcontainers and verb:(patch or update))`
 
-var sessionColumns = keyColumns | output.RefColumns | audit.Set(audit.Resource, audit.APIGroup, audit.Subresource, audit.Namespace,
+var sessionColumns = request.KeyColumns | output.RefColumns | audit.Set(audit.Resource, audit.APIGroup, audit.Subresource, audit.Namespace,
 	audit.Name, audit.ImpersonatedUsername, audit.UserAgent, audit.SourceIPs, audit.Code, audit.Message, audit.Decision, audit.Destination)
 
 const maxSessions = 10_000
@@ -82,7 +93,7 @@ func Sessions(ctx context.Context, r trail.Reader, q trail.Query, cfg SessionsCo
 	}
 	// A session that began in the time asked about may have ended after it.
 	narrow.Until = audit.NoTime
-	s := &sessions{limit: cmp.Or(cfg.Limit, maxSessions), pairs: newPairs[*Session](), until: q.Until, beyond: map[uint64]bool{}}
+	s := &sessions{limit: cmp.Or(cfg.Limit, maxSessions), keys: request.NewKeys(), until: q.Until, beyond: map[uint64]bool{}}
 	err = r.Search(ctx, narrow, trail.Page{Columns: sessionColumns}, s.note)
 	if err != nil {
 		return output.Report{}, err
@@ -123,7 +134,7 @@ func sessionRequests(namespace string) []recorded.Requests {
 
 type sessions struct {
 	limit  int
-	pairs  pairs[*Session]
+	keys   request.Keys
 	byKey  map[uint64]*Session
 	rows   []*Session
 	until  int64
@@ -136,14 +147,14 @@ func (s *sessions) note(e *audit.Event) error {
 	if kind == "" || s.until != audit.NoTime && e.Received != audit.NoTime && e.Received >= s.until {
 		return nil
 	}
-	k := s.pairs.keys.of(e)
+	k := s.keys.Of(e)
 	if s.byKey == nil {
 		s.byKey = map[uint64]*Session{}
 	}
 	x := s.byKey[k]
 	switch {
 	case x == nil && len(s.rows) >= s.limit:
-		if len(s.beyond) < maxOpen {
+		if len(s.beyond) < request.MaxOpen {
 			s.beyond[k] = true
 		}
 		return nil
@@ -187,8 +198,8 @@ const maxCommand = 8 << 10
 
 func newSession(e *audit.Event, kind string) *Session {
 	text := func(c audit.Column) string { return string(e.Text[c]) }
-	x := &Session{Kind: kind, User: text(audit.Username), As: text(audit.ImpersonatedUsername), Resource: text(audit.Resource),
-		Namespace: text(audit.Namespace), Name: text(audit.Name), verb: text(audit.Verb), Agent: text(audit.UserAgent), Tool: tool(e),
+	x := &Session{Kind: kind, User: text(audit.Username), As: text(audit.ImpersonatedUsername),
+		Place: Place{Resource: text(audit.Resource), Namespace: text(audit.Namespace), Name: text(audit.Name)}, verb: text(audit.Verb), Agent: text(audit.UserAgent), Tool: tool(e),
 		received: e.Received, started: audit.NoTime, ended: audit.NoTime}
 	if ips := output.StringList(e.Text[audit.SourceIPs]); len(ips) > 0 {
 		x.Address, x.Via = ips[len(ips)-1], ips[:len(ips)-1]
@@ -257,7 +268,7 @@ func (x *Session) stage(e *audit.Event) {
 		}
 	}
 	switch {
-	case ended(e):
+	case request.Ended(e):
 		x.Ended, x.ended = true, e.Staged
 		if e.Code == 401 {
 			x.started = e.Staged
@@ -268,11 +279,11 @@ func (x *Session) stage(e *audit.Event) {
 	if as := string(e.Text[audit.ImpersonatedUsername]); as != "" {
 		x.As = as // not known yet when the request was received
 	}
-	if e.Code != 0 && (x.Code == 0 || ended(e)) {
+	if e.Code != 0 && (x.Code == 0 || request.Ended(e)) {
 		x.Code = e.Code
 		if e.Code >= 400 {
 			x.Message = string(e.Text[audit.Message])
-			x.Refusal = Refusal(e).Why()
+			x.Refusal = refusal.Of(e).Why()
 		}
 	}
 }

@@ -1,8 +1,9 @@
-package power
+// Package refusal tells why a request was refused: by RBAC, by admission, because acting
+// as somebody else is not allowed, or because nobody knows who sent it.
+package refusal
 
 import (
 	"bytes"
-	"encoding/json"
 	"strings"
 
 	"kubetrail/audit"
@@ -13,22 +14,25 @@ type Cause string
 
 // The causes of refusals.
 const (
-	CauseRBAC          Cause = "rbac"             // no authorizer allows it
-	CauseImpersonation Cause = "impersonation"    // acting as somebody else is not allowed
-	CauseLogin         Cause = "authentication"   // 401: nobody knows who sent it
-	CausePodSecurity   Cause = "podSecurity"      // Pod Security admission
-	CausePolicy        Cause = "admissionPolicy"  // a ValidatingAdmissionPolicy
-	CauseWebhook       Cause = "webhook"          // an admission webhook
-	CauseQuota         Cause = "quota"            // a ResourceQuota, or a LimitRange
-	CauseTerminating   Cause = "terminating"      // the namespace is being deleted
-	CauseBudget        Cause = "disruptionBudget" // a PodDisruptionBudget does not let a pod be evicted
-	CauseOverload      Cause = "overload"         // 429: priority and fairness, or too many requests
-	CauseEscalation    Cause = "escalation"       // RBAC: nobody may grant what they do not have
-	CauseNode          Cause = "nodeRestriction"  // a node may touch its own objects only
-	CauseAdmission     Cause = "admission"        // another admission plugin
-	CauseBackend       Cause = "backend"          // what the request was passed on to refused it
-	CauseUnknown       Cause = "unknown"          // the event does not tell
+	RBAC          Cause = "rbac"             // no authorizer allows it
+	Impersonation Cause = "impersonation"    // acting as somebody else is not allowed
+	Login         Cause = "authentication"   // 401: nobody knows who sent it
+	PodSecurity   Cause = "podSecurity"      // Pod Security admission
+	Policy        Cause = "admissionPolicy"  // a ValidatingAdmissionPolicy
+	Webhook       Cause = "webhook"          // an admission webhook
+	Quota         Cause = "quota"            // a ResourceQuota, or a LimitRange
+	Terminating   Cause = "terminating"      // the namespace is being deleted
+	Budget        Cause = "disruptionBudget" // a PodDisruptionBudget does not let a pod be evicted
+	Overload      Cause = "overload"         // 429: priority and fairness, or too many requests
+	Escalation    Cause = "escalation"       // RBAC: nobody may grant what they do not have
+	Node          Cause = "nodeRestriction"  // a node may touch its own objects only
+	Admission     Cause = "admission"        // another admission plugin
+	Backend       Cause = "backend"          // what the request was passed on to refused it
+	Unknown       Cause = "unknown"          // the event does not tell
 )
+
+// Columns are what Of needs of an event.
+var Columns = audit.Set(audit.Code, audit.Message, audit.Decision, audit.Username, audit.Subresource, audit.Verb)
 
 // Refused is why a request was refused.
 type Refused struct {
@@ -36,37 +40,37 @@ type Refused struct {
 	Detail string // the name of the policy, webhook or standard, where the event has it
 }
 
-// Refusal tells why a request was refused; Cause is empty where it was not.
-func Refusal(e *audit.Event) Refused {
+// Of tells why a request was refused; Cause is empty where it was not.
+func Of(e *audit.Event) Refused {
 	message := string(e.Text[audit.Message])
 	switch {
 	case e.Code == 401:
-		return Refused{Cause: CauseLogin}
+		return Refused{Cause: Login}
 	case e.Code == 429:
 		if strings.Contains(message, "disruption budget") {
-			return Refused{Cause: CauseBudget}
+			return Refused{Cause: Budget}
 		}
-		return Refused{Cause: CauseOverload}
+		return Refused{Cause: Overload}
 	case e.Code == 422:
 		// A ValidatingAdmissionPolicy answers so; most other 422 are invalid objects.
 		if name, ok := quotedAfter(message, "ValidatingAdmissionPolicy '", "'"); ok {
-			return Refused{CausePolicy, name}
+			return Refused{Policy, name}
 		}
 		return Refused{}
 	case strings.HasPrefix(message, "admission webhook \""):
 		// A webhook chooses its code.
 		if name, ok := quotedAfter(message, "admission webhook \"", "\""); ok && e.Code >= 400 && strings.Contains(message, "denied the request") {
-			return Refused{CauseWebhook, name}
+			return Refused{Webhook, name}
 		}
 	}
 	if e.Code != 403 {
 		return Refused{}
 	}
 	if strings.Contains(message, " cannot impersonate") {
-		return Refused{Cause: CauseImpersonation}
+		return Refused{Cause: Impersonation}
 	}
 	if string(e.Text[audit.Decision]) == "forbid" {
-		return Refused{Cause: CauseRBAC}
+		return Refused{Cause: RBAC}
 	}
 	return admission(e, message)
 }
@@ -76,38 +80,38 @@ func admission(e *audit.Event, message string) Refused {
 	switch {
 	case strings.Contains(message, "violates PodSecurity \""):
 		level, _ := quotedAfter(message, "violates PodSecurity \"", "\"")
-		return Refused{CausePodSecurity, level}
+		return Refused{PodSecurity, level}
 	case strings.Contains(message, "ValidatingAdmissionPolicy '"):
 		name, _ := quotedAfter(message, "ValidatingAdmissionPolicy '", "'")
-		return Refused{CausePolicy, name}
+		return Refused{Policy, name}
 	case strings.Contains(message, "admission webhook \""):
 		name, _ := quotedAfter(message, "admission webhook \"", "\"")
-		return Refused{CauseWebhook, name}
+		return Refused{Webhook, name}
 	case strings.Contains(message, "exceeded quota: "), strings.Contains(message, "failed quota: "):
 		_, rest, _ := strings.Cut(message, "quota: ")
 		name, _, _ := strings.Cut(rest, ":")
 		name, _, _ = strings.Cut(name, ",")
-		return Refused{CauseQuota, name}
+		return Refused{Quota, name}
 	case strings.Contains(message, " usage per "), strings.Contains(message, "is forbidden: minimum "), strings.Contains(message, "is forbidden: maximum "):
-		return Refused{CauseQuota, "LimitRange"}
+		return Refused{Quota, "LimitRange"}
 	case strings.Contains(message, "because it is being terminated"):
-		return Refused{Cause: CauseTerminating}
+		return Refused{Cause: Terminating}
 	case strings.Contains(message, "attempting to grant RBAC permissions not currently held"):
-		return Refused{Cause: CauseEscalation}
+		return Refused{Cause: Escalation}
 	case bytes.HasPrefix(e.Text[audit.Username], []byte("system:node:")) && strings.Contains(message, "node \""):
-		return Refused{Cause: CauseNode}
+		return Refused{Cause: Node}
 	case string(e.Text[audit.Decision]) == "":
-		return Refused{Cause: CauseUnknown}
-	case message == "" && proxied(e):
-		return Refused{Cause: CauseBackend}
+		return Refused{Cause: Unknown}
+	case message == "" && Proxied(e):
+		return Refused{Cause: Backend}
 	case strings.Contains(message, "is forbidden"):
-		return Refused{Cause: CauseAdmission}
+		return Refused{Cause: Admission}
 	}
-	return Refused{Cause: CauseUnknown}
+	return Refused{Cause: Unknown}
 }
 
-// proxied tells the requests that a node, a service or a pod answered.
-func proxied(e *audit.Event) bool {
+// Proxied tells the requests that a node, a service or a pod answered.
+func Proxied(e *audit.Event) bool {
 	switch string(e.Text[audit.Subresource]) {
 	case "proxy", "exec", "attach", "portforward", "log":
 		return true
@@ -133,38 +137,38 @@ func (r Refused) Why() string {
 	return string(r.Cause)
 }
 
-// sayWhy says a refusal for people.
-func sayWhy(why string, chinese bool) string {
+// Text says for people a refusal as Why names it.
+func Text(why string, chinese bool) string {
 	cause, detail, _ := strings.Cut(why, ":")
 	en, zh := "", ""
 	switch Cause(cause) {
-	case CauseRBAC:
+	case RBAC:
 		en, zh = "no RBAC rule allows it", "没有 RBAC 规则允许"
-	case CauseImpersonation:
+	case Impersonation:
 		en, zh = "acting as somebody else is not allowed", "不允许扮演其他用户"
-	case CauseLogin:
+	case Login:
 		en, zh = "authentication failed (401)", "身份认证失败（401）"
-	case CausePodSecurity:
+	case PodSecurity:
 		en, zh = "it violates Pod Security", "违反 Pod Security"
-	case CausePolicy:
+	case Policy:
 		en, zh = "a ValidatingAdmissionPolicy denies it", "被 ValidatingAdmissionPolicy 拒绝"
-	case CauseWebhook:
+	case Webhook:
 		en, zh = "an admission webhook denies it", "被准入 webhook 拒绝"
-	case CauseQuota:
+	case Quota:
 		en, zh = "it exceeds a quota", "超出配额"
-	case CauseTerminating:
+	case Terminating:
 		en, zh = "the namespace is being deleted", "命名空间正在删除"
-	case CauseBudget:
+	case Budget:
 		en, zh = "a PodDisruptionBudget does not allow it", "PodDisruptionBudget 不允许"
-	case CauseOverload:
+	case Overload:
 		en, zh = "too many requests (429)", "请求过多（429）"
-	case CauseEscalation:
+	case Escalation:
 		en, zh = "it would grant what they do not have themselves", "试图授予自己没有的权限"
-	case CauseNode:
+	case Node:
 		en, zh = "a node may touch its own objects only", "节点只能操作自己的对象"
-	case CauseAdmission:
+	case Admission:
 		en, zh = "an admission plugin denies it", "被准入插件拒绝"
-	case CauseBackend:
+	case Backend:
 		en, zh = "what it was passed on to refused it", "被转发到的后端拒绝"
 	default:
 		en, zh = "the event does not tell why", "事件没有说明原因"
@@ -177,18 +181,3 @@ func sayWhy(why string, chinese bool) string {
 	}
 	return en
 }
-
-// object decodes a body that was recorded, nil where it was not or is no object.
-func object(body []byte) map[string]any {
-	if len(body) == 0 || len(body) > maxBody {
-		return nil
-	}
-	var m map[string]any
-	if json.Unmarshal(body, &m) != nil {
-		return nil
-	}
-	return m
-}
-
-// maxBody is the largest body that is decoded: a role or a pod is never so large.
-const maxBody = 3 << 20
