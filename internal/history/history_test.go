@@ -253,7 +253,10 @@ func TestUnrecorded(t *testing.T) {
 	s.add("veeru", "patch", 200, m{"requestObject": m{"spec": m{"replicas": 5}}, "responseObject": web("7", "web:1", 5, nil)})
 	s.add("jai", "patch", 200, m{"level": "Metadata"})
 	s.add("veeru", "patch", 200, answer(web("9", "web:2", 6, nil)))
+	s.add("eve", "get", 200, answer(web("9", "web:2", 6, nil)))
 	s.add("jai", "patch", 200, m{"annotations": m{"audit.k8s.io/truncated": "true"}})
+	s.add("eve", "get", 200, answer(web("12", "web:2", 9, nil)))
+	s.add("jai", "patch", 200, m{"level": "Metadata"})
 	story := s.expect("deploy/web", nil, `
 1 jai create real unknown: created
 1 jai patch real unknown: not recorded
@@ -261,9 +264,12 @@ func TestUnrecorded(t *testing.T) {
 1 jai patch real unknown: not recorded
 1 veeru patch real derived: replicas 5 → 6; image web:1 → web:2
 1 jai patch real unknown: not recorded
+1 eve get unknown derived: replicas 6 → 9
+1 jai patch real unknown: not recorded
 `)
 	for i, want := range []string{"recorded at level Metadata: without bodies", "recorded at level Metadata: without bodies", "what it was before was not recorded", "recorded at level Metadata: without bodies",
-		"the changes may be those of 1 write before it, whose content was not recorded", "the bodies were too large and left out (audit.k8s.io/truncated)"} {
+		"the changes may be those of 1 write before it, whose content was not recorded", "the bodies were too large and left out (audit.k8s.io/truncated)",
+		"this shows what 1 write before it made, whose content was not recorded"} {
 		if got := story.Rows[i].Reason; got != want {
 			t.Errorf("row %d: %q, want %q", i, got, want)
 		}
@@ -272,7 +278,7 @@ func TestUnrecorded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if text := printed(t, r); !strings.Contains(text, "# unknown: of 1 later write the content was not recorded\n") || !strings.Contains(text, "replicas: 6\n") {
+	if text := printed(t, r); !strings.Contains(text, "# unknown: of 1 later write the content was not recorded\n") || !strings.Contains(text, "replicas: 9\n") {
 		t.Errorf("the last version:\n%s", text)
 	}
 }
@@ -302,12 +308,18 @@ func TestSubresources(t *testing.T) {
 		"metadata": m{"name": "web", "namespace": "default", "uid": "u1", "resourceVersion": "4", "labels": m{"app": "shop"}}}))
 	s.add("jai", "get", 200, m{"responseObject": m{"kind": "Table"}})
 	s.add("jai", "get", 200, answer(web("8", "web:7", 4, nil)))
+	item := web("9", "web:8", 4, nil)
+	delete(item, "kind")
+	delete(item, "apiVersion")
+	s.add("jai", "list", 200, m{"objectRef": m{"resource": "deployments", "namespace": "default", "apiGroup": "apps", "apiVersion": "v1"},
+		"responseObject": m{"kind": "DeploymentList", "items": []any{web("1", "x:1", 1, m{"name": "other"}), item}}})
 	s.expect("deploy/web", whole, `
 1 jai create real exact: created: replicas 1; image web:1
 1 jai patch/scale real derived: replicas 1 → 4
 1 system:serviceaccount:kube-system:deployment-controller update/status status-only derived: +status
 1 gc patch real derived: app web → shop
 1 jai get unknown derived: app shop → web; image web:1 → web:7; -status
+1 jai list unknown derived: image web:7 → web:8
 `)
 }
 

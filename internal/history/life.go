@@ -121,34 +121,65 @@ func (l *life) kindOf(raw []byte) (kind string) {
 	return kind
 }
 
-// observe takes in the answer to a get: it shows the object as it was then.
+// observe takes in the answer to a get or a list: it shows the object as it was then.
 func (l *life) observe(e *audit.Event, row *Row) *Row {
-	switch l.kindOf(e.ResponseObject) {
-	case "", "Status", "Table", "PartialObjectMetadata", "Scale":
+	kind := l.kindOf(e.ResponseObject)
+	var o map[string]any
+	switch list, isList := strings.CutSuffix(kind, "List"); {
+	case row.Verb == "list" && isList:
+		if o = listed(e.ResponseObject, l.target.Name); o == nil {
+			return nil
+		}
+		if o["kind"] == nil { // items of built-in kinds leave it to the list
+			o["kind"], o["apiVersion"] = list, l.apiVersion(e)
+		}
+	case row.Verb != "get" || kind == "" || kind == "Status" || kind == "Table" || kind == "PartialObjectMetadata" || kind == "Scale",
+		row.Subresource != "" && row.Subresource != "status", bytes.Equal(e.ResponseObject, l.now.raw):
 		return nil
-	}
-	if bytes.Equal(e.ResponseObject, l.now.raw) {
-		return nil
-	}
-	o, err := l.body(e.ResponseObject)
-	if err != nil || row.Subresource != "" && row.Subresource != "status" {
-		return nil
+	default:
+		var err error
+		if o, err = l.body(e.ResponseObject); err != nil {
+			return nil
+		}
 	}
 	before := l.now
-	next := versionOf(o, e.ResponseObject)
+	next := versionOf(o, nil)
+	if row.Verb == "get" {
+		next.raw = bytes.Clone(e.ResponseObject)
+	}
+	if before.object != nil && before.rv == next.rv && next.rv != "" && before.sure == Exact {
+		return nil // it is known already
+	}
 	if before.uid != "" && next.uid != "" && before.uid != next.uid {
 		l.next()
 		before = l.now
 	}
 	row.Certainty = Exact
-	l.compare(row, before, next, true)
-	if before.object != nil && before.rv != next.rv && len(row.Changes) > 0 && before.blind == 0 {
+	l.compare(row, before, next, l.target.heartbeats() == "") // renewals may not have been looked at
+	switch {
+	case len(row.Changes) == 0:
+	case before.blind > 0:
+		row.Class = Unknown
+		row.say(Derived, "this shows what "+plural(before.blind, "write")+" before it made, whose content was not recorded",
+			fmt.Sprintf("此读取显示了之前 %d 次未记录内容的写入的结果", before.blind))
+	case before.sure == Exact && before.rv != "":
 		row.Class = Unknown
 		row.say(Derived, "this shows a version that no recorded request made", "此版本由审计日志之外的请求产生")
+	default:
+		row.Class = Unknown
+		row.say(Derived, "this shows what the version before was not certain of", "此读取更正了前一版本中不确定的内容")
 	}
 	l.become(next, row)
 	row.Life = l.number
 	return row
+}
+
+// apiVersion is that of the objects that a request is about.
+func (l *life) apiVersion(e *audit.Event) string {
+	if group := string(e.Text[audit.APIGroup]); group != "" {
+		return group + "/" + string(e.Text[audit.APIVersion])
+	}
+	return string(e.Text[audit.APIVersion])
 }
 
 // next begins another life.

@@ -86,6 +86,7 @@ func (t *Target) kql() string {
 	how := "name:" + name + " and not sub:(exec or attach or portforward or proxy or log or token)" +
 		" and (verb:(create or update or patch or delete) or verb:get and level:RequestResponse and code:200)"
 	how += " or verb:deletecollection"
+	how += " or verb:list and level:RequestResponse and code:200 and responseObject.items.metadata.name:" + name
 	if generated(t.Name) {
 		how += " or verb:create and not name:* and responseObject.metadata.name:" + name
 	}
