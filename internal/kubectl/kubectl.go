@@ -55,7 +55,7 @@ type request struct {
 	code      int32
 	body      []byte // JSON, nil where it was not recorded
 	size      int    // of a body that is too large to be given, 0 else
-	bodiless  bool   // it is sure that there was no body
+	bodiless  bool   // it is sure that a deletion had no body
 	truncated bool   // kube-apiserver dropped the bodies of the event
 	upgrade   bool   // the connection was not to be upgraded, though it had to be
 
@@ -87,8 +87,11 @@ func parse(e *audit.Event) *request {
 	r.canonical = err == nil && r.info.IsResourceRequest && pathOf(r.info) == r.path
 	r.truncated = strings.Contains(string(e.Text[audit.Annotations]), `"audit.k8s.io/truncated":"true"`)
 	if r.body, r.size = readBody(e.RequestObject); r.body == nil && r.size == 0 {
+		// What an aggregated API, a service or a node was sent is never recorded: that
+		// there was no body is sure of built-in resources alone.
 		level := string(e.Text[audit.Level])
-		r.bodiless = !r.truncated && (level == "Request" || level == "RequestResponse") && e.Code >= 200 && e.Code < 300
+		r.bodiless = r.method == "DELETE" && r.canonical && r.info.Subresource == "" && r.builtIn() != nil &&
+			!r.truncated && (level == "Request" || level == "RequestResponse") && e.Code >= 200 && e.Code < 300
 	}
 	r.upgrade = e.Code == 400 && strings.Contains(string(e.Text[audit.Message]), "pgrade request required")
 	return r
@@ -214,8 +217,6 @@ func (r *request) give(c *command, file string) {
 	case r.size > 0:
 		c.add("-f", file)
 		c.notef("the body of %d bytes is left out: %s stands for it", "请求体有 %d 字节，此处省略：以 %s 代替", r.size, file)
-	case r.bodiless && r.method != "DELETE":
-		c.add("-f", "/dev/null")
 	default:
 		c.add("-f", file)
 		c.unrecorded(r, file)

@@ -105,6 +105,9 @@ func TestCommand(t *testing.T) {
 			`{"status":{"conditions":[{"type":"Approved","reason":"KubectlApprove","message":"This CSR was approved by kubectl certificate approve."}]}}`,
 			"kubectl certificate approve jai", ""},
 
+		{"create", shop + "services/cart/proxy/a", "", "kubectl create --raw /api/v1/namespaces/shop/services/cart/proxy/a -f body.json", "the body was not recorded: body.json stands for it"},
+		{"delete", "/apis/stable.example.com/v1/namespaces/shop/crontabs/c", "", "kubectl delete crontabs.v1.stable.example.com c -n shop", "options in the body were not recorded"},
+
 		{"patch", web, `[{"op":"replace","path":"/spec/replicas","value":4}]`, `kubectl patch deployment web -n shop --type=json -p '[{"op":"replace","path":"/spec/replicas","value":4}]'`, ""},
 		{"patch", web, `{"metadata":{"labels":{"a":"b"}}}`, `kubectl patch deployment web -n shop --type=strategic -p '{"metadata":{"labels":{"a":"b"}}}'`, ""},
 		{"patch", web + "?fieldManager=kubectl-label", `{"metadata":{"labels":{"a":"b"}}}`, `kubectl patch deployment web -n shop --type=merge --field-manager=kubectl-label -p '{"metadata":{"labels":{"a":"b"}}}'`, ""},
