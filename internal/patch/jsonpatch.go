@@ -14,10 +14,14 @@ var (
 	errIndex     = errors.New("no such index")
 	errOperation = errors.New("no operation of a JSON patch")
 	errTest      = errors.New("a test operation fails")
-	errTooMuch   = errors.New("the result would be larger than 32 MiB")
+	errTooMuch   = errors.New("more than 3 MiB are copied")
 )
 
-const maxOperations = 10000 // as kube-apiserver allows
+// What kube-apiserver allows.
+const (
+	maxOperations = 10000
+	maxCopied     = 3 << 20 // bytes, by all copy operations together
+)
 
 // jsonPatch applies a JSON patch (RFC 6902) as kube-apiserver does: indexes may be
 // negative and then count from the end, and replace makes members that are not there.
@@ -25,7 +29,7 @@ func jsonPatch(doc any, operations []any) (any, error) {
 	if len(operations) > maxOperations {
 		return nil, fmt.Errorf("%w: more than %d", errOperation, maxOperations)
 	}
-	budget := maxBody
+	budget := maxCopied
 	for i, o := range operations {
 		var err error
 		if doc, err = operate(doc, object(o), &budget); err != nil {

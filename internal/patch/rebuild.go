@@ -388,7 +388,7 @@ func (w *writer) merge(k Kind, body any) (merged map[string]any, after *owners, 
 	base := withoutManaged(w.before.object)
 	switch k {
 	case JSONPatch:
-		operations, sent := ordinary(list(body))
+		operations, sent := ordinary(list(body), base)
 		var v any
 		if v, err = jsonPatch(base, operations); err == nil {
 			if merged = object(v); sent != absent {
@@ -408,12 +408,18 @@ func (w *writer) merge(k Kind, body any) (merged map[string]any, after *owners, 
 // ordinary returns the operations but those on fields that may not be known here, and that
 // are as they were whatever an operation does to them: it succeeded. sent is what they make
 // of managedFields, absent where they leave them alone.
-func ordinary(operations []any) (rest []any, sent any) {
+// What is left out of the object is not there to be removed, and is what it is tested for.
+func ordinary(operations []any, base map[string]any) (rest []any, sent any) {
 	sent = absent
+	out := len(Missing(base)) > 0
 	for _, o := range operations {
 		path, inside := strings.CutPrefix(text(object(o)["path"]), "/metadata/")
 		name, below, _ := strings.Cut(path, "/")
 		switch op := object(o)["op"]; {
+		case out && leftOut(object(o), base):
+			if op == "test" {
+				rest = append(rest, with(object(o), "op", "add"))
+			}
 		case !inside || !slices.Contains([]string{"managedFields", "uid", "resourceVersion", "creationTimestamp", "generation", "selfLink"}, name):
 			rest = append(rest, o)
 		case name != "managedFields" || op == "test" || op == "remove" && below == "":
@@ -424,6 +430,23 @@ func ordinary(operations []any) (rest []any, sent any) {
 		}
 	}
 	return rest, sent
+}
+
+// leftOut tells operations that remove or test what the API server allocates and what is
+// not known here.
+func leftOut(o, base map[string]any) bool {
+	path := text(o["path"])
+	last := path[strings.LastIndexByte(path, '/')+1:]
+	if o["op"] != "remove" && o["op"] != "test" ||
+		!slices.Contains([]string{"nodePort", "clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "healthCheckNodePort", "lastPhaseTransitionTime"}, last) {
+		return false
+	}
+	to, err := pointer(path)
+	if err != nil {
+		return false
+	}
+	found, err := find(base, to)
+	return err == nil && found == absent
 }
 
 // withoutManaged is an object as patches see it, but for managedFields.
