@@ -20,7 +20,7 @@ import (
 
 // Columns are the columns of an event that [Command] looks at. Without the request's
 // body it says that the body was not recorded.
-var Columns = audit.Set(audit.Verb, audit.RequestURI, audit.Level, audit.Code, audit.Message, audit.Annotations,
+var Columns = audit.Set(audit.Stage, audit.Verb, audit.RequestURI, audit.Level, audit.Code, audit.Message, audit.Annotations,
 	audit.ImpersonatedUsername, audit.ImpersonatedUID, audit.ImpersonatedGroups, audit.ImpersonatedExtra, audit.RequestObject)
 
 // Command returns the command line that makes the request of e again, empty where
@@ -39,6 +39,14 @@ func Command(e *audit.Event, chinese bool) (line, note string) {
 	if !c.impersonate(e) {
 		return "", note1("an impersonated user without a name cannot be given to kubectl",
 			"没有用户名的扮演请求，kubectl 无法发出").in(chinese)
+	}
+	if len(e.Text[audit.ImpersonatedUsername]) == 0 {
+		switch {
+		case string(e.Text[audit.Stage]) == "RequestReceived":
+			c.say("whether it was sent in the name of somebody else is not known at this stage", "这一阶段尚不知道请求是否扮演了他人")
+		case e.Code == 403 && strings.Contains(string(e.Text[audit.Message]), " cannot impersonate"):
+			c.say("in whose name it was to be sent was not recorded", "请求想要扮演谁未被记录")
+		}
 	}
 	return c.line(), c.note(chinese)
 }

@@ -179,6 +179,16 @@ func TestImpersonation(t *testing.T) {
 			t.Errorf("%s: %s %s", who, line, note)
 		}
 	}
+	refused := event(t, "list", "/api/v1/pods", "")
+	refused.Code, refused.Text[audit.Message] = 403, []byte(`pods is forbidden: User "alice" cannot impersonate-on:user-info:list resource "pods"`)
+	if line, note := Command(refused, false); line != "kubectl get pods -A" || note != "in whose name it was to be sent was not recorded" {
+		t.Errorf("refused: %q, %q", line, note)
+	}
+	received := event(t, "list", "/api/v1/pods", "")
+	received.Code, received.Text[audit.Stage] = 0, []byte("RequestReceived")
+	if line, note := Command(received, true); line != "kubectl get pods -A" || note != "这一阶段尚不知道请求是否扮演了他人" {
+		t.Errorf("received: %q, %q", line, note)
+	}
 	if line, note := Command(event(t, "get", "/version", "", `"impersonatedUser":{"groups":["a"]}`), false); line != "" || note == "" {
 		t.Errorf("groups without a user: %q, %q", line, note)
 	}
