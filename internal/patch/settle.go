@@ -135,6 +135,13 @@ func settleUnsure(before, after map[string]any, _ string) error {
 
 func settlePod(before, after map[string]any, subresource string) error {
 	if subresource != "status" {
+		// Admission keeps what it set when the pod was created.
+		old, spec := object(before["spec"]), own(after, "spec")
+		for _, name := range []string{"priority", "preemptionPolicy"} {
+			if spec[name] == nil {
+				keep(old, spec, name)
+			}
+		}
 		return nil
 	}
 	keep(object(before["metadata"]), own(after, "metadata"), "ownerReferences")
