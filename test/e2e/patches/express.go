@@ -299,7 +299,7 @@ func strategicList(r *rand.Rand, p Object, path []string, a, b []any) {
 	if len(items) > 0 {
 		p[k] = items
 	}
-	if r.IntN(7) > 0 { // client-go always says it, people who write patches do not
+	if r.IntN(12) > 0 { // client-go always says it, people who write patches do not
 		p["$setElementOrder/"+k] = order
 	}
 }
