@@ -204,7 +204,7 @@ func versionOf(o map[string]any, raw []byte) version {
 func (l *life) become(v version, row *Row) {
 	v.by = row
 	l.now = v
-	row.Version, row.Generation = v.rv, v.generation
+	row.Version, row.Generation, row.Missing = v.rv, v.generation, v.missing()
 	if v.object != nil {
 		l.last = v
 	}
@@ -277,7 +277,7 @@ func (l *life) blind(e *audit.Event, row *Row, before, next version) {
 // compare lists what differs between two versions.
 func (l *life) compare(row *Row, before, next version, status bool) {
 	if before.object != nil {
-		row.change(patch.Changes(before.object, next.object), status)
+		row.change(before, next, status)
 	}
 }
 

@@ -64,6 +64,9 @@ func (s *Story) heading(p *output.Page, v version) {
 		sure += p.Pick(": ", "：") + v.why.in(p)
 	}
 	p.W.WriteString("# " + sure + "\n")
+	if missing := v.missing(); len(missing) > 0 && v.sure != Unsure {
+		p.Say("# not recorded: %s", "# 未记录：%s", output.Plain(strings.Join(missing, ", "), false))
+	}
 	if s.Target.secret() && !s.cfg.ShowSecrets {
 		p.Say("# values are hidden: --show-secrets prints them", "# 值已隐藏：--show-secrets 可显示")
 	}

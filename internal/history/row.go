@@ -1,6 +1,7 @@
 package history
 
 import (
+	"slices"
 	"strconv"
 
 	"kubetrail/audit"
@@ -82,12 +83,18 @@ type Row struct {
 	Did         string          `json:"did,omitempty"`     // in short
 	Removed     bool            `json:"removed,omitempty"` // by this the object was gone
 	Object      any             `json:"object,omitempty"`  // after it
+	Missing     []string        `json:"missing,omitempty"` // fields that it has and that no answer of the API server tells
 	Diff        string          `json:"diff,omitempty"`
 	Through     *cause.Chain    `json:"through,omitempty"` // where somebody else was behind it
 
+	told
+}
+
+// told is what a row has for people, and how it came about.
+type told struct {
 	why, did words
-	same     bool   // it showed the version that was there
 	root     string // who was behind it
+	same     bool   // it showed the version that was there
 	created  bool
 }
 
@@ -123,15 +130,15 @@ func (r *Row) tell(en, zh string) {
 // maxChanges is how many changes of one version are told; others are counted.
 const maxChanges = 1000
 
-// change takes over what differs, without the generation, which has a place of its own.
-// Requests on an object do not change its status, where that is a subresource: such a
-// difference comes from a request that was not looked at.
-func (r *Row) change(all []patch.Change, status bool) {
-	for _, c := range all {
+// change takes over what differs between two versions, without the generation, which has a
+// place of its own, and without what is missing in one of them. Requests on an object do
+// not change its status, where that is a subresource: such a difference comes from a
+// request that was not looked at.
+func (r *Row) change(before, after version, status bool) {
+	missing := append(before.missing(), after.missing()...)
+	for _, c := range patch.Changes(before.object, after.object) {
 		switch {
-		case c.Path == "metadata.generation":
-		case (c.Path == "metadata.uid" || c.Path == "metadata.creationTimestamp") && (c.Old == nil || c.New == nil):
-			// not in what was worked out from requests alone
+		case c.Path == "metadata.generation", slices.Contains(missing, c.Path):
 		case !status && inStatus(c.Path):
 		case len(r.Changes) >= maxChanges:
 			r.More++
@@ -139,6 +146,14 @@ func (r *Row) change(all []patch.Change, status bool) {
 			r.Changes = append(r.Changes, Change{c.Path, string(c.Op), c.Old, c.New})
 		}
 	}
+}
+
+// missing are the fields of a version that no answer of the API server tells.
+func (v version) missing() []string {
+	if v.object == nil || !v.rebuilt {
+		return nil
+	}
+	return patch.Missing(v.object)
 }
 
 func inStatus(path string) bool {
