@@ -260,6 +260,17 @@ func (t *Target) settle(ctx context.Context, r trail.Reader) error {
 		}
 		by = append(by, f)
 	}
+	if t.Cluster == "" && (t.Namespace != "" || !t.namespaced()) {
+		// In most trails there is one cluster, which is soon seen: nothing need be looked for.
+		all, err := r.Aggregate(ctx, trail.Always(nil), by[:1], 2)
+		if err != nil {
+			return err
+		}
+		if all.Groups == 1 {
+			t.Cluster = all.Rows[0].Key[0]
+			return nil
+		}
+	}
 	groups, err := r.Aggregate(ctx, trail.Always(where), by, 0)
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package parquet
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -517,7 +518,11 @@ func join(c *Chunk, b []byte, dst []int64) error {
 	case c.Type == Int64 && len(b) == 8*n:
 		clear(dst)
 		for k := range 8 {
-			for i, v := range b[k*n : (k+1)*n] {
+			plane := b[k*n : (k+1)*n]
+			if zero(plane) {
+				continue // most numbers are small
+			}
+			for i, v := range plane {
 				dst[i] |= int64(v) << (8 * k)
 			}
 		}
@@ -525,6 +530,11 @@ func join(c *Chunk, b []byte, dst []int64) error {
 		return damaged("column %s: a page of another length", c.Name)
 	}
 	return nil
+}
+
+// zero reports whether b holds nothing but zeros.
+func zero(b []byte) bool {
+	return len(b) == 0 || b[0] == 0 && bytes.Equal(b[1:], b[:len(b)-1])
 }
 
 // FixedBytes reads a Fixed column of rows values into dst.
