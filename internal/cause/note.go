@@ -2,12 +2,14 @@ package cause
 
 import (
 	"bytes"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
 
 	"kubetrail/audit"
 	"kubetrail/internal/output"
+	"kubetrail/internal/request"
 	"kubetrail/internal/subject"
 )
 
@@ -175,7 +177,8 @@ func changes(e *audit.Event) bool {
 	if string(e.Text[audit.Stage]) != "ResponseComplete" || e.Code < 200 || e.Code > 299 || len(e.Text[audit.Resource]) == 0 {
 		return false
 	}
-	return !bytes.Contains(e.Text[audit.RequestURI], []byte("dryRun="))
+	dry, sure := request.DryRun(e)
+	return !dry || !sure
 }
 
 // passing are resources whose objects are not stored, or are nobody's consequence.
@@ -280,12 +283,13 @@ func (t *Tracer) options(w *write, e *audit.Event) {
 		if strings.Contains(uri, "Selector=") && !strings.HasSuffix(uri, "Selector=") {
 			w.flags |= selective
 		}
-		if i := strings.Index(uri, "propagationPolicy="); i >= 0 {
-			word, _, _ := strings.Cut(uri[i+len("propagationPolicy="):], "&")
-			w.policy = t.intern([]byte(word))
-		}
-		if strings.Contains(uri, "orphanDependents=true") {
-			w.policy = "Orphan"
+		if len(e.RequestObject) == 0 { // otherwise the options in the URI are not looked at
+			_, query, _ := strings.Cut(uri, "?")
+			options, _ := url.ParseQuery(query)
+			w.policy = t.intern([]byte(options.Get("propagationPolicy")))
+			if options.Get("orphanDependents") == "true" {
+				w.policy = "Orphan"
+			}
 		}
 		b := read(e.RequestObject)
 		if string(e.Text[audit.Level]) == "Metadata" {

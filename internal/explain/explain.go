@@ -11,6 +11,7 @@ package explain
 
 import (
 	"kubetrail/audit"
+	requests "kubetrail/internal/request"
 )
 
 // Columns is what an Explainer looks at but for bodies: without them a sentence has no
@@ -118,8 +119,10 @@ func (x *Explainer) act(r *request) {
 			break
 		}
 	}
-	if r.dryRun() {
-		if r.mood == done {
+	if dry, sure := requests.DryRun(r.Event); dry {
+		if !sure {
+			x.say(" perhaps as a dry run: its options are not recorded", "（可能仅试运行：删除选项未被记录）")
+		} else if r.mood == done {
 			x.say(" as a dry run, which changes nothing", "（仅试运行，未作任何改动）")
 		} else {
 			x.say(" as a dry run", "（仅试运行）")

@@ -24,7 +24,6 @@ const (
 	pInitialEvents
 	pLabelSelector
 	pFieldSelector
-	pDryRun
 	pForce
 	pFieldManager
 	numParams
@@ -35,7 +34,7 @@ var paramNames = map[string]param{
 	"container": pContainer, "command": pCommand, "tailLines": pTailLines, "follow": pFollow, "previous": pPrevious,
 	"ports": pPorts, "limit": pLimit, "continue": pContinue, "resourceVersion": pResourceVersion,
 	"sendInitialEvents": pInitialEvents, "labelSelector": pLabelSelector, "fieldSelector": pFieldSelector,
-	"dryRun": pDryRun, "force": pForce, "fieldManager": pFieldManager,
+	"force": pForce, "fieldManager": pFieldManager,
 }
 
 // A request is one event, looked at as a sentence needs it. It is valid as long as the
@@ -155,16 +154,6 @@ func moodOf(e *audit.Event) mood {
 func (r *request) is(p param) bool {
 	v := r.params[p]
 	return len(v) > 0 && string(v) != "false" && string(v) != "0"
-}
-
-// dryRun reports whether the request asked to change nothing: in its URI, or, as kubectl
-// delete does it, in its body.
-func (r *request) dryRun() bool {
-	if r.params[pDryRun] != nil {
-		return string(r.params[pDryRun]) == "All"
-	}
-	return len(r.RequestObject) > 0 && (string(r.verb) == "delete" || string(r.verb) == "deletecollection") &&
-		string(field(r.RequestObject, "dryRun", "$")) == "All"
 }
 
 // duration is how long the request took in microseconds, 0 where that says nothing:

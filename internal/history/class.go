@@ -2,10 +2,9 @@ package history
 
 import (
 	"bytes"
-	"net/url"
-	"strings"
 
 	"kubetrail/audit"
+	"kubetrail/internal/request"
 	"kubetrail/internal/subject"
 )
 
@@ -114,7 +113,7 @@ func calls(e *audit.Event) Class {
 }
 
 func classifyWrite(e *audit.Event) Class {
-	switch dry, sure := dryRun(e); {
+	switch dry, sure := request.DryRun(e); {
 	case dry && sure:
 		return DryRun
 	case dry:
@@ -151,33 +150,4 @@ func lease(e *audit.Event) Class {
 		return Heartbeat
 	}
 	return LeaderLease
-}
-
-// dryRun reports whether a write was to be no more than tried. The options of a deletion
-// stand in its body if it has one, and then those in the URI are not looked at: where the
-// body was not recorded, dryRun in the URI is not sure.
-func dryRun(e *audit.Event) (dry, sure bool) {
-	body := bytes.Contains(e.RequestObject, []byte(`"dryRun":["`))
-	deletion := bytes.HasPrefix(e.Text[audit.Verb], []byte("delete"))
-	switch {
-	case body && (deletion || string(e.Text[audit.Subresource]) == "eviction"):
-		return true, true
-	case !inURI(e.Text[audit.RequestURI]):
-		return false, true
-	case !deletion:
-		return true, true
-	case len(e.RequestObject) > 0:
-		return false, true
-	}
-	return true, false
-}
-
-// inURI reports whether the query of a URI has dryRun.
-func inURI(uri []byte) bool {
-	_, q, found := bytes.Cut(uri, []byte("?"))
-	if !found || !bytes.Contains(q, []byte("dryRun")) && bytes.IndexByte(q, '%') < 0 {
-		return false
-	}
-	values, _ := url.ParseQuery(string(q)) // what is no pair is passed over, as kube-apiserver does
-	return strings.Join(values["dryRun"], "") != ""
 }
