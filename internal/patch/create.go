@@ -142,7 +142,9 @@ func (w *writer) born(o map[string]any) (map[string]any, Words) {
 		o = put(o, []any{"kubernetes"}, "spec", "finalizers")
 		return o, why
 	}
-	if !bornWith[w.t.Name] && why.En == "" {
+	// DefaultIngressClass fills in nothing but the class.
+	whole := w.t.Name == "networking.v1.Ingress" && at(o, "spec", "ingressClassName") != nil
+	if !bornWith[w.t.Name] && !whole && why.En == "" {
 		why = Words{"the API server and its admission add to a new " + text(o["kind"]), "API Server 及其准入控制会为新建的 " + text(o["kind"]) + " 补充字段"}
 	}
 	return o, why

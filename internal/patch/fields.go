@@ -374,6 +374,13 @@ func compare(a, b any, t *schema.Type) (out comparison, err error) {
 	if a == absent || b == absent {
 		return compareAbsent(a, b, t)
 	}
+	// null is an object or list without anything, beside one with something.
+	switch {
+	case a == nil && granular(t, b) && !isEmptyValue(b):
+		a = emptied(b)
+	case b == nil && granular(t, a) && !isEmptyValue(a):
+		b = emptied(a)
+	}
 	if !granular(t, a) || !granular(t, b) {
 		if !Equal(a, b) {
 			out.modified = &fieldSet{member: true}
@@ -417,6 +424,13 @@ func compare(a, b any, t *schema.Type) (out comparison, err error) {
 		return out, compareLists(add, x, y, t)
 	}
 	return out, nil
+}
+
+func emptied(v any) any {
+	if _, ok := v.([]any); ok {
+		return []any{}
+	}
+	return map[string]any{}
 }
 
 func compareLists(add func(string, comparison), x, y []any, t *schema.Type) error {
