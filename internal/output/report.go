@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"kubetrail/audit"
@@ -102,9 +103,16 @@ func (p *Page) Pick(en, zh string) string {
 }
 
 // Say prints a line in the language of the page, formatted with the same arguments in
-// both. Text out of a log among them must be safe already: see [Plain] and [Cell].
+// both, and broken where the terminal ends. Text out of a log among them must be safe
+// already: see [Plain] and [Cell].
 func (p *Page) Say(en, zh string, args ...any) {
-	fmt.Fprintf(p.W, p.Pick(en, zh)+"\n", args...)
+	text := fmt.Sprintf(p.Pick(en, zh), args...)
+	if p.Fit > 0 && Width(text) > p.Fit {
+		start := strings.TrimLeft(text, "\n")
+		line := strings.TrimLeft(start, " ")
+		text = text[:len(text)-len(start)] + Paragraph(line, start[:len(start)-len(line)], p.Fit)
+	}
+	fmt.Fprintln(p.W, text)
 }
 
 // An EventRef names one event in an answer that was made of it, so that the answer can
