@@ -103,11 +103,11 @@ func (p *Page) Pick(en, zh string) string {
 }
 
 // Say prints a line in the language of the page, formatted with the same arguments in
-// both, and broken where the terminal ends. Text out of a log among them must be safe
+// both, and broken where the terminal ends; a comment in YAML stays whole. Text out of a log among them must be safe
 // already: see [Plain] and [Cell].
 func (p *Page) Say(en, zh string, args ...any) {
 	text := fmt.Sprintf(p.Pick(en, zh), args...)
-	if p.Fit > 0 && Width(text) > p.Fit {
+	if p.Fit > 0 && Width(text) > p.Fit && !strings.HasPrefix(text, "#") {
 		start := strings.TrimLeft(text, "\n")
 		line := strings.TrimLeft(start, " ")
 		text = text[:len(text)-len(start)] + Paragraph(line, start[:len(start)-len(line)], p.Fit)
