@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -48,6 +49,33 @@ func TestWrongAnswer(t *testing.T) {
 		got, err := askTrail(t.Context(), task{Question: q.name, Trail: dir, Facts: &facts})
 		if err == nil && got.Wrong == "" {
 			t.Errorf("%s: another trail's answer is taken for right", q.name)
+		}
+	}
+}
+
+// TestStories tells the stories of a small trail with the real program.
+func TestStories(t *testing.T) {
+	a := &answering{bench: bench{events: 20_000, sample: 20_000, seed: 7, dir: t.TempDir()}}
+	r, err := buildTrail(t.Context(), task{Trail: a.path("trail"), Events: a.events, Seed: a.seed})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.big, a.program = r, a.path("kubetrail")
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", a.program, "../cmd/kubetrail").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, s := range storyList() {
+		u, out, err := a.ask(t.Context(), s.args(a.big.Facts))
+		if err == nil {
+			err = s.check(t.Context(), a, out)
+		}
+		if err != nil || u.cpu == 0 || u.peak == 0 {
+			t.Errorf("%s: %v, %+v", s.name, err, u)
+		}
+		for _, wrong := range []string{"{}", "no JSON"} {
+			if s.check(t.Context(), a, []byte(wrong)) == nil {
+				t.Errorf("%s: %s is taken for right", s.name, wrong)
+			}
 		}
 	}
 }

@@ -5,6 +5,7 @@
 //	go run ./bench table --events 10000000 --markdown  the same, as docs/benchmarks.md
 //	go run ./bench policy --markdown                   its section on policies alone
 //	go run ./bench collect --markdown                  its section on collecting alone
+//	go run ./bench answer --markdown                   its section on stories alone
 //
 // What is compared runs in the same minutes on the same machine, and what is quoted
 // is CPU time (getrusage) or, for questions, the time one waits: absolute figures
@@ -20,6 +21,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strconv"
 	"time"
 
 	"kubetrail/bench/generate"
@@ -49,10 +51,12 @@ func run(ctx context.Context, args []string) error {
 		return policies(ctx, args)
 	case "collect":
 		return collects(ctx, args)
+	case "answer":
+		return answers(ctx, args)
 	case "measure":
 		return measure(ctx, os.Stdin, os.Stdout)
 	}
-	return errors.New("usage: bench gen --events N [--seed S] [--metadata] | bench table [--events N] [--markdown] | bench policy [--markdown] | bench collect [--markdown]")
+	return errors.New("usage: bench gen --events N [--seed S] [--metadata] | bench table [--events N] [--markdown] | bench policy [--markdown] | bench collect [--markdown] | bench answer [--markdown]")
 }
 
 // gen writes events to standard output.
@@ -118,5 +122,8 @@ func table(ctx context.Context, args []string) error {
 	if err := policies(ctx, []string{"--markdown"}); err != nil {
 		return err
 	}
-	return collects(ctx, []string{"--markdown"})
+	if err := collects(ctx, []string{"--markdown"}); err != nil {
+		return err
+	}
+	return answers(ctx, []string{"--dir", b.dir, "--events", strconv.FormatInt(b.events, 10), "--markdown"})
 }

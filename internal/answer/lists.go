@@ -28,7 +28,6 @@ type List struct {
 	Slowest output.EventRef `json:"slowest"`
 
 	sketch sketch
-	refs   refs
 	most   int64
 	level  string
 	time   int64
