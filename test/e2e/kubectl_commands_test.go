@@ -90,6 +90,8 @@ func typedLines() []typed {
 		{line: "kubectl get nodes --as=somebody --as-group=system:masters --as-uid=1234-uid"},
 		{line: "kubectl get pods -n shop --as=eve --as-group=dev-team --as-user-extra=reason=ticket/42 --as-user-extra=scopes=view --as-user-extra=scopes=edit"},
 		{line: "kubectl get secrets -n payments --as=system:serviceaccount:ci:deployer"},
+		{line: "kubectl get pods -n shop --as=王芳 --as-group=平台组"},
+		{line: "kubectl get pods -n shop --as=veeru --as-user-extra=reason=x --field-selector=metadata.name=web-1"},
 		{line: "kubectl delete deployment web -n shop --as=veeru"},
 		{line: "kubectl create configmap refused --from-literal=a=b -n shop --as=mallory"},
 		{line: "kubectl auth reconcile -f rbac.yaml"},
