@@ -96,8 +96,9 @@ func (a *app) explain(ctx context.Context, f *explainEventsFlags, words []string
 		Fit: terminal(a.out), Color: a.colored(f.color, a.out)}
 	if f.through {
 		cfg.Needs = cause.Columns
+		teller := cause.NewTeller(r)
 		cfg.Through = func(e *audit.Event) (explain.Told, error) {
-			chain, err := cause.Of(ctx, r, e)
+			chain, err := teller.Tell(ctx, e)
 			return explain.Told{Value: chain, Text: chain.Words(f.lang == "zh")}, err
 		}
 	}

@@ -28,8 +28,7 @@ func Of(ctx context.Context, r trail.Reader, e *audit.Event) (Chain, error) {
 		return t.Trace(e), nil
 	}
 	at := e.Time()
-	agents := trail.Query{Since: at - reachAgents.Microseconds(), Until: at + reachAfter.Microseconds()}
-	if err := t.learn(ctx, r, agents, "objectRef.resource:nodes and sub:status and not user:system*", 20); err != nil {
+	if err := t.agentsOf(ctx, r, at); err != nil {
 		return Chain{}, err
 	}
 	t.Note(e)
@@ -70,6 +69,12 @@ func Of(ctx context.Context, r trail.Reader, e *audit.Event) (Chain, error) {
 	return t.Trace(e), nil
 }
 
+// agentsOf learns who reports the status of nodes by another name than that of a node.
+func (t *Tracer) agentsOf(ctx context.Context, r trail.Reader, at int64) error {
+	q := trail.Query{Since: at - reachAgents.Microseconds(), Until: at + reachAfter.Microseconds()}
+	return t.learn(ctx, r, q, "objectRef.resource:nodes and sub:status and not user:system*", 20)
+}
+
 // question asks for the writes to one object.
 func (k key) question() string {
 	q := "objectRef.resource:" + quote(k.resource) + " and objectRef.name:" + quote(k.name) + " and not sub:status"
@@ -87,12 +92,18 @@ func quote(s string) string {
 
 // learn notes the answers of r to a question, the newest up to a number.
 func (t *Tracer) learn(ctx context.Context, r trail.Reader, q trail.Query, where string, rows int) error {
+	return t.learnInto(ctx, r, q, where, trail.Page{Limit: rows, Columns: Columns}, func(*audit.Event) {})
+}
+
+// learnInto does so for a page of them, and shows them to seen.
+func (t *Tracer) learnInto(ctx context.Context, r trail.Reader, q trail.Query, where string, page trail.Page, seen func(*audit.Event)) error {
 	n, err := query.Parse("(" + where + ") and verb:(create or update or patch or delete or deletecollection) and code >= 200 and code < 300 and stage:ResponseComplete")
 	if err != nil {
 		return err
 	}
 	q.Where = n
-	return r.Search(ctx, q, trail.Page{Limit: rows, Columns: Columns}, func(e *audit.Event) error {
+	return r.Search(ctx, q, page, func(e *audit.Event) error {
+		seen(e)
 		if w := t.write(e); w != nil && t.find(w) == nil {
 			t.Note(e)
 		}

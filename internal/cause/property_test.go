@@ -324,3 +324,30 @@ func FuzzNote(f *testing.F) {
 		}
 	})
 }
+
+// BenchmarkTrace tells of each of many pods of one ReplicaSet.
+func BenchmarkTrace(b *testing.B) {
+	for _, pods := range []int{100, 3000} {
+		b.Run(fmt.Sprint(pods), func(b *testing.B) {
+			w := newWorld()
+			w.create("alice", "deployments", workload("Deployment", meta("web", "D", 1), pods, "a"))
+			w.create(account("deployment-controller"), "replicasets", workload("ReplicaSet", meta("web-5d4f", "R", 1, "Deployment", "web", "D"), pods, "a", pods))
+			for i := range pods {
+				w.pod(account("replicaset-controller"), "web-5d4f", "R", fmt.Sprint(i))
+			}
+			events := make([]audit.Event, len(w.lines))
+			tracer := cause.New(cause.Config{})
+			for i, line := range w.lines {
+				if err := events[i].Scan(line); err != nil {
+					b.Fatal(err)
+				}
+				tracer.Note(&events[i])
+			}
+			for i := 0; b.Loop(); i++ {
+				if c := tracer.Trace(&events[i%len(events)]); c.Root == nil || c.Root.Name != "alice" {
+					b.Fatal(c.Words(false))
+				}
+			}
+		})
+	}
+}

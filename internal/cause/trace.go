@@ -52,8 +52,8 @@ const maxDepth = 16
 func (t *Tracer) Trace(e *audit.Event) Chain {
 	w := t.write(e)
 	if w == nil {
-		why := fact("noTrigger")
-		return Chain{Strength: Unknown, Why: &why}
+		why := fact("noChange")
+		return Chain{Links: []Link{}, Strength: Unknown, Why: &why}
 	}
 	if noted := t.find(w); noted != nil {
 		w = noted

@@ -52,6 +52,7 @@ var phrases = map[string][2]string{
 	"writtenBy":      {"the owner reference was written by %1", "ownerReferences 由 %1 写入"},
 	"grace":          {"the pod was terminating: its grace period was over", "Pod 正在终止，宽限期已结束"},
 	"sameGroup":      {"it is of the group %1, which this request defined", "属于该请求所定义的组 %1"},
+	"noChange":        {"the request changed nothing", "该请求没有修改任何对象"},
 	"credential":     {"it was sent with the token that this request asked for", "使用了该请求签发的令牌"},
 	"within":         {"it happened while that request was answered", "发生在该请求处理期间"},
 	"near":           {"it is in the same namespace", "位于同一命名空间"},
@@ -102,6 +103,15 @@ func (f Fact) MarshalJSON() ([]byte, error) {
 		plain
 		Text string `json:"text"`
 	}{plain(f), f.Words(false)})
+}
+
+// MarshalJSON adds the line of English words.
+func (c Chain) MarshalJSON() ([]byte, error) {
+	type plain Chain
+	return json.Marshal(struct {
+		plain
+		Text string `json:"text"`
+	}{plain(c), c.Words(false)})
 }
 
 // String names an object as people do: Pod shop/web-0.
@@ -168,7 +178,13 @@ func (w *write) did() Fact {
 //
 //	bob scaled Deployment shop/web to 2 → deployment-controller → replicaset-controller → deleted Pod shop/web-5d4f-x7k2p (certain: the owner reference names ReplicaSet web-5d4f with the same uid)
 func (c *Chain) Words(chinese bool) string {
+	if c.Why == nil && len(c.Links) == 0 {
+		return ""
+	}
 	var b strings.Builder
+	if len(c.Links) == 0 {
+		return c.Why.Words(chinese)
+	}
 	if c.Root == nil {
 		b.WriteString(pick(chinese, "未知 → ", "unknown → "))
 	}
