@@ -52,7 +52,7 @@ var phrases = map[string][2]string{
 	"writtenBy":      {"the owner reference was written by %1", "ownerReferences 由 %1 写入"},
 	"grace":          {"the pod was terminating: its grace period was over", "Pod 正在终止，宽限期已结束"},
 	"sameGroup":      {"it is of the group %1, which this request defined", "属于该请求所定义的组 %1"},
-	"noChange":        {"the request changed nothing", "该请求没有修改任何对象"},
+	"noChange":       {"the request changed nothing", "该请求没有修改任何对象"},
 	"credential":     {"it was sent with the token that this request asked for", "使用了该请求签发的令牌"},
 	"within":         {"it happened while that request was answered", "发生在该请求处理期间"},
 	"near":           {"it is in the same namespace", "位于同一命名空间"},
