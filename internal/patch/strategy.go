@@ -2,6 +2,7 @@ package patch
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
 	"kubetrail/internal/schema"
@@ -108,7 +109,7 @@ var statusKeeps = map[string][]string{
 }
 
 // serverFields are members of metadata that no request changes.
-var serverFields = []string{"name", "namespace", "uid", "creationTimestamp", "generation", "deletionTimestamp", "selfLink", "generateName"}
+var serverFields = []string{"name", "namespace", "uid", "creationTimestamp", "generation", "deletionTimestamp", "selfLink"}
 
 // restore puts back what the request may not change: fields of metadata that the API
 // server keeps, the status, or everything but the status.
@@ -146,10 +147,28 @@ func (w *writer) restore(before, o map[string]any) map[string]any {
 			keep(strings.Split(p, ".")...)
 		}
 	case w.r.Resource == "certificatesigningrequests":
+		conditions := at(o, "status", "conditions")
 		keep("spec")
 		keep("status")
+		if w.r.Subresource == "approval" {
+			out = put(out, w.dated(conditions), "status", "conditions")
+		}
 	case w.hasStatus:
 		keep("status")
+	}
+	return out
+}
+
+// dated gives conditions that have no times those of the request, where that is certain.
+func (w *writer) dated(conditions any) any {
+	now := w.r.second()
+	out := slices.Clone(list(conditions))
+	for i := range out {
+		for _, name := range []string{"lastUpdateTime", "lastTransitionTime"} {
+			if m := object(out[i]); m != nil && m[name] == nil && now != "" {
+				out[i] = with(m, name, now)
+			}
+		}
 	}
 	return out
 }
