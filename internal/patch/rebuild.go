@@ -128,7 +128,7 @@ func Rebuild(before *Version, r *Request) *Version {
 	switch {
 	case group != r.Group || version != r.Version && r.Subresource != "scale":
 		return unknown("the version before is known in another version of the API", "此前的版本属于该 API 的另一版本")
-	case r.Subresource != "" && r.Subresource != "status" && r.Subresource != "scale":
+	case r.Subresource != "" && r.Subresource != "status" && r.Subresource != "scale" && r.Subresource != "approval":
 		return unknown("what requests on the subresource "+r.Subresource+" store is not known", "子资源 "+r.Subresource+" 的请求会存储什么，尚不支持推断")
 	}
 	body, err := Decode(r.Body)
