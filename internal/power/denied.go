@@ -109,13 +109,13 @@ func Denied(ctx context.Context, r trail.Reader, q trail.Query, cfg DeniedConfig
 			return nil
 		}
 		if request.Ended(e) {
-			d.note(e, why)
+			d.note(e, why, output.Ref(e))
 		}
 		if longRunning(e) { // refused at both stages, of which the policy may omit one
 			open.Note(e, func() func() {
 				at, ref := *e, output.Ref(e)
 				at.Text = d.copied(e)
-				return func() { d.noteAt(&at, why, ref) }
+				return func() { d.note(&at, why, ref) }
 			})
 		}
 		return nil
@@ -179,9 +179,7 @@ func (d *denied) copied(e *audit.Event) (text [audit.NumText][]byte) {
 	return text
 }
 
-func (d *denied) note(e *audit.Event, why refusal.Refused) { d.noteAt(e, why, output.Ref(e)) }
-
-func (d *denied) noteAt(e *audit.Event, why refusal.Refused, ref output.EventRef) {
+func (d *denied) note(e *audit.Event, why refusal.Refused, ref output.EventRef) {
 	d.total++
 	text := func(c audit.Column) string { return string(e.Text[c]) }
 	key := denialKey{user: text(audit.Username), as: text(audit.ImpersonatedUsername), verb: text(audit.Verb), group: text(audit.APIGroup),
@@ -267,12 +265,12 @@ func clipped(s string) string {
 	return s
 }
 
-// earlier is the earlier one of two times, of which a may not be known.
+// earlier is the earlier one of two times, of which either may not be known.
 func earlier(a, b int64) int64 {
-	if a == audit.NoTime {
+	if a == audit.NoTime || b != audit.NoTime && b < a {
 		return b
 	}
-	return min(a, b)
+	return a
 }
 
 // keptRef adds a reference while there is room.
@@ -458,7 +456,7 @@ func (d *denied) printHead(p *output.Page, rows []*Denial) {
 	rows = rows[:n]
 	total, first, last := 0, int64(audit.NoTime), int64(audit.NoTime)
 	for _, x := range rows {
-		total, first, last = total+x.Count, earlier(first, cmp.Or(x.first, first)), max(last, x.last)
+		total, first, last = total+x.Count, earlier(first, x.first), max(last, x.last)
 	}
 	name := who(rows[0].User, rows[0].As, p.Chinese)
 	if d.cfg.By == "resource" {
@@ -522,7 +520,7 @@ func (d *denied) advise(p *output.Page, rows []*Denial, proposals []*Proposal) {
 		count[x.Cause] += x.Count
 	}
 	if len(proposals) > 0 {
-		p.Say("What RBAC refused %s would allow: kubetrail denied --grant writes them as YAML.", "RBAC 拒绝的请求需要 %s：kubetrail denied --grant 以 YAML 输出。", grants(len(proposals), p.Chinese))
+		p.Say("What RBAC refused %s would allow: kubetrail denied --grant writes them as YAML.", "RBAC 拒绝的请求需要 %s：kubetrail denied --grant 以 YAML 输出。", p.Pick(output.Count(len(proposals), "grant"), fmt.Sprintf("%d 个授权", len(proposals))))
 	}
 	adviseAgainst(p, proposals)
 	if count[refusal.Login] > 0 {
@@ -568,16 +566,6 @@ func brief(d time.Duration) string {
 	s := d.String()
 	s = strings.TrimSuffix(s, "m0s") + map[bool]string{true: "m"}[strings.HasSuffix(s, "m0s")]
 	return strings.TrimSuffix(s, "h0m") + map[bool]string{true: "h"}[strings.HasSuffix(s, "h0m")]
-}
-
-func grants(n int, chinese bool) string {
-	switch {
-	case chinese:
-		return fmt.Sprintf("%d 个授权", n)
-	case n == 1:
-		return "one grant"
-	}
-	return fmt.Sprintf("%d grants", n)
 }
 
 // in is the namespace of a proposal, in words.

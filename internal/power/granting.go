@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"strings"
 
-	"sigs.k8s.io/yaml"
-
 	"kubetrail/internal/output"
 )
 
@@ -31,7 +29,7 @@ func printGrants(p *output.Page, proposals []*Proposal) error {
 			if n > 0 {
 				fmt.Fprintln(p.W, "---")
 			}
-			text, err := documented(object)
+			text, err := object.YAML()
 			if err != nil {
 				return err
 			}
@@ -43,15 +41,6 @@ func printGrants(p *output.Page, proposals []*Proposal) error {
 
 // comment is text out of a log that can end no comment.
 func comment(s string) string { return strings.ReplaceAll(output.Plain(s, false), "\n", " ") }
-
-// documented is an object as YAML.
-func documented(v any) ([]byte, error) {
-	b, err := output.AppendJSON(nil, v)
-	if err != nil {
-		return nil, err
-	}
-	return yaml.JSONToYAML(b)
-}
 
 // sayNote says a note of a proposal.
 func sayNote(en string, chinese bool) string {

@@ -1,6 +1,7 @@
 package power
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"slices"
@@ -9,6 +10,7 @@ import (
 
 	"kubetrail/audit"
 	"kubetrail/internal/output"
+	"kubetrail/internal/query"
 	"kubetrail/internal/rbac"
 	"kubetrail/internal/recorded"
 	"kubetrail/internal/refusal"
@@ -113,19 +115,30 @@ const machines = `user:("system:serviceaccount:kube-system:replicaset-controller
 	`"system:serviceaccount:kube-system:job-controller" or "system:serviceaccount:kube-system:statefulset-controller" or ` +
 	`"system:serviceaccount:kube-system:cronjob-controller" or "system:serviceaccount:kube-system:deployment-controller" or "system:kube-scheduler" or "system:kube-controller-manager")`
 
-// giftQuestion is what gives power, or is the use of much of it.
-func giftQuestion() string {
+// Kubelets have a token issued for every pod: these are counted, not read.
+const (
+	tokenQuestion = "resource:serviceaccounts and sub:token and verb:create"
+	tokenMachines = `user:(system:node:* or "system:kube-controller-manager")`
+)
+
+// giftQuestions are what gives power, or is the use of much of it. What has to be looked
+// for in bodies is asked for alone, so that other bodies are not read.
+func giftQuestions(all bool) []string {
+	tokens := tokenQuestion
+	if !all {
+		tokens += " and not " + tokenMachines
+	}
 	const writes = "verb:(create or update or patch or delete or deletecollection)"
-	return "(" + strings.Join([]string{
+	return []string{"(" + strings.Join([]string{
 		`apigroup:"` + rbacGroup + `" and ` + writes,
 		`apigroup:"admissionregistration.k8s.io" and not sub:status and ` + writes,
 		`resource:certificatesigningrequests and sub:approval and ` + writes,
-		`resource:serviceaccounts and sub:token and verb:create`,
+		tokens,
 		`ns:kube-system and resource:pods and sub:(exec or attach or portforward or ephemeralcontainers)`,
+	}, ") or (") + ")",
 		`resource:secrets and verb:create and requestObject.type:"kubernetes.io/service-account-token"`,
 		`resource:(pods or deployments or daemonsets or statefulsets or replicasets or jobs or cronjobs) and verb:(create or update or patch) and not sub:* and not ` + machines +
-			` and ("privileged" or "hostPath" or "hostNetwork" or "hostPID" or "hostIPC")`,
-	}, ") or (") + ")"
+			` and requestObject:*`}
 }
 
 var giftColumns = request.KeyColumns | output.RefColumns | audit.Set(audit.Resource, audit.APIGroup, audit.Subresource, audit.Namespace, audit.Name,
@@ -140,11 +153,16 @@ const maxGifts = 10_000
 func Grants(ctx context.Context, r trail.Reader, q trail.Query, cfg GrantsConfig) (output.Report, error) {
 	g := &gifts{cfg: cfg, roles: map[string][]rbac.Danger{}, seen: map[uint64]bool{}, keys: request.NewKeys()}
 	g.cfg.Next = cmp.Or(cfg.Next, time.Hour)
-	narrow, err := narrowed(q, giftQuestion())
-	if err != nil {
-		return output.Report{}, err
+	for _, question := range giftQuestions(cfg.All) {
+		narrow, err := narrowed(q, question)
+		if err != nil {
+			return output.Report{}, err
+		}
+		if err := scan(ctx, r, narrow, giftColumns, g.note); err != nil {
+			return output.Report{}, err
+		}
 	}
-	if err := scan(ctx, r, narrow, giftColumns, g.note); err != nil {
+	if err := g.countTokens(ctx, r, q); err != nil {
 		return output.Report{}, err
 	}
 	if err := g.impersonations(ctx, r, q); err != nil {
@@ -201,6 +219,24 @@ type gifts struct {
 	keys     request.Keys
 }
 
+// countTokens counts the tokens that are not listed.
+func (g *gifts) countTokens(ctx context.Context, r trail.Reader, q trail.Query) error {
+	if g.cfg.All {
+		return nil
+	}
+	q, err := narrowed(q, tokenQuestion+" and stage:ResponseComplete and "+tokenMachines)
+	if err != nil {
+		return err
+	}
+	verb, err := audit.Resolve("verb")
+	if err != nil {
+		return err
+	}
+	groups, err := r.Aggregate(ctx, q, []audit.Ref{verb}, 1)
+	g.machines += int(groups.Events)
+	return err
+}
+
 // follow looks for what was given by using what was found, whoever did it: the question
 // may have asked for the giver only. That may have been given on in turn.
 func (g *gifts) follow(ctx context.Context, r trail.Reader) error {
@@ -218,7 +254,7 @@ func (g *gifts) follow(ctx context.Context, r trail.Reader) error {
 		}
 		next := g.cfg.Next.Microseconds()
 		for words := range slices.Chunk(names, maxAsked) {
-			q, err := narrowed(trail.Query{Since: from, Until: to + next}, "("+giftQuestion()+") and reason:("+strings.Join(words, " or ")+")")
+			q, err := narrowed(trail.Query{Since: from, Until: to + next}, "("+strings.Join(giftQuestions(g.cfg.All), ") or (")+") and reason:("+strings.Join(words, " or ")+")")
 			if err != nil {
 				return err
 			}
@@ -389,21 +425,6 @@ func dangersOf(m map[string]any) []rbac.Danger {
 	return g.Dangers()
 }
 
-// builtIn is what is dangerous about the roles that every cluster has.
-func builtIn(role string) ([]rbac.Danger, bool) {
-	switch role {
-	case "cluster-admin":
-		return []rbac.Danger{rbac.DangerEverything}, true
-	case "admin":
-		return []rbac.Danger{rbac.DangerImpersonate, rbac.DangerBindings, rbac.DangerSecrets, rbac.DangerExec, rbac.DangerPods, rbac.DangerToken}, true
-	case "edit":
-		return []rbac.Danger{rbac.DangerImpersonate, rbac.DangerSecrets, rbac.DangerExec, rbac.DangerPods, rbac.DangerToken}, true
-	case "view", "system:discovery", "system:basic-user", "system:public-info-viewer", "system:monitoring":
-		return nil, true
-	}
-	return nil, false
-}
-
 // at is a member of an object, the zero value where it is not there or of another type.
 func at[T any](m map[string]any, path ...string) T {
 	var v any = m
@@ -473,10 +494,24 @@ func (x *Gift) session(e *audit.Event) {
 	}
 }
 
+// mayEscape tells, without decoding it, whether a body may have what pod looks for.
+// kube-apiserver writes objects without blanks.
+func mayEscape(raw []byte) bool {
+	for _, text := range []string{`"privileged":true`, "SYS_ADMIN", `"hostPath":`, `"hostNetwork":true`, `"hostPID":true`, `"hostIPC":true`} {
+		if bytes.Contains(raw, []byte(text)) {
+			return true
+		}
+	}
+	return bytes.Contains(raw, []byte(`"ALL"`)) && bytes.Contains(raw, []byte(`"add":[`)) || query.Hidden(raw)
+}
+
 // pod looks for what lets the containers of a pod, or of a template of pods, out of
 // themselves.
 func (x *Gift) pod(e *audit.Event) {
 	x.Kind = "pod"
+	if !mayEscape(e.RequestObject) && !mayEscape(e.ResponseObject) {
+		return
+	}
 	m := body(e)
 	spec := at[map[string]any](m, "spec")
 	for _, path := range [][]string{{"template", "spec"}, {"jobTemplate", "spec", "template", "spec"}} {

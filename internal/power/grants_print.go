@@ -176,7 +176,7 @@ func (x *Gift) deed() (en, zh string) {
 	case "token":
 		return "had a token issued for ServiceAccount " + output.Cell(x.Namespace+"/"+x.Name), "获取了 ServiceAccount " + output.Cell(x.Namespace+"/"+x.Name) + " 的 token"
 	case "pod":
-		return x.past() + " " + name + ": " + detail, x.pastZH() + " " + name + "：" + detail
+		return x.Action + " " + name + ": " + detail, x.pastZH() + " " + name + "：" + detail
 	case "session":
 		return "opened a session in Pod " + output.Cell(x.Namespace+"/"+x.Name) + ": " + detail, "进入了 Pod " + output.Cell(x.Namespace+"/"+x.Name) + "：" + detail
 	case "secret":
@@ -195,7 +195,7 @@ func (x *Gift) deed() (en, zh string) {
 		}
 		return en, zh
 	}
-	en, zh = x.past()+" "+name, x.pastZH()+" "+name
+	en, zh = x.Action+" "+name, x.pastZH()+" "+name
 	if x.Unknown && x.Outcome == "done" {
 		en, zh = en+" (what it gives is not recorded)", zh+"（未记录它授予什么）"
 	}
@@ -219,7 +219,7 @@ func (x *Gift) object() string {
 // bound says a binding.
 func (x *Gift) bound(name string) (en, zh string) {
 	if x.Role == "" {
-		en, zh = x.past()+" "+name, x.pastZH()+" "+name
+		en, zh = x.Action+" "+name, x.pastZH()+" "+name
 		if x.Unknown && x.Outcome == "done" {
 			en, zh = en+" (which role it gives to whom is not recorded)", zh+"（未记录将哪个角色授予谁）"
 		}
@@ -241,8 +241,6 @@ func (x *Gift) bound(name string) (en, zh string) {
 	}
 	return en, zh
 }
-
-func (x *Gift) past() string { return x.Action }
 
 func (x *Gift) pastZH() string {
 	return map[string]string{"created": "创建了", "changed": "修改了", "removed": "删除了"}[x.Action]

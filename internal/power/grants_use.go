@@ -39,7 +39,7 @@ func (g *gifts) impersonations(ctx context.Context, r trail.Reader, q trail.Quer
 		if e.Code == 403 || e.Code == 401 {
 			x.Refused++
 		}
-		x.at = earlier(x.at, cmpTime(e.Time(), x.at))
+		x.at = earlier(x.at, e.Time())
 		x.Time, x.Last = output.RFC3339(x.at), max(x.Last, output.RFC3339(e.Time()))
 		x.Events = keptRef(x.Events, output.Ref(e))
 		return nil
@@ -48,14 +48,6 @@ func (g *gifts) impersonations(ctx context.Context, r trail.Reader, q trail.Quer
 		g.list = append(g.list, x)
 	}
 	return err
-}
-
-// cmpTime is t, or other where t is not known.
-func cmpTime(t, other int64) int64 {
-	if t == audit.NoTime {
-		return other
-	}
-	return t
 }
 
 // bindingKey is what names a binding.
@@ -290,7 +282,7 @@ func (g *gifts) ofRole(x *Gift) []rbac.Danger {
 		return d
 	}
 	if x.RoleKind == "ClusterRole" {
-		d, _ := builtIn(x.Role)
+		d, _ := rbac.BuiltIn(x.Role)
 		return d
 	}
 	return nil
@@ -299,6 +291,6 @@ func (g *gifts) ofRole(x *Gift) []rbac.Danger {
 // known tells whether the rules of the role that a binding gives are.
 func (g *gifts) knowsRole(x *Gift) bool {
 	_, recorded := g.roles[roleKey(x.cluster, x.Namespace, x.RoleKind, x.Role)]
-	_, always := builtIn(x.Role)
+	_, always := rbac.BuiltIn(x.Role)
 	return recorded || always && x.RoleKind == "ClusterRole"
 }

@@ -1,9 +1,12 @@
 package rbac
 
 import (
+	"encoding/json"
 	"hash/fnv"
 	"strconv"
 	"strings"
+
+	"sigs.k8s.io/yaml"
 )
 
 // Name is what the role and its binding are called: after the subject, told apart from
@@ -42,6 +45,15 @@ type Object struct {
 	Rules      []Rule    `json:"rules,omitempty"`
 	RoleRef    *RoleRef  `json:"roleRef,omitempty"`
 	Subjects   []Subject `json:"subjects,omitempty"`
+}
+
+// YAML is the object as a document for kubectl apply.
+func (o *Object) YAML() ([]byte, error) {
+	b, err := json.Marshal(o)
+	if err != nil {
+		return nil, err
+	}
+	return yaml.JSONToYAML(b)
 }
 
 // Metadata is what an Object needs of metav1.ObjectMeta.

@@ -240,6 +240,22 @@ func (r *Rule) Dangers() []Danger {
 	return all
 }
 
+// BuiltIn tells what is dangerous about the ClusterRoles that every cluster has; ok is
+// false for others.
+func BuiltIn(role string) (dangers []Danger, ok bool) {
+	switch role {
+	case "cluster-admin":
+		return []Danger{DangerEverything}, true
+	case "admin":
+		return []Danger{DangerImpersonate, DangerBindings, DangerSecrets, DangerExec, DangerPods, DangerToken}, true
+	case "edit":
+		return []Danger{DangerImpersonate, DangerSecrets, DangerExec, DangerPods, DangerToken}, true
+	case "view", "system:discovery", "system:basic-user", "system:public-info-viewer", "system:monitoring":
+		return nil, true
+	}
+	return nil, false
+}
+
 // Brief says a danger in few words, for lists of several.
 func (d Danger) Brief(chinese bool) string {
 	var en, zh string
