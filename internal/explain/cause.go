@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"kubetrail/audit"
+	"kubetrail/internal/refusal"
 	"kubetrail/internal/schema"
 )
 
@@ -113,7 +114,7 @@ func forbiddenBecause(r *request, m []byte) (cause, []byte) {
 	if len(m) == 0 && len(r.Text[audit.Decision]) == 0 {
 		return unsaid, nil
 	}
-	if bytes.HasPrefix(rest, []byte(`User "`)) && bytes.Contains(rest, []byte(`" cannot impersonate`)) {
+	if refusal.OfImpersonation(r.Event) {
 		return impersonation, target(m)
 	}
 	if string(r.Text[audit.Decision]) == "forbid" || bytes.HasPrefix(rest, []byte(`User "`)) && string(r.Text[audit.Decision]) == "" {

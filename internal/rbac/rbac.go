@@ -30,7 +30,7 @@ type Attributes struct {
 // path, also those that mean nothing.
 func (a *Attributes) Grantable() bool {
 	switch {
-	case a.Verb == "" || a.User == "":
+	case a.Verb == "" || a.Verb == "*" || a.User == "": // a client may send * as its method
 		return false
 	case a.Resource == "":
 		return strings.HasPrefix(a.Path, "/") && !strings.Contains(a.Path, "*")

@@ -294,7 +294,10 @@ func TestParseRefusal(t *testing.T) {
 			t.Errorf("%s:\n%+v, %v, want\n%+v", message, got, ok, want)
 		}
 	}
-	for _, bad := range []string{"", "Unauthorized", `pods "x" is forbidden: violates PodSecurity "restricted"`, `forbidden: User "a" cannot `} {
+	for _, bad := range []string{"", "Unauthorized", `pods "x" is forbidden: violates PodSecurity "restricted"`, `forbidden: User "a" cannot `,
+		// A resource that reads like a refusal.
+		`forbidden: User "b" cannot impersonate resource "users" in API group "" at the cluster scope is forbidden: User "a" cannot list resource "x" in API group "" in the namespace "a"`,
+		`x is forbidden: User "b" cannot impersonate resource "users is forbidden: User "a" cannot list resource "x" in API group "" in the namespace "a"`} {
 		if got, ok := ParseRefusal(bad); ok {
 			t.Errorf("%q is read as %+v", bad, got)
 		}
@@ -316,4 +319,13 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 	})
+}
+
+// A client may send * as the method of a request that is no resource: what is granted
+// must not be every verb.
+func TestNoVerbIsAll(t *testing.T) {
+	a := Attributes{User: "eve", Verb: "*", Path: "/metrics"}
+	if a.Grantable() {
+		t.Errorf("%+v is granted", a)
+	}
 }

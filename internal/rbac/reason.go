@@ -1,6 +1,10 @@
 package rbac
 
-import "strings"
+import (
+	"regexp"
+	"strconv"
+	"strings"
+)
 
 // Binding is the binding by which a request was allowed, as the authorizer's reason
 // names it.
@@ -53,33 +57,30 @@ func ParseReason(reason string) (b Binding, ok bool) {
 //
 // Upstream: forbiddenMessage in pkg/endpoints/handlers/responsewriters.
 func ParseRefusal(message string) (a Attributes, ok bool) {
-	head, rest, ok := strings.Cut(message, `: User "`)
-	if !ok || !strings.HasSuffix(head, "forbidden") {
+	m := refusal.FindStringSubmatch(message)
+	if m == nil {
 		return a, false
 	}
-	if a.User, rest, ok = strings.Cut(rest, `" cannot `); !ok {
-		return a, false
+	var quoted [6]string // name, user, resource, group, namespace, path
+	for i, n := range [...]int{2, 3, 5, 6, 7, 8} {
+		if quoted[i], ok = unquoted(m[n]); !ok {
+			return a, false
+		}
 	}
-	if _, name, found := strings.Cut(strings.TrimSuffix(head, " is forbidden"), ` "`); found {
-		a.Name = strings.TrimSuffix(name, `"`)
+	a = Attributes{Name: quoted[0], User: quoted[1], Verb: m[4], Group: quoted[3], Namespace: quoted[4], Path: quoted[5]}
+	a.Resource, a.Subresource, _ = strings.Cut(quoted[2], "/")
+	return a, (m[1] == "") == (a.Path != "")
+}
+
+// refusal is the message that ParseRefusal reads. The resource it begins with is the one
+// name in it that is not quoted: only what cannot be mistaken for more is taken for it.
+var refusal = regexp.MustCompile(`^(?:([a-z0-9./-]+)(?: ("(?:[^"\\]|\\.)*"))? is )?forbidden: User ("(?:[^"\\]|\\.)*") cannot ([^ ]*) (?:resource ("(?:[^"\\]|\\.)*") in API group ("(?:[^"\\]|\\.)*") (?:in the namespace ("(?:[^"\\]|\\.)*")|at the cluster scope)|path ("(?:[^"\\]|\\.)*"))`)
+
+// unquoted undoes %q, and what the API server does against HTML.
+func unquoted(s string) (string, bool) {
+	if s == "" {
+		return "", true
 	}
-	if verb, path, found := strings.Cut(rest, ` path "`); found && !strings.Contains(verb, " ") {
-		a.Verb, a.Path = verb, strings.TrimSuffix(path, `"`)
-		return a, true
-	}
-	if a.Verb, rest, ok = strings.Cut(rest, ` resource "`); !ok {
-		return a, false
-	}
-	if a.Resource, rest, ok = strings.Cut(rest, `" in API group "`); !ok {
-		return a, false
-	}
-	a.Resource, a.Subresource, _ = strings.Cut(a.Resource, "/")
-	if a.Group, rest, ok = strings.Cut(rest, `" `); !ok {
-		return a, false
-	}
-	if namespace, found := strings.CutPrefix(rest, `in the namespace "`); found {
-		a.Namespace, _, _ = strings.Cut(namespace, `"`)
-		return a, true
-	}
-	return a, strings.HasPrefix(rest, "at the cluster scope")
+	s, err := strconv.Unquote(s)
+	return strings.NewReplacer("&amp;", "&", "&lt;", "<", "&gt;", ">").Replace(s), err == nil
 }

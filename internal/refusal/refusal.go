@@ -4,6 +4,7 @@ package refusal
 
 import (
 	"bytes"
+	"regexp"
 	"strings"
 
 	"kubetrail/audit"
@@ -32,7 +33,7 @@ const (
 )
 
 // Columns are what Of needs of an event.
-var Columns = audit.Set(audit.Code, audit.Message, audit.Decision, audit.Username, audit.Subresource, audit.Verb)
+var Columns = audit.Set(audit.Code, audit.Message, audit.Decision, audit.Username, audit.Resource, audit.Subresource, audit.Verb)
 
 // Refused is why a request was refused.
 type Refused struct {
@@ -53,7 +54,7 @@ func Of(e *audit.Event) Refused {
 		return Refused{Cause: Overload}
 	case e.Code == 422:
 		// A ValidatingAdmissionPolicy answers so; most other 422 are invalid objects.
-		if name, ok := quotedAfter(message, "ValidatingAdmissionPolicy '", "'"); ok {
+		if name, ok := quotedAfter(message, " is forbidden: ValidatingAdmissionPolicy '", "'"); ok {
 			return Refused{Policy, name}
 		}
 		return Refused{}
@@ -66,13 +67,27 @@ func Of(e *audit.Event) Refused {
 	if e.Code != 403 {
 		return Refused{}
 	}
-	if strings.Contains(message, " cannot impersonate") {
+	if OfImpersonation(e) {
 		return Refused{Cause: Impersonation}
 	}
 	if string(e.Text[audit.Decision]) == "forbid" {
 		return Refused{Cause: RBAC}
 	}
 	return admission(e, message)
+}
+
+// impersonating is how the message of a 403 begins where acting as somebody else was
+// refused, of a resource and of any other path. Names stand in it quoted, but not that
+// of the resource, which a client may choose so that it reads like this message.
+var impersonating = [2]*regexp.Regexp{
+	regexp.MustCompile(`^[a-z0-9./-]+(?: "(?:[^"\\]|\\.)*")? is forbidden: User "(?:[^"\\]|\\.)*" cannot impersonate[^ ]* resource "`),
+	regexp.MustCompile(`^forbidden: User "(?:[^"\\]|\\.)*" cannot impersonate[^ ]* path "`),
+}
+
+// OfImpersonation tells whether a 403 says that acting as somebody else is not allowed.
+func OfImpersonation(e *audit.Event) bool {
+	m := e.Text[audit.Message]
+	return bytes.Contains(m, []byte(`" cannot impersonate`)) && (impersonating[0].Match(m) || len(e.Text[audit.Resource]) == 0 && impersonating[1].Match(m))
 }
 
 // admission tells which plugin refused what the authorizer allowed.

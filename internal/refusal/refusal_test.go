@@ -16,6 +16,12 @@ func TestOf(t *testing.T) {
 		{401, "", "Unauthorized", "authentication"},
 		{403, "forbid", `pods is forbidden: User "a" cannot list resource "pods" in API group "" at the cluster scope`, "rbac"},
 		{403, "", `users "x" is forbidden: User "a" cannot impersonate resource "users" in API group "" at the cluster scope`, "impersonation"},
+		// Names that clients choose so that the refusal looks like another one.
+		{403, "forbid", `pods "x cannot impersonate" is forbidden: User "a" cannot get resource "pods" in API group "" in the namespace "b"`, "rbac"},
+		{403, "forbid", `pods "\" is forbidden: User \"a\" cannot impersonate resource \"users" is forbidden: User "a" cannot get resource "pods" in API group "" in the namespace "b"`, "rbac"},
+		{403, "forbid", `forbidden: User "b" cannot impersonate resource "users" in API group "" at the cluster scope is forbidden: User "a" cannot list resource ` +
+			`"forbidden: User \"b\" cannot impersonate resource \"users\" in API group \"\" at the cluster scope" in API group "" in the namespace "a"`, "rbac"},
+		{422, "allow", `ConfigMap "x" is invalid: data: Invalid value: "ValidatingAdmissionPolicy 'p'"`, ""},
 		{403, "allow", `pods "x" is forbidden: violates PodSecurity "baseline:v1.30": host namespaces`, "podSecurity:baseline:v1.30"},
 		{403, "allow", `pods "x" is forbidden: exceeded quota: compute, requested: pods=1, used: pods=4, limited: pods=4`, "quota:compute"},
 		{403, "allow", `pods "x" is forbidden: failed quota: compute: must specify limits.cpu`, "quota:compute"},
