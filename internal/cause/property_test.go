@@ -249,6 +249,52 @@ func TestForgetting(t *testing.T) {
 	})
 }
 
+// removed asks a trail of all lines what the request of one removed.
+func (w *world) removed(t *testing.T, line []byte) cause.Removal {
+	t.Helper()
+	r := file.Open(file.Config{Inputs: []file.Input{{Name: "x", Each: func(visit func(string, io.Reader) error, _ func(*audit.Damage)) error {
+		return visit("x", bytes.NewReader(append(bytes.Join(w.lines, []byte("\n")), '\n')))
+	}}}})
+	var e audit.Event
+	for i, l := range w.lines {
+		if &l[0] != &line[0] {
+			continue
+		}
+		if err := e.Scan(l); err != nil {
+			t.Fatal(err)
+		}
+		e.Seq = uint64(i)
+	}
+	got, err := cause.Removed(context.Background(), r, &e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+// TestOwner looks at what went with a Deployment, and not with another one.
+func TestOwner(t *testing.T) {
+	w, gc := deployed("alice"), account("generic-garbage-collector")
+	w.create("alice", "deployments", workload("Deployment", meta("api", "D2", 1), 1, "a"))
+	w.create(account("deployment-controller"), "replicasets", workload("ReplicaSet", meta("api-7777", "R2", 1, "Deployment", "api", "D2"), 1, "a", 1))
+	line := w.remove("bob", "apps", "deployments", "web", "D")
+	w.remove("carol", "apps", "deployments", "api", "D2")
+	w.remove(gc, "apps", "replicasets", "api-7777", "R2")
+	w.remove(gc, "apps", "replicasets", "web-5d4f", "R")
+	w.removePod(gc, "web-5d4f", "R", "bbbbb")
+	w.removePod(gc, "web-5d4f", "R", "ccccc")
+	got := w.removed(t, line)
+	if got.Kind != "owner" || len(got.Items) != 3 || got.Counts[0].Certain != 2 {
+		t.Errorf("%+v", got)
+	}
+	if words := got.Words(false); words != "bob deleted Deployment shop/web: 3 objects went (2 pods, 1 replicaset)" {
+		t.Error(words)
+	}
+	if words := got.Words(true); words != "bob 删除了 Deployment shop/web：共删除 3 个对象（2 个 Pod、1 个 ReplicaSet）" {
+		t.Error(words)
+	}
+}
+
 // TestCollection looks at what a deletecollection removed, told by its answer, and
 // guessed where that was not recorded.
 func TestCollection(t *testing.T) {
@@ -262,16 +308,9 @@ func TestCollection(t *testing.T) {
 			w.remove("bob", "apps", "services", "three", "uid-three")
 			line := w.send(request{user: "bob", verb: "deletecollection", group: "apps", resource: "services", namespace: "shop", uri: uri,
 				response: obj{"kind": "ServiceList", "items": []obj{{"metadata": meta("one", "uid-one", 0)}, {"metadata": meta("two", "uid-two", 0)}}}})
-			r := file.Open(file.Config{Inputs: []file.Input{{Name: "x", Each: func(visit func(string, io.Reader) error, _ func(*audit.Damage)) error {
-				return visit("x", bytes.NewReader(append(bytes.Join(w.lines, []byte("\n")), '\n')))
-			}}}})
-			var e audit.Event
-			if err := e.Scan(line); err != nil {
-				t.Fatal(err)
-			}
-			got, err := cause.Removed(context.Background(), r, &e)
-			if err != nil || len(got.Items) != 2 || got.Kind != "collection" || got.Actor.Name != "bob" {
-				t.Fatalf("%s: %+v, %v", level, got, err)
+			got := w.removed(t, line)
+			if len(got.Items) != 2 || got.Kind != "collection" || got.Actor.Name != "bob" {
+				t.Fatalf("%s: %+v", level, got)
 			}
 			want := cause.Certain
 			if level == "Metadata" {

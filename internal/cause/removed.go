@@ -3,12 +3,15 @@ package cause
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"kubetrail/audit"
 	"kubetrail/internal/output"
 	"kubetrail/internal/query"
+	"kubetrail/internal/schema"
 	"kubetrail/internal/trail"
 )
 
@@ -33,7 +36,7 @@ type Count struct {
 type Removal struct {
 	Event  output.EventRef `json:"event"`
 	Actor  Actor           `json:"actor"`
-	Kind   string          `json:"kind"` // collection, namespace or drain
+	Kind   string          `json:"kind"` // collection, namespace, drain, or owner: what belonged to it
 	Did    Fact            `json:"did"`
 	Items  []Gone          `json:"items"`
 	Left   int             `json:"leftOut,omitempty"` // items beyond what is kept
@@ -54,10 +57,10 @@ const (
 var seenColumns = output.RefColumns | audit.Set(audit.Received, audit.Verb, audit.RequestURI, audit.UserAgent, audit.Username,
 	audit.ImpersonatedUsername, audit.Resource, audit.Namespace, audit.Name, audit.APIGroup, audit.Subresource, audit.Code)
 
-// Removed tells what e removed: a deletecollection, the deletion of a namespace, or an
-// eviction or cordon of kubectl drain, for which it is all that was evicted by the same
-// subject in the minutes around. For any other event it returns nothing. e must have
-// the [Columns].
+// Removed tells what e removed: a deletecollection, the deletion of a namespace, that of
+// an object which owned others, or an eviction or cordon of kubectl drain, for which it
+// is all that was evicted by the same subject in the minutes around. For any other event
+// it returns nothing. e must have the [Columns].
 func Removed(ctx context.Context, r trail.Reader, e *audit.Event) (Removal, error) {
 	t := New(Config{Window: 100 * 365 * 24 * time.Hour})
 	w := t.write(e)
@@ -77,6 +80,9 @@ func Removed(ctx context.Context, r trail.Reader, e *audit.Event) (Removal, erro
 	case w.sub == "eviction" && w.key.resource == "pods", w.key.resource == "nodes" && w.sub == "" && (w.verb == "patch" || w.verb == "update"):
 		x.Kind = "drain"
 		err = x.drain(ctx, w)
+	case w.verb == "delete" && w.sub == "" && w.controller == "" && w.key.namespace != "":
+		x.Kind = "owner"
+		err = x.dependents(ctx, e, w)
 	default:
 		return Removal{}, nil
 	}
@@ -214,6 +220,34 @@ func (x *remover) namespace(ctx context.Context, w *write) error {
 	})
 }
 
+// dependents adds what the garbage collector deleted in the next minutes because of w.
+func (x *remover) dependents(ctx context.Context, e *audit.Event, w *write) error {
+	x.t.Note(e)
+	q := trail.Query{Since: w.at - story.Microseconds(), Until: w.at + story.Microseconds()}
+	page := trail.Page{Limit: maxSeen, Oldest: true, Columns: Columns}
+	var after []*write
+	where := "ns:" + quote(w.key.namespace) + " and not objectRef.resource:(events or leases) and not sub:status"
+	if err := x.t.learnInto(ctx, x.r, q, where, page, func(*audit.Event) {}); err != nil {
+		return err
+	}
+	for _, d := range x.t.spaces[w.key.namespace] {
+		if d.verb == "delete" && d.controller == "generic-garbage-collector" && d.at >= w.at {
+			after = append(after, d)
+		}
+	}
+	for _, d := range after {
+		a := x.t.solve(d, 0)
+		first := a
+		for first.from != nil {
+			first = first.from
+		}
+		if a.root != nil && first.w.event == x.t.find(w).event {
+			x.add(Gone{Object: d.key.object(), Event: d.eventRef(), Strength: a.strength, Why: a.facts[0]})
+		}
+	}
+	return nil
+}
+
 func (x *remover) drain(ctx context.Context, w *write) error {
 	where := "user:" + quote(w.actor.User) + " and sub:eviction and objectRef.resource:pods"
 	if w.actor.As != "" {
@@ -255,4 +289,48 @@ func (x *remover) count() {
 	slices.SortStableFunc(x.Counts, func(a, b Count) int {
 		return cmp.Or(cmp.Compare(b.Certain+b.Likely+b.Unknown, a.Certain+a.Likely+a.Unknown), cmp.Compare(a.Resource, b.Resource))
 	})
+}
+
+// Words says a removal in one line:
+//
+//	kubernetes-admin deleted Namespace sandbox: 12 objects went (5 configmaps, 6 secrets, 1 pod)
+func (r *Removal) Words(chinese bool) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s", r.Actor.words(chinese), r.Did.Words(chinese))
+	sure, unsure := 0, 0
+	for _, c := range r.Counts {
+		sure += c.Certain + c.Likely
+		unsure += c.Unknown
+	}
+	fmt.Fprintf(&b, pick(chinese, "：共删除 %d 个对象", ": %d objects went"), sure)
+	if unsure > 0 {
+		fmt.Fprintf(&b, pick(chinese, "，另有 %d 个无法确定", ", and perhaps %d more"), unsure)
+	}
+	for i, c := range r.Counts {
+		if i == 8 {
+			b.WriteString(pick(chinese, "……", ", …"))
+			break
+		}
+		b.WriteString(pick(i == 0, pick(chinese, "（", " ("), pick(chinese, "、", ", ")))
+		b.WriteString(c.words(chinese))
+	}
+	if len(r.Counts) > 0 {
+		b.WriteString(pick(chinese, "）", ")"))
+	}
+	return b.String()
+}
+
+// words is a count as people write it: 2 pods, 1 replicaset; 2 个 Pod.
+func (c *Count) words(chinese bool) string {
+	n, name := c.Certain+c.Likely+c.Unknown, output.Plain(c.Resource, false)
+	r := schema.Find(c.Group, c.Resource)
+	switch {
+	case chinese && r != nil:
+		return fmt.Sprintf("%d 个 %s", n, r.Kind)
+	case chinese:
+		return fmt.Sprintf("%d 个 %s", n, name)
+	case r != nil && n == 1:
+		name = r.Singular
+	}
+	return fmt.Sprintf("%d %s", n, name)
 }
