@@ -61,7 +61,7 @@ func TestStory(t *testing.T) {
 1 kubernetes-admin create real exact: created
 1 kubernetes-admin patch real exact: +pod-security.kubernetes.io/audit restricted; +pod-security.kubernetes.io/enforce restricted; +pod-security.kubernetes.io/warn restricted
 1 kubernetes-admin delete real exact: marked for deletion: finalizers kubernetes
-1 system:serviceaccount:kube-system:namespace-controller update/finalize real exact: removed the last finalizer: the object is gone
+1 system:serviceaccount:kube-system:namespace-controller update/finalize real exact: removed the last finalizer
 `},
 		{"a-gce-derived", "cm/app-config", whole, blind},
 		{"d-metadata-all", "cm/app-config", whole, blind},

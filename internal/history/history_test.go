@@ -335,11 +335,11 @@ func TestDeletion(t *testing.T) {
 1 jai create real exact: created: replicas 1; image web:1
 1 bob delete real exact: marked for deletion (Foreground): finalizers example.com/a, foregroundDeletion
 1 bob delete no-op exact: deleted again: finalizers example.com/a, foregroundDeletion
-1 op patch real exact: removed the last finalizer: the object is gone
+1 op patch real exact: removed the last finalizer
 1 op patch failed -: failed (404) 
 `)
 	text := printed(t, story.Report())
-	if !strings.Contains(text, "deleted by bob (kubectl) at 2026-11-20T15:00:01Z\ngone at 2026-11-20T15:00:03Z: removed the last finalizer: the object is gone, op (kubectl)\n") {
+	if !strings.Contains(text, "deleted by bob (kubectl) at 2026-11-20T15:00:01Z\ngone at 2026-11-20T15:00:03Z, by op (kubectl): removed the last finalizer\n") {
 		t.Error(text)
 	}
 	if _, err := story.Whole(false, false); !errors.Is(err, ErrGone) {

@@ -107,7 +107,7 @@ func (l *life) finish(row *Row, next version) {
 		return
 	}
 	row.Removed, row.Class = true, Real
-	row.tell("removed the last finalizer: the object is gone", "移除最后一个 finalizer：对象随之消失")
+	row.tell("removed the last finalizer", "移除最后一个 finalizer")
 	l.ends = append(l.ends, row)
 	l.now = version{exists: no, by: row, uid: next.uid}
 }

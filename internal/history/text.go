@@ -283,7 +283,7 @@ func (s *Story) leftOut(p *output.Page) {
 			n += int(s.Beats)
 		}
 		if n > 0 {
-			parts = append(parts, fmt.Sprintf(p.Pick("%d × %s", "%d 次%s"), n, p.Pick(c.English(), c.Chinese())))
+			parts = append(parts, fmt.Sprintf(p.Pick("%[1]d × %[2]s", "%[2]s %[1]d 次"), n, p.Pick(c.English(), c.Chinese())))
 		}
 	}
 	if len(parts) > 0 {
@@ -303,7 +303,7 @@ func (s *Story) ending(p *output.Page) {
 	}
 	p.Say("deleted by %s at %s", "%s 于 %s 删除", who(first), clock(first))
 	if last != first {
-		p.Say("gone at %[2]s: %[3]s, %[1]s", "%[2]s 消失：%[3]s，%[1]s", who(last), clock(last), last.did.in(p))
+		p.Say("gone at %[2]s, by %[1]s: %[3]s", "%[1]s 于 %[2]s 使其消失：%[3]s", who(last), clock(last), last.did.in(p))
 	}
 }
 
