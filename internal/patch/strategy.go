@@ -32,6 +32,7 @@ func (w *writer) write(merged map[string]any, patched bool) (reading, error) {
 			return reading{}, err
 		}
 	}
+	asked := o // owners are told before the server changes anything
 	settled, err := settle(before, w.timed(before, o), w.r.Group, w.r.Resource, w.r.Subresource)
 	switch {
 	case err == nil:
@@ -46,11 +47,18 @@ func (w *writer) write(merged map[string]any, patched bool) (reading, error) {
 	default:
 		return reading{}, err
 	}
-	r := reading{object: o, owners: w.owned(before, o, sent), doubt: w.doubts(before, o)}
+	r := reading{object: o, owners: w.owned(before, asked, sent), doubt: w.doubts(before, o)}
 	if s.doubt.En != "" && r.doubt.En == "" {
 		r.doubt = s.doubt
 	}
-	if r.doubt.En == "" {
+	r.lasting = w.r.Subresource == "status" || w.before.lasting
+	switch {
+	case w.before.doubt.En == "":
+	case !patched && w.replaces():
+		// What the object was before does not matter, but for what is counted, and owned.
+		r.object = put(r.object, absent, "metadata", "generation")
+		r.owners = &owners{version: text(before["apiVersion"])}
+	case r.doubt.En == "":
 		r.doubt = w.before.doubt
 	}
 	if w.mutated == Derived {
@@ -60,6 +68,16 @@ func (w *writer) write(merged map[string]any, patched bool) (reading, error) {
 		return reading{}, errImmutable
 	}
 	return r, nil
+}
+
+// replaces tells whether an update replaces all that is doubtful about the object before.
+// Some kinds keep more of it than the status.
+func (w *writer) replaces() bool {
+	switch w.r.Resource {
+	case "services", "namespaces", "daemonsets", "certificatesigningrequests", "persistentvolumeclaims", "pods", "secrets":
+		return false
+	}
+	return w.r.Subresource == "" && !w.before.lasting
 }
 
 // owned is who owns the fields after a request that is no apply. sent is what the request
