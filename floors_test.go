@@ -80,6 +80,8 @@ func rooms() []room {
 		{"internal/skew", 3, plain, "by how much the clocks of API servers differ, and what comes first though they do"},
 		{"internal/history", 4, plain, "the life of one object: its versions, what changed from one to the next, and who did it"},
 		{"internal/answer", 5, plain, "what people ask of a trail: what somebody did, what changed, what loads the API server"},
+		{"internal/body", 0, plain, "what an object in a body tells of whose it is and what became of it"},
+		{"internal/evidence", 2, plain, "words for what an answer rests on"},
 		{"internal/cause", 3, plain, "through whom something happened: from a person through controllers to the object"},
 		{"internal/trail/disk", 3, impure, "the embedded trail: Parquet parts in a directory"},
 		{"internal/trail/file", 3, impure, "audit files asked on the spot, without a trail"},

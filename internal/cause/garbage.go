@@ -1,6 +1,10 @@
 package cause
 
-import "slices"
+import (
+	"slices"
+
+	"kubetrail/internal/body"
+)
 
 // deletions returns the requests before w that can have begun the deletion of an
 // object: one, unless several were under way at the same time or it is not known which
@@ -127,7 +131,7 @@ func (t *Tracer) planted(w, author *write, v verdict) verdict {
 
 // ownerKey finds the object that an owner reference means: in the namespace of what
 // refers to it, or of the cluster.
-func (t *Tracer) ownerKey(r owner, w *write) (key, bool) {
+func (t *Tracer) ownerKey(r body.Owner, w *write) (key, bool) {
 	if at, ok := resourceOf[r.Kind]; ok {
 		k := key{at[0], at[1], w.key.namespace, r.Name}
 		if t.objects[k] == nil && (r.Kind == "Node" || r.Kind == "Namespace") {
@@ -172,7 +176,7 @@ func (t *Tracer) garbageByName(w *write) verdict {
 // unlinked decides for the requests of the garbage collector that are no deletions: it
 // takes the finalizer away from an object whose dependents are gone, or an owner
 // reference where these are to be kept.
-func (t *Tracer) unlinked(w *write, refs []owner, known bool) verdict {
+func (t *Tracer) unlinked(w *write, refs []body.Owner, known bool) verdict {
 	if d := t.deletions(w.key, w.uid, w); len(d) > 0 {
 		f := family{w.key, w.uid, []Fact{fact("sameObject")}, Likely}
 		if w.uid != "" && d[0].uid == w.uid {

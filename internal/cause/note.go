@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"kubetrail/audit"
+	"kubetrail/internal/body"
 	"kubetrail/internal/output"
 	"kubetrail/internal/request"
 	"kubetrail/internal/subject"
@@ -81,7 +82,7 @@ type write struct {
 
 	event identity
 
-	owners   []owner
+	owners   []body.Owner
 	items    []ident // what a deletecollection says it removed
 	subject  string  // of an Event: the name of what it is about
 	node     string  // of a pod, where it is known
@@ -266,7 +267,7 @@ func credential(raw []byte) string {
 
 // about notes what an Event is about.
 func (t *Tracer) about(w *write, e *audit.Event) {
-	if b := read(e.RequestObject); b != nil && b.Involved.Name != "" {
+	if b := body.Read(e.RequestObject); b != nil && b.Involved.Name != "" {
 		w.subject = t.intern([]byte(b.Involved.Name))
 		return
 	}
@@ -291,7 +292,7 @@ func (t *Tracer) options(w *write, e *audit.Event) {
 				w.policy = "Orphan"
 			}
 		}
-		b := read(e.RequestObject)
+		b := body.Read(e.RequestObject)
 		if string(e.Text[audit.Level]) == "Metadata" {
 			w.flags |= blind
 		}
@@ -311,7 +312,7 @@ func (t *Tracer) options(w *write, e *audit.Event) {
 			w.uid = b.Preconditions.UID
 		}
 	case w.sub == "binding":
-		if b := read(e.RequestObject); b != nil {
+		if b := body.Read(e.RequestObject); b != nil {
 			w.node = t.intern([]byte(b.Target.Name))
 		}
 	}
@@ -320,9 +321,9 @@ func (t *Tracer) options(w *write, e *audit.Event) {
 // result reads what the API server answered.
 func (t *Tracer) result(w *write, e *audit.Event) {
 	if w.uid == "" && w.verb == "delete" {
-		w.uid = details(e.Text[audit.StatusDetails])
+		w.uid = body.Details(e.Text[audit.StatusDetails])
 	}
-	b := read(e.ResponseObject)
+	b := body.Read(e.ResponseObject)
 	switch {
 	case b == nil || b.Kind == "Status":
 		if b != nil && b.Details.UID != "" && w.verb == "delete" {
@@ -347,10 +348,10 @@ func (t *Tracer) result(w *write, e *audit.Event) {
 			w.flags |= older
 		}
 	}
-	if b.spec.Replicas != nil {
-		w.replicas = *b.spec.Replicas
-	} else if b.spec.Parallelism != nil {
-		w.replicas = *b.spec.Parallelism
+	if b.Spec.Replicas != nil {
+		w.replicas = *b.Spec.Replicas
+	} else if b.Spec.Parallelism != nil {
+		w.replicas = *b.Spec.Parallelism
 	}
 	if w.sub == "scale" {
 		return // a Scale has neither owners nor generation
@@ -361,18 +362,18 @@ func (t *Tracer) result(w *write, e *audit.Event) {
 	if b.Kind == "PartialObjectMetadata" {
 		return // whoever asks for no more than that cannot hide whose it is
 	}
-	w.template = template(b.spec.Template)
-	w.observed, w.running = b.state.ObservedGeneration, b.state.Replicas
-	if b.spec.NodeName != "" {
-		w.node = t.intern([]byte(b.spec.NodeName))
+	w.template = body.Template(b.Spec.Template)
+	w.observed, w.running = b.State.ObservedGeneration, b.State.Replicas
+	if b.Spec.NodeName != "" {
+		w.node = t.intern([]byte(b.Spec.NodeName))
 	}
-	if b.spec.Unschedulable {
+	if b.Spec.Unschedulable {
 		w.flags |= cordoned
 	}
-	if b.state.Phase == "Failed" || b.state.Phase == "Succeeded" {
+	if b.State.Phase == "Failed" || b.State.Phase == "Succeeded" {
 		w.flags |= failed
 	}
-	s := &b.state
+	s := &b.State
 	if s.ObservedGeneration >= m.Generation && s.Replicas == w.replicas && s.Updated == w.replicas && s.Available == w.replicas {
 		w.flags |= complete
 	}
@@ -384,7 +385,7 @@ const maxItems = 10_000
 // has reports whether all those flags are set.
 func (w *write) has(f flag) bool { return w.flags&f == f }
 
-func (t *Tracer) list(w *write, b *body) {
+func (t *Tracer) list(w *write, b *body.Body) {
 	if strings.HasSuffix(b.Kind, "List") {
 		w.flags |= listed
 	}

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"kubetrail/internal/body"
 )
 
 // rule tells what may have caused a request of a controller. The rules are those of
@@ -141,7 +143,7 @@ type family struct {
 
 // owners returns the owner references of the object of w as they were last seen, and
 // the request that wrote them first, or may have: what it wrote is not recorded.
-func (t *Tracer) owners(w *write) (refs []owner, author *write, known bool) {
+func (t *Tracer) owners(w *write) (refs []body.Owner, author *write, known bool) {
 	life, _ := t.life(w.key, w.uid, w)
 	if w.has(bodied) {
 		life = append(slices.Clone(life), w)
@@ -508,7 +510,7 @@ func (t *Tracer) kids(f family) []*object {
 		}
 		if f.uid == "" && len(o.uids) > 0 {
 			for _, x := range o.writes {
-				if slices.ContainsFunc(x.owners, func(r owner) bool { return r.Name == f.key.name }) {
+				if slices.ContainsFunc(x.owners, func(r body.Owner) bool { return r.Name == f.key.name }) {
 					kids = append(kids, o)
 					break
 				}
@@ -571,7 +573,7 @@ func (t *Tracer) event(w *write) verdict {
 		if x.actor != w.actor || x.key.resource == "events" || w.at-x.at > quiet && len(v.candidates) > 0 {
 			continue
 		}
-		about := x.key.name == w.subject || slices.ContainsFunc(x.owners, func(r owner) bool { return r.Name == w.subject })
+		about := x.key.name == w.subject || slices.ContainsFunc(x.owners, func(r body.Owner) bool { return r.Name == w.subject })
 		if !about {
 			for _, k := range namesake(x.key) {
 				about = about || k.name == w.subject

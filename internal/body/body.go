@@ -1,4 +1,6 @@
-package cause
+// Package body reads of an object what tells whose it is and what became of it: uid,
+// owner references, generation, replicas, and which pod template it has.
+package body
 
 import (
 	"encoding/json"
@@ -7,8 +9,8 @@ import (
 	kjson "sigs.k8s.io/json"
 )
 
-// owner is one owner reference of an object.
-type owner struct {
+// Owner is one owner reference of an object.
+type Owner struct {
 	APIVersion string `json:"apiVersion"`
 	Kind       string `json:"kind"`
 	Name       string `json:"name"`
@@ -16,8 +18,8 @@ type owner struct {
 	Controller bool   `json:"controller"`
 }
 
-// meta is what is read of an object's metadata.
-type meta struct {
+// Meta is what is read of an object's metadata.
+type Meta struct {
 	Name              string            `json:"name"`
 	Namespace         string            `json:"namespace"`
 	UID               string            `json:"uid"`
@@ -25,15 +27,15 @@ type meta struct {
 	Generation        int64             `json:"generation"`
 	CreationTimestamp string            `json:"creationTimestamp"`
 	DeletionTimestamp string            `json:"deletionTimestamp"`
-	OwnerReferences   []owner           `json:"ownerReferences"`
+	OwnerReferences   []Owner           `json:"ownerReferences"`
 	Annotations       map[string]string `json:"annotations"`
 }
 
-// body is what is read of a body. It is the API server's own account of an object
+// Body is what is read of one. It is the API server's own account of an object
 // only where it stood in a response: a client may write what it likes.
-type body struct {
+type Body struct {
 	Kind     string          `json:"kind"`
-	Metadata meta            `json:"metadata"`
+	Metadata Meta            `json:"metadata"`
 	RawSpec  json.RawMessage `json:"spec"`
 	RawState json.RawMessage `json:"status"`
 	Items    []struct {
@@ -64,11 +66,12 @@ type body struct {
 		DryRun []string `json:"dryRun"`
 	} `json:"deleteOptions"` // of an Eviction
 
-	spec  spec
-	state state
+	Spec  Spec  `json:"-"`
+	State State `json:"-"`
 }
 
-type spec struct {
+// Spec is what an object is to be.
+type Spec struct {
 	Replicas      *int64          `json:"replicas"`
 	Parallelism   *int64          `json:"parallelism"`
 	Template      json.RawMessage `json:"template"`
@@ -76,7 +79,8 @@ type spec struct {
 	Unschedulable bool            `json:"unschedulable"`
 }
 
-type state struct {
+// State is its status.
+type State struct {
 	ObservedGeneration int64  `json:"observedGeneration"`
 	Replicas           int64  `json:"replicas"`
 	Updated            int64  `json:"updatedReplicas"`
@@ -88,14 +92,14 @@ type state struct {
 // what was deleted may be larger.
 const maxBody = 32 << 20
 
-// read decodes a body, nil where it is none. Names of members are case-sensitive, as
+// Read decodes a body, nil where it is none. Names of members are case-sensitive, as
 // they are for the API server: otherwise Metadata beside metadata in a custom resource
 // would be a second account of it.
-func read(raw []byte) *body {
+func Read(raw []byte) *Body {
 	if len(raw) < 2 || len(raw) > maxBody || raw[0] != '{' {
 		return nil
 	}
-	b := new(body)
+	b := new(Body)
 	if kjson.UnmarshalCaseSensitivePreserveInts(raw, b) != nil {
 		return nil
 	}
@@ -103,18 +107,18 @@ func read(raw []byte) *body {
 		return nil
 	}
 	// A custom resource may have anything here.
-	if len(b.RawSpec) > 0 && kjson.UnmarshalCaseSensitivePreserveInts(b.RawSpec, &b.spec) != nil {
-		b.spec = spec{}
+	if len(b.RawSpec) > 0 && kjson.UnmarshalCaseSensitivePreserveInts(b.RawSpec, &b.Spec) != nil {
+		b.Spec = Spec{}
 	}
-	if len(b.RawState) > 0 && b.RawState[0] == '{' && kjson.UnmarshalCaseSensitivePreserveInts(b.RawState, &b.state) != nil {
-		b.state = state{}
+	if len(b.RawState) > 0 && b.RawState[0] == '{' && kjson.UnmarshalCaseSensitivePreserveInts(b.RawState, &b.State) != nil {
+		b.State = State{}
 	}
 	b.RawSpec, b.RawState = nil, nil
 	return b
 }
 
-// details returns the uid in the details of a Status, which is recorded at every level.
-func details(raw []byte) string {
+// Details returns the uid in the details of a Status, which is recorded at every level.
+func Details(raw []byte) string {
 	var d struct {
 		UID string `json:"uid"`
 	}
@@ -127,9 +131,9 @@ func details(raw []byte) string {
 // seed keys the hashes so that nobody can make two templates that are taken for one.
 var seed = maphash.MakeSeed()
 
-// template returns a hash of a pod template without what a controller adds to it, and 0
+// Template returns a hash of a pod template without what a controller adds to it, and 0
 // where there is none.
-func template(raw json.RawMessage) uint64 {
+func Template(raw json.RawMessage) uint64 {
 	if len(raw) == 0 {
 		return 0
 	}
