@@ -44,7 +44,7 @@ func (w *writer) fresh(o map[string]any, by *owners, why Words, k Kind) *Version
 	if w.mutated == Derived || len(w.webhooks) > 0 {
 		why = Words{"a mutating webhook changed the object", "变更型准入 webhook 修改过该对象"}
 	}
-	v := &Version{Object: o, Sure: Exact, Kind: k, worlds: []world{{object: o, owners: by, doubt: why}}}
+	v := &Version{Object: o, Sure: Exact, Kind: k, worlds: []world{{object: o, owners: by, doubt: why, lasting: true}}}
 	if why.En != "" {
 		v.lower(Derived, why)
 	}
@@ -162,7 +162,7 @@ func (w *writer) scaled(body any) ([]reading, Words) {
 		"spec":     map[string]any{"replicas": at(old, "spec", "replicas")}}
 	var v any
 	var err error
-	r := reading{doubt: w.before.doubt}
+	r := reading{doubt: w.before.doubt, lasting: w.before.lasting}
 	switch b := body.(type) {
 	case []any:
 		v, err = jsonPatch(scale, b)

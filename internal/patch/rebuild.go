@@ -45,6 +45,9 @@ type world struct {
 	object map[string]any
 	owners *owners
 	doubt  Words // why even this is not certain
+
+	// lasting says that the doubt is about more than an update of the object replaces.
+	lasting bool
 }
 
 // maxWorlds bounds how many readings are followed.
@@ -154,7 +157,7 @@ func (v *Version) possible() []world {
 	}
 	w := world{object: v.Object}
 	if v.Sure != Exact {
-		w.doubt = v.Why
+		w.doubt, w.lasting = v.Why, true
 	}
 	return []world{w}
 }
@@ -213,7 +216,7 @@ func judged(before *Version, all []reading) *Version {
 		if !counts {
 			r.object = ungenerated(r.object)
 		}
-		v.follow(world{object: r.object, owners: r.owners, doubt: r.doubt})
+		v.follow(world{object: r.object, owners: r.owners, doubt: r.doubt, lasting: r.lasting})
 	}
 	return v
 }
@@ -226,7 +229,7 @@ func ungenerated(o map[string]any) map[string]any {
 // follow adds a world, unless it is there.
 func (v *Version) follow(w world) {
 	for i, x := range v.worlds {
-		if x.doubt != w.doubt || !Equal(x.object, w.object) {
+		if x.doubt != w.doubt || x.lasting != w.lasting || !Equal(x.object, w.object) {
 			continue
 		}
 		if x.owners.equal(w.owners) {
@@ -243,7 +246,7 @@ func (v *Version) follow(w world) {
 	}
 	why := Words{"the patches so far can be read in too many ways", "此前的 patch 可有过多种解读"}
 	v.lower(Derived, why)
-	v.worlds[len(v.worlds)-1].doubt = why
+	v.worlds[len(v.worlds)-1].doubt, v.worlds[len(v.worlds)-1].lasting = why, true
 }
 
 // writer does what the API server does with a request to an object that is there.
@@ -291,6 +294,8 @@ type reading struct {
 	object map[string]any
 	owners *owners
 	doubt  Words
+
+	lasting bool // see world
 }
 
 // patched reads a body in every way in which it can be meant.
@@ -317,7 +322,7 @@ func (w *writer) patched(body any) []reading {
 			r.owners = after
 		}
 		if doubt.En != "" {
-			r.doubt = doubt
+			r.doubt, r.lasting = doubt, r.lasting || w.r.Subresource == "status"
 		}
 		all = append(all, r)
 	}

@@ -238,6 +238,30 @@ func TestCertainty(t *testing.T) {
 	}
 }
 
+// TestUpdateEndsDoubt has an update tell again what a patch left open.
+func TestUpdateEndsDoubt(t *testing.T) {
+	const quota = `{apiVersion: v1, kind: ResourceQuota, metadata: {name: q, uid: u, creationTimestamp: "2026-11-20T10:00:00Z", finalizers: [a, b]}, spec: {hard: {pods: "1"}}, status: {}}`
+	open := &Request{URI: "/x", UserAgent: "curl", Body: []byte(`{"metadata":{"finalizers":["c"]}}`)}
+	if v := steps(t, quota, open); v.Sure != Derived {
+		t.Fatalf("two readings: %s", v.Sure)
+	}
+	update := &Request{Verb: "update", URI: "/x", UserAgent: "curl", Body: []byte(`{"apiVersion":"v1","kind":"ResourceQuota","metadata":{"name":"q","finalizers":["d"]},"spec":{"hard":{"pods":"2"}},"status":{"hard":{"pods":"9"}}}`)}
+	v := steps(t, quota, open, update)
+	if v.Sure != Exact || len(list(at(v.Object, "metadata", "finalizers"))) != 1 || at(v.Object, "spec", "hard", "pods") != "2" || at(v.Object, "status", "hard") != nil {
+		t.Errorf("%s %+v", v.Sure, v.Object)
+	}
+	// So does one after a webhook whose patch was not recorded, but not of what it leaves alone.
+	const mutated = `{"mutation.webhook.admission.k8s.io/round_0_index_0":"{\"mutated\":true}"}`
+	webhook := &Request{URI: "/x", UserAgent: "curl", Body: []byte(`{"spec":{"hard":{"pods":"3"}}}`), Annotations: []byte(mutated)}
+	if v := steps(t, quota, webhook, update); v.Sure != Exact {
+		t.Errorf("after a webhook: %s, %s", v.Sure, v.Why.En)
+	}
+	webhook = &Request{Subresource: "status", URI: "/x", UserAgent: "curl", Body: []byte(`{"status":{"hard":{"pods":"3"}}}`), Annotations: []byte(mutated)}
+	if v := steps(t, quota, webhook, update); v.Sure != Derived {
+		t.Errorf("after one that changed the status: %s", v.Sure)
+	}
+}
+
 // TestCreated rebuilds an object from the body that created it.
 func TestCreated(t *testing.T) {
 	body := []byte(`{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"c","namespace":"shop"},"data":{"a":"1"}}`)

@@ -259,7 +259,7 @@ func (w *writer) writeCustom(before, merged map[string]any, sent any, patched bo
 	if r.doubt.En == "" {
 		r.doubt = w.before.doubt
 	}
-	r.object = o
+	r.object, r.lasting = o, true
 	r.owners = w.owned(before, o, sent)
 	return r, nil
 }
