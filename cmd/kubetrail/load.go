@@ -5,7 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"kubetrail/internal/answer"
+	"kubetrail/internal/load"
 	"kubetrail/internal/output"
 	"kubetrail/internal/trail"
 	"kubetrail/policy"
@@ -29,7 +29,7 @@ const loadExample = `  # who loads the API server?
   kubetrail load --log --policy policy.yaml`
 
 func (a *app) loadVerb() *cobra.Command {
-	f, cfg, log, file := &asked{}, answer.LoadConfig{}, false, ""
+	f, cfg, log, file := &asked{}, load.Config{}, false, ""
 	cmd := &cobra.Command{
 		Use:     "load [QUESTION]",
 		Short:   "Tell what loads the API server, and what fills the audit log",
@@ -42,16 +42,16 @@ func (a *app) loadVerb() *cobra.Command {
 	fs.StringVar(&file, "policy", "", "`FILE` with the audit policy that was in force, for --log")
 	return a.answer(cmd, f, 0, func(ctx context.Context, r *opened, _ []string, q trail.Query) (output.Report, error) {
 		cfg.Chinese = f.lang == "zh"
-		if err := answer.CheckBy(cfg.By, log); err != nil {
+		if err := load.CheckBy(cfg.By, log); err != nil {
 			return output.Report{}, usage("kubetrail fields lists them all", "--by: %w", err)
 		}
 		if !log {
 			if file != "" {
 				return output.Report{}, usage("add --log", "--policy tells nothing of load")
 			}
-			return answer.Load(ctx, r.Reader, q, cfg)
+			return load.Find(ctx, r.Reader, q, cfg)
 		}
-		lc := answer.LogConfig{By: cfg.By}
+		lc := load.LogConfig{By: cfg.By}
 		if file != "" {
 			doc, err := a.loadPolicy(file, policy.Newest)
 			if err != nil {
@@ -59,6 +59,6 @@ func (a *app) loadVerb() *cobra.Command {
 			}
 			lc.Policy = doc
 		}
-		return answer.Log(ctx, r.Reader, q, lc)
+		return load.Log(ctx, r.Reader, q, lc)
 	})
 }

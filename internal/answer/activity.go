@@ -11,6 +11,7 @@ import (
 	"kubetrail/internal/output"
 	"kubetrail/internal/query"
 	"kubetrail/internal/subject"
+	"kubetrail/internal/tally"
 	"kubetrail/internal/trail"
 )
 
@@ -47,12 +48,12 @@ type Done struct {
 	Write    bool   `json:"write,omitempty"`
 	Notable  string `json:"notable,omitempty"` // why it deserves a look: see [notable]
 	Sentence string `json:"sentence"`
-	span
+	tally.Span
 	Events []output.EventRef `json:"events"` // the first of them
 
 	unnamed bool
-	names   names
-	refs    refs
+	names   tally.Names
+	refs    tally.Refs
 	deed    deed
 }
 
@@ -64,18 +65,18 @@ type activity struct {
 	cfg      ActivityConfig
 	key      []byte
 	rows     map[string]*Done
-	left     span // requests that there was no row for
-	requests span
+	left     tally.Span // requests that there was no row for
+	requests tally.Span
 	refused  int
 	writes   int
-	who      *tally[identity]
-	creds    *tally[string]
-	from     *tally[string]
-	tools    *tally[[2]string]
+	who      *tally.By[identity]
+	creds    *tally.By[string]
+	from     *tally.By[string]
+	tools    *tally.By[[2]string]
 
-	credential memo[string]
-	chain      memo[string]
-	tool       memo[[2]string]
+	credential tally.Memo[string]
+	chain      tally.Memo[string]
+	tool       tally.Memo[[2]string]
 }
 
 // Activity answers what a subject did, and what others did in the subject's name.
@@ -88,10 +89,10 @@ func Activity(ctx context.Context, r trail.Reader, q trail.Query, cfg ActivityCo
 	if cfg.Rows <= 0 {
 		cfg.Rows = 10_000
 	}
-	a := &activity{cfg: cfg, rows: map[string]*Done{}, who: newTally[identity](1000), creds: newTally[string](1000), from: newTally[string](1000), tools: newTally[[2]string](1000),
-		credential: memo[string]{work: credentialOf}, chain: memo[string]{work: chainOf},
-		tool: memo[[2]string]{work: toolOf}}
-	if err := scan(ctx, r, requests(q), activityColumns, a.add); err != nil {
+	a := &activity{cfg: cfg, rows: map[string]*Done{}, who: tally.New[identity](1000), creds: tally.New[string](1000), from: tally.New[string](1000), tools: tally.New[[2]string](1000),
+		credential: tally.Memo[string]{Work: credentialOf}, chain: tally.Memo[string]{Work: chainOf},
+		tool: tally.Memo[[2]string]{Work: tally.Tool}}
+	if err := tally.Scan(ctx, r, tally.Requests(q), activityColumns, a.add); err != nil {
 		return output.Report{}, err
 	}
 	return a.report(), nil
@@ -99,28 +100,28 @@ func Activity(ctx context.Context, r trail.Reader, q trail.Query, cfg ActivityCo
 
 // add takes in one request.
 func (a *activity) add(e *audit.Event) error {
-	if !ended(e) {
+	if !tally.Ended(e) {
 		return nil
 	}
 	at := e.Time()
-	if c := a.credential.of(e.Text[audit.UserExtra]); c != "" {
-		a.creds.note(c, at)
+	if c := a.credential.Of(e.Text[audit.UserExtra]); c != "" {
+		a.creds.Note(c, at)
 	}
-	if c := a.chain.of(e.Text[audit.SourceIPs]); c != "" {
-		a.from.note(c, at)
+	if c := a.chain.Of(e.Text[audit.SourceIPs]); c != "" {
+		a.from.Note(c, at)
 	}
 	if agent := e.Text[audit.UserAgent]; len(agent) > 0 {
-		a.tools.note(a.tool.of(agent), at)
+		a.tools.Note(a.tool.Of(agent), at)
 	}
 	d := a.row(e)
 	if d == nil {
-		a.left.note(at)
+		a.left.Note(at)
 		return nil
 	}
-	d.note(at)
-	d.refs.note(e)
+	d.Note(at)
+	d.refs.Note(e)
 	if name := e.Text[audit.Name]; len(name) > 0 {
-		d.names.note(name)
+		d.names.Note(name)
 	} else if d.Resource != "" {
 		d.unnamed = true
 	}
@@ -131,14 +132,14 @@ func (a *activity) add(e *audit.Event) error {
 func (a *activity) total() {
 	a.requests = a.left
 	for _, d := range a.rows {
-		a.requests.join(d.span)
+		a.requests.Join(d.Span)
 		switch {
 		case d.Refused:
 			a.refused += d.Count
 		case d.Write:
 			a.writes += d.Count
 		}
-		a.who.add(identity{d.User, d.As}, d.span)
+		a.who.Add(identity{d.User, d.As}, d.Span)
 	}
 }
 
@@ -165,7 +166,7 @@ func (a *activity) row(e *audit.Event) *Done {
 		t := func(c audit.Column) string { return string(e.Text[c]) }
 		d = &Done{User: t(audit.Username), As: t(audit.ImpersonatedUsername), Verb: t(audit.Verb), Group: t(audit.APIGroup),
 			Resource: t(audit.Resource), Subresource: t(audit.Subresource), Namespace: t(audit.Namespace), Path: string(path),
-			Code: e.Code, Refused: refused(e.Code)}
+			Code: e.Code, Refused: tally.Refused(e.Code)}
 		d.Write = writes(d.Verb, d.Resource, d.Subresource)
 		a.rows[string(k)] = d
 	}
@@ -183,15 +184,17 @@ func credentialOf(extra string) string {
 	if pod := m["authentication.kubernetes.io/pod-name"]; len(pod) > 0 {
 		id = strings.TrimSpace(id + " pod/" + pod[0])
 	}
-	return clip(id)
+	return tally.Clip(id)
 }
 
 // chainOf writes the addresses of a request as "203.0.113.7 > 127.0.0.1": only the last
 // one is sure, the others are what the client or a proxy said.
-func chainOf(ips string) string { return clip(strings.Join(output.StringList([]byte(ips)), " > ")) }
+func chainOf(ips string) string {
+	return tally.Clip(strings.Join(output.StringList([]byte(ips)), " > "))
+}
 
 // clip bounds what is kept of a text that a client chose.
-func clip(s string) string {
+func Clip(s string) string {
 	const most = 512
 	if len(s) > most {
 		return strings.ToValidUTF8(s[:most], "") + "…"
@@ -201,9 +204,9 @@ func clip(s string) string {
 
 // finish writes what a row says.
 func (a *activity) finish(d *Done) {
-	d.written()
-	d.Events = d.refs.list()
-	d.Names, d.Objects, d.AtLeast = d.names.first, len(d.names.seen), d.names.full
+	d.Written()
+	d.Events = d.refs.List()
+	d.Names, d.Objects, d.AtLeast = d.names.First, d.names.Len(), d.names.Full
 	d.deed = deed{verb: d.Verb, group: d.Group, resource: d.Resource, sub: d.Subresource, namespace: d.Namespace, path: d.Path,
 		names: d.Names, named: d.Objects, atLeast: d.AtLeast, unnamed: d.unnamed, count: d.Count, code: d.Code}
 	d.Notable = notable(d)
@@ -218,7 +221,7 @@ func (d *Done) told(chinese bool) string {
 	} else if d.As != "" {
 		s += ", as " + output.Plain(d.As, false)
 	}
-	if when := period(d.first, d.last); when != "" && chinese {
+	if when := tally.Period(d.From, d.To); when != "" && chinese {
 		s += "，" + when
 	} else if when != "" {
 		s += ", " + when
@@ -270,7 +273,7 @@ func (a *activity) sorted() []*Done {
 		if a.cfg.Notable {
 			first = cmp.Compare(notableOrder[x.Notable], notableOrder[y.Notable])
 		}
-		return cmp.Or(first, cmp.Compare(rank(y.Write), rank(x.Write)), cmp.Compare(x.first, y.first),
+		return cmp.Or(first, cmp.Compare(rank(y.Write), rank(x.Write)), cmp.Compare(x.From, y.From),
 			cmp.Compare(x.Sentence, y.Sentence), cmp.Compare(x.User, y.User), cmp.Compare(x.Code, y.Code), cmp.Compare(x.Verb, y.Verb))
 	})
 	return rows

@@ -4,12 +4,10 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strings"
-	"time"
 
-	"kubetrail/audit"
 	"kubetrail/internal/output"
 	"kubetrail/internal/subject"
+	"kubetrail/internal/tally"
 )
 
 // Seen is one identity, credential, address or program, and how often it was used.
@@ -18,7 +16,7 @@ type Seen struct {
 	As      string `json:"as,omitempty"`
 	Text    string `json:"value,omitempty"` // a credential, an address, a program
 	Version string `json:"version,omitempty"`
-	span
+	tally.Span
 }
 
 // report puts the answer together.
@@ -29,7 +27,7 @@ func (a *activity) report() output.Report {
 	for _, d := range rows {
 		r.Items = append(r.Items, d)
 	}
-	a.requests.written()
+	a.requests.Written()
 	who, creds, from, tools := a.identities(), seen(a.creds), seen(a.from), a.programs()
 	s := a.cfg.Subject
 	r.Head["subject"] = map[string]string{"kind": s.Kind, "name": s.Name}
@@ -47,24 +45,24 @@ func (a *activity) report() output.Report {
 
 func (a *activity) identities() []Seen {
 	out := []Seen{}
-	for _, k := range a.who.keys(func(x, y identity) int { return cmp.Or(cmp.Compare(x.user, y.user), cmp.Compare(x.as, y.as)) }) {
-		out = append(out, Seen{User: k.user, As: k.as, span: *a.who.spans[k]})
+	for _, k := range a.who.Keys(func(x, y identity) int { return cmp.Or(cmp.Compare(x.user, y.user), cmp.Compare(x.as, y.as)) }) {
+		out = append(out, Seen{User: k.user, As: k.as, Span: *a.who.Spans[k]})
 	}
 	return out
 }
 
 func (a *activity) programs() []Seen {
 	out := []Seen{}
-	for _, k := range a.tools.keys(func(x, y [2]string) int { return slices.Compare(x[:], y[:]) }) {
-		out = append(out, Seen{Text: k[0], Version: k[1], span: *a.tools.spans[k]})
+	for _, k := range a.tools.Keys(func(x, y [2]string) int { return slices.Compare(x[:], y[:]) }) {
+		out = append(out, Seen{Text: k[0], Version: k[1], Span: *a.tools.Spans[k]})
 	}
 	return out
 }
 
-func seen(t *tally[string]) []Seen {
+func seen(t *tally.By[string]) []Seen {
 	out := []Seen{}
-	for _, k := range t.keys(cmp.Compare[string]) {
-		out = append(out, Seen{Text: k, span: *t.spans[k]})
+	for _, k := range t.Keys(cmp.Compare[string]) {
+		out = append(out, Seen{Text: k, Span: *t.Spans[k]})
 	}
 	return out
 }
@@ -78,7 +76,7 @@ func (a *activity) print(p *output.Page, who, creds, from, tools []Seen) {
 	}
 	n := a.requests.Count
 	p.Say("%s%s: %d requests, %d writes among them, %d refused, %s", "%s%s：%d 个请求，其中写操作 %d 个，被拒绝 %d 个，%s",
-		name, p.Pick(subjectWord(a.cfg.Subject)), n, a.writes, a.refused, longPeriod(a.requests.first, a.requests.last))
+		name, p.Pick(subjectWord(a.cfg.Subject)), n, a.writes, a.refused, tally.LongPeriod(a.requests.From, a.requests.To))
 	if len(who) > 1 || who[0].As != "" {
 		for i, w := range who {
 			if i == printedSeen && !p.Wide {
@@ -89,12 +87,12 @@ func (a *activity) print(p *output.Page, who, creds, from, tools []Seen) {
 			if w.As != "" {
 				text += p.Pick(" as ", " 扮演 ") + output.Cell(w.As)
 			}
-			p.Say("  identity    %s: %d, %s", "  身份    %s：%d 个，%s", text, w.Count, period(w.first, w.last))
+			p.Say("  identity    %s: %d, %s", "  身份    %s：%d 个，%s", text, w.Count, tally.Period(w.From, w.To))
 		}
 	}
-	a.printSeen(p, "credential", "凭据", creds, a.creds.more)
-	a.printSeen(p, "address   ", "地址", from, a.from.more)
-	a.printSeen(p, "tool      ", "工具", tools, a.tools.more)
+	a.printSeen(p, "credential", "凭据", creds, a.creds.More)
+	a.printSeen(p, "address   ", "地址", from, a.from.More)
+	a.printSeen(p, "tool      ", "工具", tools, a.tools.More)
 }
 
 // printedSeen is how many of each are printed for people, unless they want all.
@@ -113,7 +111,7 @@ func (a *activity) printSeen(p *output.Page, en, zh string, list []Seen, more in
 		if !p.Wide {
 			text = output.Clip(text, 48)
 		}
-		p.Say("  "+en+"  %s: %d, %s", "  "+zh+"    %s：%d 个，%s", text, s.Count, period(s.first, s.last))
+		p.Say("  "+en+"  %s: %d, %s", "  "+zh+"    %s：%d 个，%s", text, s.Count, tally.Period(s.From, s.To))
 	}
 }
 
@@ -139,8 +137,8 @@ func subjectWord(s Subject) (en, zh string) {
 
 // printRows prints what was done, as one table for writes and one for reads.
 func (a *activity) printRows(p *output.Page, rows []*Done) error {
-	several := len(a.who.spans) > 1 || a.who.more > 0
-	day := sameDay(a.requests.first, a.requests.last)
+	several := len(a.who.Spans) > 1 || a.who.More > 0
+	day := tally.SameDay(a.requests.From, a.requests.To)
 	parts := []struct {
 		en, zh string
 		keep   func(*Done) bool
@@ -172,7 +170,7 @@ func (a *activity) printRows(p *output.Page, rows []*Done) error {
 				p.Say("\n%s", "\n%s", p.Pick(part.en, part.zh))
 				any = true
 			}
-			cells := []string{clock(d.first, day), clock(d.last, day), result(d.Code)}
+			cells := []string{tally.Clock(d.From, day), tally.Clock(d.To, day), result(d.Code)}
 			if a.cfg.Notable {
 				cells = append(cells, output.Cell(d.Notable))
 			}
@@ -198,56 +196,10 @@ func result(code int32) string {
 	switch {
 	case code == 0:
 		return "unknown"
-	case succeeded(code):
+	case tally.Succeeded(code):
 		return "ok"
-	case refused(code):
+	case tally.Refused(code):
 		return fmt.Sprintf("refused %d", code)
 	}
 	return fmt.Sprintf("failed %d", code)
-}
-
-func sameDay(a, b int64) bool {
-	return a != audit.NoTime && b != audit.NoTime && output.RFC3339(a)[:10] == output.RFC3339(b)[:10]
-}
-
-// clock is a time in UTC: without its date where that is said elsewhere.
-func clock(t int64, day bool) string {
-	switch {
-	case t == audit.NoTime:
-		return output.None
-	case day:
-		return time.UnixMicro(t).UTC().Format("15:04:05Z")
-	}
-	return time.UnixMicro(t).UTC().Format("2006-01-02T15:04:05Z")
-}
-
-// period is from when to when, as "14:00–14:31"; with the date where there are two.
-func period(first, last int64) string {
-	if first == audit.NoTime {
-		return ""
-	}
-	layout := "15:04"
-	if !sameDay(first, last) {
-		layout = "2006-01-02 15:04"
-	}
-	from, to := time.UnixMicro(first).UTC().Format(layout), time.UnixMicro(last).UTC().Format(layout)
-	if from == to {
-		return from
-	}
-	return from + "–" + to
-}
-
-// longPeriod is the same with dates.
-func longPeriod(first, last int64) string {
-	if first == audit.NoTime {
-		return output.None
-	}
-	from, to := time.UnixMicro(first).UTC().Format("2006-01-02 15:04:05"), time.UnixMicro(last).UTC().Format("2006-01-02 15:04:05")
-	if sameDay(first, last) {
-		to = strings.TrimPrefix(to, from[:11])
-	}
-	if strings.HasSuffix(from, to) {
-		return from + " UTC"
-	}
-	return from + "–" + to + " UTC"
 }

@@ -12,6 +12,7 @@ import (
 
 	"kubetrail/audit"
 	"kubetrail/internal/output"
+	"kubetrail/internal/tally"
 )
 
 func newWriter(w io.Writer) *bufio.Writer { return bufio.NewWriter(w) }
@@ -115,7 +116,7 @@ func TestActivityCounts(t *testing.T) {
 			for _, row := range report.Items {
 				got.requests += row.(*Done).Count
 			}
-			if got != c || report.Head["requests"].(span).Count != c.requests {
+			if got != c || report.Head["requests"].(tally.Span).Count != c.requests {
 				t.Errorf("%s: %s has %+v, want %+v", name, user, got, c)
 			}
 			again, err := Activity(t.Context(), onDisk, asking(t, ""), ActivityConfig{Subject: ParseSubject("user:" + user)})
@@ -137,7 +138,7 @@ func withoutSeq(r output.Report) []Done {
 		for i := range d.Events {
 			d.Events[i].Seq = 0
 		}
-		d.names, d.refs = names{}, refs{}
+		d.names, d.refs = tally.Names{}, tally.Refs{}
 		out = append(out, d)
 	}
 	return out

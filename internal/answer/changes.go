@@ -10,6 +10,7 @@ import (
 	"kubetrail/internal/output"
 	"kubetrail/internal/query"
 	"kubetrail/internal/subject"
+	"kubetrail/internal/tally"
 	"kubetrail/internal/trail"
 )
 
@@ -46,7 +47,7 @@ type Change struct {
 	Detail   string `json:"detail,omitempty"` // what it did, where few words say more than the verb
 	Cause    string `json:"cause,omitempty"`  // of a controller's: what it reacted to, or why that is unknown
 	Sentence string `json:"sentence"`
-	span
+	tally.Span
 	Events []output.EventRef `json:"events"` // the first of them
 
 	// Consequences are what controllers wrote because of it.
@@ -55,8 +56,8 @@ type Change struct {
 
 	path    string
 	unnamed bool
-	names   names
-	refs    refs
+	names   tally.Names
+	refs    tally.Refs
 	deed    deed
 	follows map[followKey]*follow
 }
@@ -67,10 +68,10 @@ type changes struct {
 	key    []byte
 	rows   map[string]*Change
 	left   int // changes that there was no row for
-	shown  span
+	shown  tally.Span
 	hidden [history.NumClasses]int // by class
 	failed int                     // writes that failed or were refused
-	tool   memo[[2]string]
+	tool   tally.Memo[[2]string]
 	trace  *tracing // nil where there are too many writes
 }
 
@@ -85,14 +86,14 @@ func Changes(ctx context.Context, r trail.Reader, q trail.Query, cfg ChangesConf
 	if cfg.Traced <= 0 {
 		cfg.Traced = 10_000
 	}
-	c := &changes{cfg: cfg, rows: map[string]*Change{}, shown: span{first: audit.NoTime, last: audit.NoTime}, tool: memo[[2]string]{work: toolOf}}
+	c := &changes{cfg: cfg, rows: map[string]*Change{}, shown: tally.NewSpan(), tool: tally.Memo[[2]string]{Work: tally.Tool}}
 	var err error
 	if c.trace, err = newTracing(ctx, r, q, cfg.Traced); err != nil {
 		return output.Report{}, err
 	}
-	narrow := requests(q)
-	narrow.Where = query.Both(narrow.Where, must(changing))
-	if err := scan(ctx, r, narrow, changesColumns, c.add); err != nil {
+	narrow := tally.Requests(q)
+	narrow.Where = query.Both(narrow.Where, tally.Must(changing))
+	if err := tally.Scan(ctx, r, narrow, changesColumns, c.add); err != nil {
 		return output.Report{}, err
 	}
 	if c.trace != nil {
@@ -101,14 +102,14 @@ func Changes(ctx context.Context, r trail.Reader, q trail.Query, cfg ChangesConf
 	return c.report(), err
 }
 
-func toolOf(agent string) [2]string {
+func Tool(agent string) [2]string {
 	name, version := subject.Tool(agent)
-	return [2]string{clip(name), clip(version)}
+	return [2]string{tally.Clip(name), tally.Clip(version)}
 }
 
 // add takes in one write.
 func (c *changes) add(e *audit.Event) error {
-	if !ended(e) {
+	if !tally.Ended(e) {
 		return nil
 	}
 	class := history.Classify(e)
@@ -139,15 +140,15 @@ func (c *changes) add(e *audit.Event) error {
 func (c *changes) count(e *audit.Event, class history.Class, cause string) *Change {
 	at := e.Time()
 	d := c.row(e, class, cause)
-	c.shown.note(at)
+	c.shown.Note(at)
 	if d == nil {
 		c.left++
 		return nil
 	}
-	d.note(at)
-	d.refs.note(e)
+	d.Note(at)
+	d.refs.Note(e)
 	if name := e.Text[audit.Name]; len(name) > 0 {
-		d.names.note(name)
+		d.names.Note(name)
 	} else {
 		d.unnamed = true
 	}
@@ -181,11 +182,11 @@ func (c *changes) row(e *audit.Event, class history.Class, cause string) *Change
 	c.key = k
 	d := c.rows[string(k)]
 	if d == nil && len(c.rows) < c.cfg.Rows {
-		d = &Change{User: t(audit.Username), As: t(audit.ImpersonatedUsername), Tool: c.tool.of(e.Text[audit.UserAgent])[0],
+		d = &Change{User: t(audit.Username), As: t(audit.ImpersonatedUsername), Tool: c.tool.Of(e.Text[audit.UserAgent])[0],
 			Verb: t(audit.Verb), Group: t(audit.APIGroup), Resource: t(audit.Resource), Subresource: t(audit.Subresource),
 			Namespace: t(audit.Namespace), Class: class.String(), Code: e.Code, Cause: cause}
 		if d.Resource == "" {
-			d.path = clip(t(audit.RequestURI))
+			d.path = tally.Clip(t(audit.RequestURI))
 		}
 		c.rows[string(k)] = d
 	}
@@ -197,11 +198,11 @@ func (c *changes) row(e *audit.Event, class history.Class, cause string) *Change
 
 // finish writes what a row says.
 func (c *changes) finish(d *Change) {
-	d.written()
-	d.Events = d.refs.list()
-	d.Names, d.Objects = d.names.first, len(d.names.seen)
+	d.Written()
+	d.Events = d.refs.List()
+	d.Names, d.Objects = d.names.First, d.names.Len()
 	d.deed = deed{verb: d.Verb, group: d.Group, resource: d.Resource, sub: d.Subresource, namespace: d.Namespace, path: d.path,
-		names: d.Names, named: d.Objects, atLeast: d.names.full, unnamed: d.unnamed, count: d.Count, code: d.Code}
+		names: d.Names, named: d.Objects, atLeast: d.names.Full, unnamed: d.unnamed, count: d.Count, code: d.Code}
 	d.Sentence = who(d.User, d.As, c.cfg.Chinese) + either(c.cfg.Chinese, "：", " ") + d.deed.sentence(c.cfg.Chinese)
 }
 
@@ -226,7 +227,7 @@ func folded(rows map[string]*Change) []*Change {
 			out = append(out, g...)
 			continue
 		}
-		slices.SortFunc(g, func(x, y *Change) int { return cmp.Compare(x.first, y.first) })
+		slices.SortFunc(g, func(x, y *Change) int { return cmp.Compare(x.From, y.From) })
 		for _, d := range g[1:] {
 			g[0].take(d)
 		}
@@ -237,15 +238,10 @@ func folded(rows map[string]*Change) []*Change {
 
 // take makes d tell of what x tells of as well.
 func (d *Change) take(x *Change) {
-	d.join(x.span)
-	for _, name := range x.names.first {
-		d.names.note([]byte(name))
-	}
-	d.names.full = d.names.full || x.names.full || len(x.names.seen) > len(x.names.first)
+	d.Join(x.Span)
+	d.names.Join(&x.names)
 	d.unnamed = d.unnamed || x.unnamed
-	for _, p := range x.refs.kept {
-		d.refs.add(p)
-	}
+	d.refs.Join(&x.refs)
 	d.caused(x)
 }
 
@@ -260,7 +256,7 @@ func (c *changes) sorted() (done, failed []*Change) {
 		}
 	}
 	order := func(x, y *Change) int {
-		return cmp.Or(cmp.Compare(x.last, y.last), cmp.Compare(x.first, y.first), cmp.Compare(x.Sentence, y.Sentence), cmp.Compare(x.Code, y.Code))
+		return cmp.Or(cmp.Compare(x.To, y.To), cmp.Compare(x.From, y.From), cmp.Compare(x.Sentence, y.Sentence), cmp.Compare(x.Code, y.Code))
 	}
 	slices.SortFunc(done, order)
 	slices.SortFunc(failed, order)

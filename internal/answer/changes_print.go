@@ -8,7 +8,7 @@ import (
 
 	"kubetrail/internal/history"
 	"kubetrail/internal/output"
-	"kubetrail/internal/subject"
+	"kubetrail/internal/tally"
 )
 
 // print prints the changes, and what is not shown of them.
@@ -57,7 +57,7 @@ func (c *changes) byNamespace(p *output.Page, rows []*Change) error {
 }
 
 func (c *changes) table(p *output.Page, rows []*Change) error {
-	day := sameDay(c.shown.first, c.shown.last) && !p.Wide
+	day := tally.SameDay(c.shown.From, c.shown.To) && !p.Wide
 	t := p.Table("TIME", "WHO", "CAUSED", "WHAT")
 	t.Right, t.Soft = []int{2}, []int{3, 1}
 	failed := len(rows) > 0 && rows[0].unsuccessful()
@@ -75,7 +75,7 @@ func (c *changes) table(p *output.Page, rows []*Change) error {
 		case d.ConsequenceCount > 0:
 			third = itoa(d.ConsequenceCount)
 		}
-		cells := []string{clock(d.last, day), who(short(d.User), short(d.As), p.Chinese), third}
+		cells := []string{tally.Clock(d.To, day), who(tally.Short(d.User), tally.Short(d.As), p.Chinese), third}
 		what := d.deed.phrase(p.Chinese)
 		if d.Detail != "" {
 			what += p.Pick(": ", "：") + d.Detail
@@ -97,20 +97,6 @@ func (c *changes) table(p *output.Page, rows []*Change) error {
 // unsuccessful reports whether the change was tried only.
 func (d *Change) unsuccessful() bool {
 	return d.Class == history.Refused.String() || d.Class == history.Failed.String()
-}
-
-// short names a user in as few characters as tell: a controller or a node by its name, a
-// service account as namespace/name.
-func short(user string) string {
-	switch s := subject.Of(user); s.Kind {
-	case subject.ServiceAccount:
-		return s.Namespace + "/" + s.Name
-	case subject.ControlPlane:
-		return s.Name
-	case subject.Node:
-		return "node/" + s.Name
-	}
-	return user
 }
 
 // notes says what is not shown.

@@ -1,35 +1,10 @@
 package answer
 
 import (
-	"kubetrail/internal/query"
-	"kubetrail/internal/trail"
+	"strings"
+
+	"kubetrail/internal/output"
 )
-
-// endings asks for the events that [ended] tells: one of each request.
-const endings = "stage:(ResponseComplete or Panic) or stage:ResponseStarted and responseStatus.code:401 or not stage:*"
-
-// requests narrows a question to one event of each request, so that counting what comes
-// back counts requests. What comes back is still to be asked with [ended], as events in
-// the legacy format have no stage to ask for.
-func requests(q trail.Query) trail.Query {
-	q.Where = query.Both(q.Where, must(endings))
-	return q
-}
-
-// must parses a question of ours.
-func must(text string) *query.Node {
-	n, err := query.Parse(text)
-	if err != nil {
-		panic(err) // never: the text is a constant
-	}
-	return n
-}
-
-// refused reports whether a request was turned away for who sent it.
-func refused(code int32) bool { return code == 401 || code == 403 }
-
-// succeeded reports whether a request did what it asked for.
-func succeeded(code int32) bool { return code == 101 || code >= 200 && code < 400 }
 
 // writes reports whether a verb changes something, or may: to be inside a container is
 // to change it. A request for a path that is no resource has the verb of its method.
@@ -51,4 +26,20 @@ func asks(resource, sub string) bool {
 		return sub == ""
 	}
 	return false
+}
+
+// quoted writes a value for a question, so that nothing in it is special.
+func quoted(s string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
+}
+
+// who names a user and whom they acted as, for people.
+func who(user, as string, chinese bool) string {
+	if user == "" {
+		return either(chinese, "（未通过认证）", "(not authenticated)")
+	}
+	if as == "" {
+		return output.Cell(user)
+	}
+	return output.Cell(user) + "->" + output.Cell(as)
 }

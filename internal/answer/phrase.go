@@ -7,6 +7,7 @@ import (
 
 	"kubetrail/internal/output"
 	"kubetrail/internal/schema"
+	"kubetrail/internal/tally"
 )
 
 // A deed is what requests have in common that one sentence tells of.
@@ -126,7 +127,7 @@ func (d *deed) phrase(chinese bool) string {
 	w := wordingOf(d.verb, d.resource, d.sub)
 	if chinese {
 		s := fill(w.zh, d.objectZH())
-		if !succeeded(d.code) {
+		if !tally.Succeeded(d.code) {
 			s = "尝试" + s
 		}
 		if d.repeats() {
@@ -135,7 +136,7 @@ func (d *deed) phrase(chinese bool) string {
 		return s
 	}
 	s := w.past
-	if !succeeded(d.code) {
+	if !tally.Succeeded(d.code) {
 		s = "tried to " + w.base
 	}
 	s = fill(s, d.object())
@@ -171,9 +172,9 @@ func outcome(code int32, no, failed, unknown string) string {
 	switch {
 	case code == 0:
 		return unknown
-	case refused(code):
+	case tally.Refused(code):
 		return no
-	case !succeeded(code):
+	case !tally.Succeeded(code):
 		return fmt.Sprintf(failed, code)
 	}
 	return ""

@@ -9,6 +9,7 @@ import (
 	"kubetrail/internal/history"
 	"kubetrail/internal/output"
 	"kubetrail/internal/query"
+	"kubetrail/internal/tally"
 	"kubetrail/internal/trail"
 )
 
@@ -45,8 +46,8 @@ func newTracing(ctx context.Context, r trail.Reader, q trail.Query, limit int) (
 	if q.Since != audit.NoTime {
 		wide.Since -= lead.Microseconds()
 	}
-	wide = requests(wide)
-	wide.Where = query.Both(wide.Where, must(traceable))
+	wide = tally.Requests(wide)
+	wide.Where = query.Both(wide.Where, tally.Must(traceable))
 	n, err := r.Aggregate(ctx, wide, []audit.Ref{verb}, 1)
 	if err != nil || n.Events > uint64(limit) {
 		return nil, err
@@ -62,11 +63,11 @@ func newTracing(ctx context.Context, r trail.Reader, q trail.Query, limit int) (
 // consequences gives each write of a controller to the row of what caused it, where
 // that has one, and to a row of its own otherwise.
 func (t *tracing) consequences(ctx context.Context, r trail.Reader, q trail.Query, c *changes) error {
-	wide := requests(trail.Query{Since: q.Since, Until: q.Until})
-	wide.Where = query.Both(wide.Where, must(traceable))
-	return scan(ctx, r, wide, cause.Columns|changesColumns, func(e *audit.Event) error {
+	wide := tally.Requests(trail.Query{Since: q.Since, Until: q.Until})
+	wide.Where = query.Both(wide.Where, tally.Must(traceable))
+	return tally.Scan(ctx, r, wide, cause.Columns|changesColumns, func(e *audit.Event) error {
 		switch {
-		case !ended(e):
+		case !tally.Ended(e):
 		case !machine(e):
 			if d := t.roots[e.Seq]; d != nil && d.Detail == "" {
 				chain := t.tracer.Trace(e)

@@ -11,6 +11,7 @@ import (
 	"kubetrail/internal/output"
 	"kubetrail/internal/query"
 	"kubetrail/internal/schema"
+	"kubetrail/internal/tally"
 	"kubetrail/internal/trail"
 )
 
@@ -42,12 +43,12 @@ type Right struct {
 	// Everybody tells that the right came from a binding for all users, such as that
 	// to system:discovery: a role of the subject's own need not have it.
 	Everybody bool `json:"everybody,omitempty"`
-	span
+	tally.Span
 	Events []output.EventRef `json:"events"`
 
 	unnamed bool // it was used without a name, or the name is none for authorization
-	mapped  names
-	refs    refs
+	mapped  tally.Names
+	refs    tally.Refs
 }
 
 // used collects rights. Its memory is bounded by cfg.Rows.
@@ -55,10 +56,10 @@ type used struct {
 	cfg      UsedConfig
 	rights   map[rightKey]*Right
 	left     int
-	requests span
+	requests tally.Span
 	denied   int
 	notes    map[string]bool // which of the notes below the roles apply
-	groups   memo[[]string]
+	groups   tally.Memo[[]string]
 }
 
 type rightKey struct {
@@ -77,9 +78,9 @@ func Used(ctx context.Context, r trail.Reader, q trail.Query, cfg UsedConfig) (o
 	if cfg.Rows <= 0 {
 		cfg.Rows = 20_000
 	}
-	u := &used{cfg: cfg, rights: map[rightKey]*Right{}, requests: span{first: audit.NoTime, last: audit.NoTime}, notes: map[string]bool{},
-		groups: memo[[]string]{work: func(s string) []string { return output.StringList([]byte(s)) }}}
-	if err := scan(ctx, r, requests(q), usedColumns, u.add); err != nil {
+	u := &used{cfg: cfg, rights: map[rightKey]*Right{}, requests: tally.NewSpan(), notes: map[string]bool{},
+		groups: tally.Memo[[]string]{Work: func(s string) []string { return output.StringList([]byte(s)) }}}
+	if err := tally.Scan(ctx, r, tally.Requests(q), usedColumns, u.add); err != nil {
 		return output.Report{}, err
 	}
 	return u.report(), nil
@@ -91,13 +92,13 @@ func allowed(e *audit.Event) bool {
 	if d := e.Text[audit.Decision]; len(d) > 0 {
 		return string(d) == "allow"
 	}
-	return e.Code != 0 && !refused(e.Code)
+	return e.Code != 0 && !tally.Refused(e.Code)
 }
 
 // is reports whether the subject is who is named, or in a group.
 func (u *used) is(name, groups []byte) bool {
 	if u.cfg.Subject.Kind == "group" {
-		return slices.Contains(u.groups.of(groups), u.cfg.Subject.Name)
+		return slices.Contains(u.groups.Of(groups), u.cfg.Subject.Name)
 	}
 	return string(name) == u.cfg.Subject.Name
 }
@@ -105,7 +106,7 @@ func (u *used) is(name, groups []byte) bool {
 // add takes in one request. Who impersonates needs the right to do so; what is then done
 // is done with the rights of who is impersonated.
 func (u *used) add(e *audit.Event) error {
-	if !ended(e) {
+	if !tally.Ended(e) {
 		return nil
 	}
 	as := e.Text[audit.ImpersonatedUsername]
@@ -119,7 +120,7 @@ func (u *used) add(e *audit.Event) error {
 		u.denied++
 		return nil
 	}
-	u.requests.note(e.Time())
+	u.requests.Note(e.Time())
 	t := func(c audit.Column) string { return string(e.Text[c]) }
 	k := rightKey{verb: t(audit.Verb), group: t(audit.APIGroup), resource: t(audit.Resource), namespace: t(audit.Namespace)}
 	name := e.Text[audit.Name]
@@ -127,7 +128,7 @@ func (u *used) add(e *audit.Event) error {
 	switch {
 	case k.resource == "":
 		path, _, _ := strings.Cut(t(audit.RequestURI), "?")
-		k.path, k.group, k.namespace = clip(path), "", ""
+		k.path, k.group, k.namespace = tally.Clip(path), "", ""
 	case sub != "":
 		k.resource += "/" + sub
 	case k.verb == "create":
@@ -138,15 +139,15 @@ func (u *used) add(e *audit.Event) error {
 	}
 	k.everybody = strings.HasSuffix(t(audit.Reason), `to Group "system:authenticated"`) ||
 		strings.HasSuffix(t(audit.Reason), `to Group "system:unauthenticated"`) || k.byDefault()
-	u.note(k, name, e)
+	u.Note(k, name, e)
 	// What the API server asks beside that.
 	switch {
 	case k.verb == "get" && (k.resource == "pods/exec" || k.resource == "pods/attach" || k.resource == "pods/portforward"):
 		k.verb = "create" // of a WebSocket, since 1.35
-		u.note(k, name, e)
+		u.Note(k, name, e)
 	case (k.verb == "patch" || k.verb == "update") && e.Code == 201:
 		k.verb = "create"
-		u.note(k, nil, e)
+		u.Note(k, nil, e)
 	}
 	u.remark(k)
 	return nil
@@ -173,27 +174,27 @@ func (u *used) impersonates(e *audit.Event) {
 		k.resource = "serviceaccounts"
 		k.namespace, name, _ = strings.Cut(rest, ":")
 	}
-	u.note(k, []byte(name), e)
-	for _, g := range u.groups.of(e.Text[audit.ImpersonatedGroups]) {
+	u.Note(k, []byte(name), e)
+	for _, g := range u.groups.Of(e.Text[audit.ImpersonatedGroups]) {
 		given := g == "system:authenticated" || account && strings.HasPrefix(g, "system:serviceaccounts")
 		if !given { // those come by themselves
-			u.note(rightKey{verb: "impersonate", resource: "groups"}, []byte(g), e)
+			u.Note(rightKey{verb: "impersonate", resource: "groups"}, []byte(g), e)
 		}
 	}
 	if uid := e.Text[audit.ImpersonatedUID]; len(uid) > 0 {
-		u.note(rightKey{verb: "impersonate", group: "authentication.k8s.io", resource: "uids"}, uid, e)
+		u.Note(rightKey{verb: "impersonate", group: "authentication.k8s.io", resource: "uids"}, uid, e)
 	}
 	var extra map[string][]string
 	if raw := e.Text[audit.ImpersonatedExtra]; len(raw) > 0 && json.Unmarshal(raw, &extra) == nil {
 		for key, values := range extra {
 			for _, v := range values {
-				u.note(rightKey{verb: "impersonate", group: "authentication.k8s.io", resource: "userextras/" + clip(key)}, []byte(v), e)
+				u.Note(rightKey{verb: "impersonate", group: "authentication.k8s.io", resource: "userextras/" + tally.Clip(key)}, []byte(v), e)
 			}
 		}
 	}
 }
 
-func (u *used) note(k rightKey, name []byte, e *audit.Event) {
+func (u *used) Note(k rightKey, name []byte, e *audit.Event) {
 	r := u.rights[k]
 	if r == nil {
 		if len(u.rights) >= u.cfg.Rows {
@@ -203,10 +204,10 @@ func (u *used) note(k rightKey, name []byte, e *audit.Event) {
 		r = &Right{Verb: k.verb, Group: k.group, Resource: k.resource, Namespace: k.namespace, Path: k.path, Everybody: k.everybody}
 		u.rights[k] = r
 	}
-	r.note(e.Time())
-	r.refs.note(e)
+	r.Note(e.Time())
+	r.refs.Note(e)
 	if len(name) > 0 {
-		r.mapped.note(name)
+		r.mapped.Note(name)
 	} else {
 		r.unnamed = true
 	}
@@ -228,9 +229,9 @@ func (u *used) remark(k rightKey) {
 func (u *used) sorted() []*Right {
 	all := make([]*Right, 0, len(u.rights))
 	for _, r := range u.rights {
-		r.written()
-		r.Events = r.refs.list()
-		r.Names, r.Objects, r.AtLeast = r.mapped.first, len(r.mapped.seen), r.mapped.full
+		r.Written()
+		r.Events = r.refs.List()
+		r.Names, r.Objects, r.AtLeast = r.mapped.First, r.mapped.Len(), r.mapped.Full
 		all = append(all, r)
 	}
 	slices.SortFunc(all, func(a, b *Right) int {
@@ -243,7 +244,7 @@ func (u *used) sorted() []*Right {
 // report puts the answer together.
 func (u *used) report() output.Report {
 	rights := u.sorted()
-	u.requests.written()
+	u.requests.Written()
 	r := output.Report{Kind: "UsedRightList", Head: map[string]any{
 		"subject":  map[string]string{"kind": u.cfg.Subject.Kind, "name": u.cfg.Subject.Name},
 		"requests": u.requests, "denied": u.denied,
@@ -265,7 +266,7 @@ func (u *used) print(p *output.Page, rights []*Right) error {
 		return nil
 	}
 	p.Say("%s used these rights in %d requests, %s (%d requests were denied):", "%s 使用过以下权限，共 %d 个请求，%s（另有 %d 个请求被拒绝）：",
-		name, u.requests.Count, longPeriod(u.requests.first, u.requests.last), u.denied)
+		name, u.requests.Count, tally.LongPeriod(u.requests.From, u.requests.To), u.denied)
 	p.Say("", "")
 	t := p.Table("NAMESPACE", "RESOURCE", "VERB", "COUNT", "LAST", "NAMES")
 	t.Right, t.Soft = []int{3}, []int{5, 1}
@@ -279,7 +280,7 @@ func (u *used) print(p *output.Page, rights []*Right) error {
 			what = r.Path
 		}
 		err := t.Add(output.Cell(r.Namespace), output.Cell(what), output.Cell(r.Verb), itoa(r.Count),
-			clock(r.last, sameDay(u.requests.first, u.requests.last) && !p.Wide), r.some(p))
+			tally.Clock(r.To, tally.SameDay(u.requests.From, u.requests.To) && !p.Wide), r.some(p))
 		if err != nil {
 			return err
 		}

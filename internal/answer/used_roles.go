@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"kubetrail/internal/output"
+	"kubetrail/internal/tally"
 )
 
 // A grant is one rule of a role, and what it was used for.
@@ -16,7 +17,7 @@ type grant struct {
 	paths     []string
 	verbs     []string
 	names     []string
-	span
+	tally.Span
 }
 
 // same reports whether a right can join the rule.
@@ -29,8 +30,8 @@ func (g *grant) same(r *Right, names []string) bool {
 func (u *used) roles(p *output.Page, rights []*Right) error {
 	name := output.Plain(u.cfg.Subject.Name, false)
 	fmt.Fprintf(p.W, "# %s\n", p.Pick(
-		fmt.Sprintf("Rights that %s used in %d allowed requests, %s.", name, u.requests.Count, longPeriod(u.requests.first, u.requests.last)),
-		fmt.Sprintf("%s 在 %s 的 %d 个被允许的请求中使用过的权限。", name, longPeriod(u.requests.first, u.requests.last), u.requests.Count)))
+		fmt.Sprintf("Rights that %s used in %d allowed requests, %s.", name, u.requests.Count, tally.LongPeriod(u.requests.From, u.requests.To)),
+		fmt.Sprintf("%s 在 %s 的 %d 个被允许的请求中使用过的权限。", name, tally.LongPeriod(u.requests.From, u.requests.To), u.requests.Count)))
 	for _, line := range u.caveats(p) {
 		fmt.Fprintf(p.W, "# %s\n", line)
 	}
@@ -76,15 +77,15 @@ func merged(rights []*Right, named bool) []*grant {
 			names = r.Names
 		}
 		if r.Path != "" {
-			all = append(all, &grant{paths: []string{r.Path}, verbs: []string{r.Verb}, span: r.span})
+			all = append(all, &grant{paths: []string{r.Path}, verbs: []string{r.Verb}, Span: r.Span})
 			continue
 		}
 		i := slices.IndexFunc(all, func(g *grant) bool { return g.same(r, names) })
 		if i < 0 {
-			all = append(all, &grant{group: r.Group, resources: []string{r.Resource}, verbs: []string{r.Verb}, names: names, span: r.span})
+			all = append(all, &grant{group: r.Group, resources: []string{r.Resource}, verbs: []string{r.Verb}, names: names, Span: r.Span})
 			continue
 		}
-		all[i].join(r.span)
+		all[i].Join(r.Span)
 		if !slices.Contains(all[i].verbs, r.Verb) {
 			all[i].verbs = append(all[i].verbs, r.Verb)
 		}
@@ -98,7 +99,7 @@ func merged(rights []*Right, named bool) []*grant {
 			out = append(out, g)
 			continue
 		}
-		out[i].join(g.span)
+		out[i].Join(g.Span)
 		out[i].resources = append(out[i].resources, g.resources...)
 		for _, path := range g.paths {
 			if !slices.Contains(out[i].paths, path) {
@@ -118,7 +119,7 @@ func (u *used) role(p *output.Page, namespace string, rules []*grant) {
 	}
 	fmt.Fprintln(p.W, "rules:")
 	for _, g := range rules {
-		fmt.Fprintf(p.W, "# %s\n", p.Pick(fmt.Sprintf("used %s, last %s", times(g.Count), clock(g.last, false)), fmt.Sprintf("使用 %d 次，最近 %s", g.Count, clock(g.last, false))))
+		fmt.Fprintf(p.W, "# %s\n", p.Pick(fmt.Sprintf("used %s, last %s", times(g.Count), tally.Clock(g.To, false)), fmt.Sprintf("使用 %d 次，最近 %s", g.Count, tally.Clock(g.To, false))))
 		if len(g.paths) > 0 {
 			fmt.Fprintf(p.W, "- nonResourceURLs: %s\n", flow(g.paths))
 		} else {

@@ -1,4 +1,4 @@
-package answer
+package tally
 
 import (
 	"math/bits"
@@ -6,12 +6,12 @@ import (
 	"time"
 )
 
-// A sketch knows quantiles of durations: exactly of up to exactly many, and after that
+// A Sketch knows quantiles of durations: exactly of up to exactly many, and after that
 // within 1.6 %, since it counts in 32 steps for every power of two microseconds. The
 // largest one is always exact. Its memory is bounded.
-type sketch struct {
-	n     int
-	sum   time.Duration
+type Sketch struct {
+	N     int
+	Sum   time.Duration
 	most  int64   // microseconds
 	exact []int64 // until there are too many
 	steps []uint32
@@ -24,11 +24,11 @@ const (
 	ranges  = 42
 )
 
-// note counts a duration in microseconds; what is negative counts as nothing.
-func (s *sketch) note(us int64) {
+// Note counts a duration in microseconds; what is negative counts as nothing.
+func (s *Sketch) Note(us int64) {
 	us = max(us, 0)
-	s.n++
-	s.sum += time.Duration(us) * time.Microsecond
+	s.N++
+	s.Sum += time.Duration(us) * time.Microsecond
 	s.most = max(s.most, us)
 	if s.steps == nil && len(s.exact) < exactly {
 		s.exact = append(s.exact, us)
@@ -63,12 +63,12 @@ func middle(i int) int64 {
 	return low + int64(1)<<power/2
 }
 
-// quantile returns the duration that a part q of all does not exceed.
-func (s *sketch) quantile(q float64) time.Duration {
-	if s.n == 0 {
+// Quantile returns the duration that a part q of all does not exceed.
+func (s *Sketch) Quantile(q float64) time.Duration {
+	if s.N == 0 {
 		return 0
 	}
-	rank := min(int(q*float64(s.n)), s.n-1)
+	rank := min(int(q*float64(s.N)), s.N-1)
 	if s.steps == nil {
 		slices.Sort(s.exact)
 		return time.Duration(s.exact[rank]) * time.Microsecond
@@ -78,7 +78,8 @@ func (s *sketch) quantile(q float64) time.Duration {
 			return time.Duration(min(middle(i), s.most)) * time.Microsecond
 		}
 	}
-	return s.max()
+	return s.Max()
 }
 
-func (s *sketch) max() time.Duration { return time.Duration(s.most) * time.Microsecond }
+// Max returns the longest.
+func (s *Sketch) Max() time.Duration { return time.Duration(s.most) * time.Microsecond }

@@ -1,4 +1,4 @@
-package answer
+package load
 
 import (
 	"bytes"
@@ -12,11 +12,12 @@ import (
 
 	"kubetrail/audit"
 	"kubetrail/internal/output"
+	"kubetrail/internal/tally"
 	"kubetrail/internal/trail"
 )
 
-// LoadConfig says how load is told apart.
-type LoadConfig struct {
+// Config says how load is told apart.
+type Config struct {
 	By      []string // client, verb, resource, user, tool, or fields of events
 	Chinese bool
 	Rows    int // at most so many are told apart; 0 is 10,000
@@ -37,7 +38,7 @@ type Share struct {
 	Throttle int      `json:"throttled"` // 429
 	Latency  Latency  `json:"latency"`   // of what is not meant to last
 
-	sketch sketch
+	sketch tally.Sketch
 }
 
 // Latency is how long requests took, from received to complete, in seconds.
@@ -57,7 +58,7 @@ type Watching struct {
 	Short  int `json:"short"` // shorter than ten seconds
 	Errors int `json:"errors,omitempty"`
 
-	sketch sketch
+	sketch tally.Sketch
 }
 
 // shortWatch is what a watch lasts longer than, unless something is wrong: those of
@@ -70,18 +71,18 @@ type Phase struct {
 	Name string `json:"name"` // as in apiserver.latency.k8s.io/NAME
 	Durations
 
-	sketch sketch
+	sketch tally.Sketch
 }
 
 // load collects. Its memory is bounded by cfg.Rows.
 type load struct {
-	cfg    LoadConfig
+	cfg    Config
 	by     []dimension
 	key    []byte
 	rows   map[string]*Share
 	all    Share
 	left   int
-	span   span
+	span   tally.Span
 	events int // of all stages
 	failed int // to measure: requests without both times
 
@@ -89,7 +90,7 @@ type load struct {
 	loops   loops
 	watches map[string]*Watching
 	phases  map[string]*Phase
-	tool    memo[[2]string]
+	tool    tally.Memo[[2]string]
 }
 
 // dimension is one thing to tell load apart by.
@@ -105,11 +106,11 @@ func (l *load) dimensions() (needs audit.Columns, err error) {
 		switch name {
 		case "client":
 			d.text = func(b []byte, e *audit.Event) []byte {
-				b = append(append(b, cmp.Or(short(string(e.Text[audit.Username])), output.None)...), " "...)
-				return append(b, l.tool.of(e.Text[audit.UserAgent])[0]...)
+				b = append(append(b, cmp.Or(tally.Short(string(e.Text[audit.Username])), output.None)...), " "...)
+				return append(b, l.tool.Of(e.Text[audit.UserAgent])[0]...)
 			}
 		case "tool":
-			d.text = func(b []byte, e *audit.Event) []byte { return append(b, l.tool.of(e.Text[audit.UserAgent])[0]...) }
+			d.text = func(b []byte, e *audit.Event) []byte { return append(b, l.tool.Of(e.Text[audit.UserAgent])[0]...) }
 		case "resource":
 			d.text = func(b []byte, e *audit.Event) []byte { return append(b, resourceOrPath(e)...) }
 		default:
@@ -132,26 +133,26 @@ func resourceOrPath(e *audit.Event) string {
 		return s
 	}
 	path := strings.SplitN(strings.Trim(output.Object(e), "/"), "/", 3)
-	return clip("/" + strings.Join(path[:min(len(path), 2)], "/"))
+	return tally.Clip("/" + strings.Join(path[:min(len(path), 2)], "/"))
 }
 
-// Load answers who and what loads the API server: requests, how long they take, what is
+// Find answers who and what loads the API server: requests, how long they take, what is
 // listed and watched, and what is asked for again and again.
-func Load(ctx context.Context, r trail.Reader, q trail.Query, cfg LoadConfig) (output.Report, error) {
+func Find(ctx context.Context, r trail.Reader, q trail.Query, cfg Config) (output.Report, error) {
 	if cfg.Rows <= 0 {
 		cfg.Rows = 10_000
 	}
 	if len(cfg.By) == 0 {
 		cfg.By = []string{"client"}
 	}
-	l := &load{cfg: cfg, rows: map[string]*Share{}, span: span{first: audit.NoTime, last: audit.NoTime},
-		lists: lists{room: cfg.Rows, found: map[string]*List{}, how: memo[listing]{work: listingOf}}, loops: loops{room: 2 * cfg.Rows, found: map[string]*Loop{}},
-		watches: map[string]*Watching{}, phases: map[string]*Phase{}, tool: memo[[2]string]{work: toolOf}}
+	l := &load{cfg: cfg, rows: map[string]*Share{}, span: tally.NewSpan(),
+		lists: lists{room: cfg.Rows, found: map[string]*List{}, how: tally.Memo[listing]{Work: listingOf}}, loops: loops{room: 2 * cfg.Rows, found: map[string]*Loop{}},
+		watches: map[string]*Watching{}, phases: map[string]*Phase{}, tool: tally.Memo[[2]string]{Work: tally.Tool}}
 	needs, err := l.dimensions()
 	if err != nil {
 		return output.Report{}, err
 	}
-	if err := scan(ctx, r, q, loadColumns|needs, l.add); err != nil {
+	if err := tally.Scan(ctx, r, q, loadColumns|needs, l.add); err != nil {
 		return output.Report{}, err
 	}
 	return l.report(ctx, r)
@@ -166,32 +167,32 @@ func (l *load) add(e *audit.Event) error {
 			s.LogBytes += int64(e.Length)
 		}
 	}
-	if !ended(e) {
+	if !tally.Ended(e) {
 		return nil
 	}
-	l.span.note(e.Time())
+	l.span.Note(e.Time())
 	us, timed := int64(0), e.Staged != audit.NoTime && e.Received != audit.NoTime
 	if timed {
 		us = e.Staged - e.Received
 	} else {
 		l.failed++
 	}
-	tool := l.tool.of(e.Text[audit.UserAgent])[0]
+	tool := l.tool.Of(e.Text[audit.UserAgent])[0]
 	if x == nil {
 		l.left++
 	}
 	for _, s := range []*Share{x, &l.all} {
 		if s != nil {
-			s.note(e, us, timed && !lasts(e))
+			s.Note(e, us, timed && !lasts(e))
 		}
 	}
-	l.loops.note(e, tool)
+	l.loops.Note(e, tool)
 	switch {
 	case !timed:
 	case string(e.Text[audit.Verb]) == "watch":
 		l.watch(e, tool, us)
-	case string(e.Text[audit.Verb]) == "list" && succeeded(e.Code):
-		l.lists.note(e, tool, us)
+	case string(e.Text[audit.Verb]) == "list" && tally.Succeeded(e.Code):
+		l.lists.Note(e, tool, us)
 	}
 	if notes := e.Text[audit.Annotations]; bytes.Contains(notes, []byte(phasePrefix)) {
 		l.phase(notes)
@@ -216,8 +217,8 @@ func (l *load) row(e *audit.Event) *Share {
 	return x
 }
 
-// note counts a request, and how long it took where timed.
-func (s *Share) note(e *audit.Event, us int64, timed bool) {
+// Note counts a request, and how long it took where timed.
+func (s *Share) Note(e *audit.Event, us int64, timed bool) {
 	s.Requests++
 	if e.Code >= 400 {
 		s.Errors++
@@ -226,7 +227,7 @@ func (s *Share) note(e *audit.Event, us int64, timed bool) {
 		s.Throttle++
 	}
 	if timed {
-		s.sketch.note(us)
+		s.sketch.Note(us)
 	}
 }
 
@@ -249,7 +250,7 @@ func (l *load) watch(e *audit.Event, tool string, us int64) {
 		w = &Watching{User: string(e.Text[audit.Username]), Tool: tool, Resource: output.Resource(e)}
 		l.watches[k] = w
 	}
-	w.sketch.note(us)
+	w.sketch.Note(us)
 	if us < shortWatch {
 		w.Short++
 	}
@@ -280,19 +281,19 @@ func (l *load) phase(notes []byte) {
 			if len(l.phases) >= maxPhases {
 				continue
 			}
-			p = &Phase{Name: clip(name)}
+			p = &Phase{Name: tally.Clip(name)}
 			l.phases[name] = p
 		}
-		p.sketch.note(took.Microseconds())
+		p.sketch.Note(took.Microseconds())
 	}
 }
 
 // sorted are the shares, those with most requests first.
 func (l *load) sorted() []*Share {
-	seconds := max(float64(l.span.last-l.span.first)/1e6, 1)
+	seconds := max(float64(l.span.To-l.span.From)/1e6, 1)
 	finish := func(x *Share) {
 		x.Part, x.Rate = part(x.Requests, l.all.Requests), float64(x.Requests)/seconds
-		x.Latency = Latency{x.sketch.n, x.sketch.quantile(0.5).Seconds(), x.sketch.quantile(0.99).Seconds(), x.sketch.max().Seconds()}
+		x.Latency = Latency{x.sketch.N, x.sketch.Quantile(0.5).Seconds(), x.sketch.Quantile(0.99).Seconds(), x.sketch.Max().Seconds()}
 	}
 	finish(&l.all)
 	rows := make([]*Share, 0, len(l.rows))
@@ -314,7 +315,7 @@ const mostShown = 10
 func (l *load) watching() []*Watching {
 	out := []*Watching{}
 	for _, w := range l.watches {
-		w.Durations = w.sketch.durations()
+		w.Durations = durations(&w.sketch)
 		out = append(out, w)
 	}
 	slices.SortFunc(out, func(a, b *Watching) int {
@@ -326,7 +327,7 @@ func (l *load) watching() []*Watching {
 func (l *load) phased() []*Phase {
 	out := []*Phase{}
 	for _, p := range l.phases {
-		p.Durations = p.sketch.durations()
+		p.Durations = durations(&p.sketch)
 		out = append(out, p)
 	}
 	slices.SortFunc(out, func(a, b *Phase) int { return cmp.Or(cmp.Compare(b.Total, a.Total), cmp.Compare(a.Name, b.Name)) })
@@ -343,7 +344,7 @@ func (l *load) report(ctx context.Context, r trail.Reader) (output.Report, error
 		}
 	}
 	watches, phases, loops := l.watching(), l.phased(), l.loops.list(mostShown)
-	l.span.written()
+	l.span.Written()
 	rep := output.Report{Kind: "LoadList", Head: map[string]any{
 		"by": l.cfg.By, "first": l.span.First, "last": l.span.Last, "all": l.all, "events": l.events,
 		"lists": lists, "watches": watches, "phases": phases, "loops": loops, "quantileError": 1.0 / 64,

@@ -1,4 +1,4 @@
-package answer
+package load
 
 import (
 	"cmp"
@@ -10,6 +10,7 @@ import (
 
 	"kubetrail/audit"
 	"kubetrail/internal/output"
+	"kubetrail/internal/tally"
 	"kubetrail/internal/trail"
 	"kubetrail/policy"
 	"kubetrail/policy/simulate"
@@ -74,7 +75,7 @@ type filling struct {
 	rule     int // of the event at hand; -1: none
 	judged   bool
 	key      []byte
-	span     span
+	span     tally.Span
 	bytes    int64
 	unjudged int
 	disagree int
@@ -88,7 +89,7 @@ func Log(ctx context.Context, r trail.Reader, q trail.Query, cfg LogConfig) (out
 	if cfg.Rows <= 0 {
 		cfg.Rows = 10_000
 	}
-	f := &filling{cfg: cfg, span: span{first: audit.NoTime, last: audit.NoTime}, load: load{tool: memo[[2]string]{work: toolOf}}}
+	f := &filling{cfg: cfg, span: tally.NewSpan(), load: load{tool: tally.Memo[[2]string]{Work: tally.Tool}}}
 	ways := [][]string{cfg.By}
 	if len(cfg.By) == 0 {
 		ways = [][]string{{"level", "stage"}, {"verb", "resource"}, {"user"}}
@@ -109,7 +110,7 @@ func Log(ctx context.Context, r trail.Reader, q trail.Query, cfg LogConfig) (out
 		}
 		needs |= more
 	}
-	if err := scan(ctx, r, q, needs, f.add); err != nil {
+	if err := tally.Scan(ctx, r, q, needs, f.add); err != nil {
 		return output.Report{}, err
 	}
 	return f.report(), nil
@@ -150,7 +151,7 @@ func (f *filling) ruleText() string {
 
 // add takes in one event, of any stage.
 func (f *filling) add(e *audit.Event) error {
-	f.span.note(e.Time())
+	f.span.Note(e.Time())
 	n := int64(e.Length) + 1
 	f.bytes += n
 	if f.matcher != nil {
@@ -215,7 +216,7 @@ func (f *filling) about(x *Filling) {
 
 // sorted are the rows of a table, the largest first.
 func (f *filling) sorted(t *fillTable) []*Filling {
-	days := max(float64(f.span.last-f.span.first)/86_400e6, 1/86_400.0)
+	days := max(float64(f.span.To-f.span.From)/86_400e6, 1/86_400.0)
 	out := make([]*Filling, 0, len(t.rows))
 	for _, x := range t.rows {
 		x.Part, x.PerDay = part(x.Bytes, f.bytes), int64(float64(x.Bytes)/days)
@@ -233,7 +234,7 @@ func (f *filling) sorted(t *fillTable) []*Filling {
 
 // report puts the answer together.
 func (f *filling) report() output.Report {
-	f.span.written()
+	f.span.Written()
 	r := output.Report{Kind: "LogLoadList", Head: map[string]any{
 		"first": f.span.First, "last": f.span.Last, "events": f.span.Count, "bytes": f.bytes,
 	}}
@@ -258,9 +259,9 @@ func (f *filling) print(p *output.Page, tables [][]*Filling) error {
 		p.Say("No events found.", "没有找到任何事件。")
 		return nil
 	}
-	perDay := int64(float64(f.bytes) / max(float64(f.span.last-f.span.first)/86_400e6, 1/86_400.0))
+	perDay := int64(float64(f.bytes) / max(float64(f.span.To-f.span.From)/86_400e6, 1/86_400.0))
 	p.Say("%d events, %s of audit log, %s: %s in a day at that rate", "%d 个事件，审计日志 %s，%s；按此速度每天 %s",
-		f.span.Count, size(f.bytes), longPeriod(f.span.first, f.span.last), size(perDay))
+		f.span.Count, size(f.bytes), tally.LongPeriod(f.span.From, f.span.To), size(perDay))
 	for i, t := range f.tables {
 		p.Say("", "")
 		if err := f.printTable(p, t, tables[i]); err != nil {

@@ -1,4 +1,4 @@
-package answer
+package load
 
 import (
 	"fmt"
@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"kubetrail/internal/output"
+	"kubetrail/internal/tally"
 )
 
 // printedRows is how many shares are printed for people, unless they want all.
@@ -20,7 +21,7 @@ func (l *load) print(p *output.Page, rows []*Share) error {
 	a := &l.all
 	p.Say("%d requests, %s per second, %s; %s of audit log; %d failed, %d of them with 429",
 		"%d 个请求，每秒 %s 个，%s；审计日志 %s；失败 %d 个，其中 429 有 %d 个",
-		a.Requests, decimal(a.Rate), longPeriod(l.span.first, l.span.last), size(a.LogBytes), a.Errors, a.Throttle)
+		a.Requests, decimal(a.Rate), tally.LongPeriod(l.span.From, l.span.To), size(a.LogBytes), a.Errors, a.Throttle)
 	p.Say("", "")
 	t := p.Table()
 	for i, d := range l.by {
@@ -39,7 +40,7 @@ func (l *load) print(p *output.Page, rows []*Share) error {
 			cells = append(cells, cell(k))
 		}
 		cells = append(cells, itoa(x.Requests), percent(x.Part), decimal(x.Rate), size(x.LogBytes))
-		cells = append(cells, x.sketch.cells()...)
+		cells = append(cells, latency(&x.sketch)...)
 		if err := t.Add(append(cells, itoa(x.Errors), itoa(x.Throttle))...); err != nil {
 			return err
 		}
@@ -69,12 +70,12 @@ func cell(s string) string {
 	return s
 }
 
-// cells are the median, the 99th percentile and the longest.
-func (s *sketch) cells() []string {
-	if s.n == 0 {
+// latency are the cells of the median, the 99th percentile and the longest.
+func latency(s *tally.Sketch) []string {
+	if s.N == 0 {
 		return []string{output.None, output.None, output.None}
 	}
-	return []string{brief(s.quantile(0.5)), brief(s.quantile(0.99)), brief(s.max())}
+	return []string{brief(s.Quantile(0.5)), brief(s.Quantile(0.99)), brief(s.Max())}
 }
 
 // brief writes a duration with three digits.
@@ -130,7 +131,7 @@ func printLists(p *output.Page, lists []*List) error {
 		if x.Namespace != "" {
 			what = x.Namespace + "/" + what
 		}
-		err := t.Add(output.Cell(short(x.User)), output.Cell(what), itoa(x.Count), brief(x.sketch.sum), brief(x.sketch.quantile(0.5)), brief(x.sketch.max()), objects, x.way(p))
+		err := t.Add(output.Cell(tally.Short(x.User)), output.Cell(what), itoa(x.Count), brief(x.sketch.Sum), brief(x.sketch.Quantile(0.5)), brief(x.sketch.Max()), objects, x.way(p))
 		if err != nil {
 			return err
 		}
@@ -146,7 +147,7 @@ func printWatches(p *output.Page, watches []*Watching) error {
 	t := p.Table("CLIENT", "RESOURCE", "COUNT", "SHORT", "ERRORS", "MEDIAN", "LONGEST")
 	t.Right, t.Soft = []int{2, 3, 4, 5, 6}, []int{0, 1}
 	for _, w := range watches {
-		err := t.Add(output.Cell(short(w.User)), output.Cell(w.Resource), itoa(w.Durations.Count), itoa(w.Short), itoa(w.Errors), brief(w.sketch.quantile(0.5)), brief(w.sketch.max()))
+		err := t.Add(output.Cell(tally.Short(w.User)), output.Cell(w.Resource), itoa(w.Durations.Count), itoa(w.Short), itoa(w.Errors), brief(w.sketch.Quantile(0.5)), brief(w.sketch.Max()))
 		if err != nil {
 			return err
 		}
@@ -162,7 +163,7 @@ func printPhases(p *output.Page, phases []*Phase) error {
 	t := p.Table("PHASE", "COUNT", "TOTAL", "P50", "MAX")
 	t.Right = []int{1, 2, 3, 4}
 	for _, x := range phases {
-		if err := t.Add(output.Cell(x.Name), itoa(x.Count), brief(x.sketch.sum), brief(x.sketch.quantile(0.5)), brief(x.sketch.max())); err != nil {
+		if err := t.Add(output.Cell(x.Name), itoa(x.Count), brief(x.sketch.Sum), brief(x.sketch.Quantile(0.5)), brief(x.sketch.Max())); err != nil {
 			return err
 		}
 	}
@@ -177,7 +178,7 @@ func (l *load) printLoops(p *output.Page, loops []*Loop) error {
 	t := p.Table("CLIENT", "VERB", "RESOURCE", "OBJECT", "COUNT", "PER-MIN", "FAILED")
 	t.Right, t.Soft = []int{4, 5, 6}, []int{3, 0, 2}
 	for _, x := range loops {
-		err := t.Add(output.Cell(short(x.User)), output.Cell(x.Verb), output.Cell(x.Resource), output.Cell(x.Object), itoa(x.Count), decimal(x.PerMinute), itoa(x.Errors))
+		err := t.Add(output.Cell(tally.Short(x.User)), output.Cell(x.Verb), output.Cell(x.Resource), output.Cell(x.Object), itoa(x.Count), decimal(x.PerMinute), itoa(x.Errors))
 		if err != nil {
 			return err
 		}
@@ -189,4 +190,13 @@ func (l *load) printLoops(p *output.Page, loops []*Loop) error {
 		p.Say("Counts may be too low by up to %d: there were more kinds of requests than there is room for.", "请求种类过多，次数最多可能少计 %d。", l.loops.off)
 	}
 	return nil
+}
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+func rank(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }

@@ -1,4 +1,4 @@
-package answer
+package load
 
 import (
 	"encoding/json"
@@ -12,13 +12,14 @@ import (
 	"kubetrail/audit"
 	"kubetrail/internal/corpustest"
 	"kubetrail/internal/output"
+	"kubetrail/internal/tally"
 	"kubetrail/internal/trail"
 	"kubetrail/policy"
 )
 
 func loaded(t *testing.T, r trail.Reader, question string, by ...string) output.Report {
 	t.Helper()
-	report, err := Load(t.Context(), r, asking(t, question), LoadConfig{By: by})
+	report, err := Find(t.Context(), r, asking(t, question), Config{By: by})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,9 +139,9 @@ func TestLoadObjects(t *testing.T) {
 func TestLoopsForget(t *testing.T) {
 	r, _ := corpus(t, "a-gce-derived")
 	exact, small := loops{room: 1 << 20, found: map[string]*Loop{}}, loops{room: 64, found: map[string]*Loop{}}
-	err := scan(t.Context(), r, requests(asking(t, "")), loadColumns, func(e *audit.Event) error {
-		exact.note(e, "")
-		small.note(e, "")
+	err := tally.Scan(t.Context(), r, tally.Requests(asking(t, "")), loadColumns, func(e *audit.Event) error {
+		exact.Note(e, "")
+		small.Note(e, "")
 		return nil
 	})
 	if err != nil {

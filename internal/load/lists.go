@@ -1,4 +1,4 @@
-package answer
+package load
 
 import (
 	"cmp"
@@ -10,6 +10,7 @@ import (
 
 	"kubetrail/audit"
 	"kubetrail/internal/output"
+	"kubetrail/internal/tally"
 	"kubetrail/internal/trail"
 )
 
@@ -27,7 +28,7 @@ type List struct {
 	Durations
 	Slowest output.EventRef `json:"slowest"`
 
-	sketch sketch
+	sketch tally.Sketch
 	most   int64
 	level  string
 	time   int64
@@ -42,8 +43,8 @@ type Durations struct {
 	Max   float64 `json:"maxSeconds"`
 }
 
-func (s *sketch) durations() Durations {
-	return Durations{s.n, s.sum.Seconds(), s.quantile(0.5).Seconds(), s.quantile(0.99).Seconds(), s.max().Seconds()}
+func durations(s *tally.Sketch) Durations {
+	return Durations{s.N, s.Sum.Seconds(), s.Quantile(0.5).Seconds(), s.Quantile(0.99).Seconds(), s.Max().Seconds()}
 }
 
 // lists collects lists. Its memory is bounded by room.
@@ -52,7 +53,7 @@ type lists struct {
 	found map[string]*List
 	left  int
 	key   []byte
-	how   memo[listing]
+	how   tally.Memo[listing]
 }
 
 // listing is how a list was asked for.
@@ -69,12 +70,12 @@ func listingOf(query string) listing {
 	}
 }
 
-// note counts a list that took so many microseconds.
-func (l *lists) note(e *audit.Event, tool string, us int64) {
+// Note counts a list that took so many microseconds.
+func (l *lists) Note(e *audit.Event, tool string, us int64) {
 	_, query, _ := strings.Cut(string(e.Text[audit.RequestURI]), "?")
 	how := listing{unpaginated: true, consistent: true}
 	if query != "" {
-		how = l.how.of([]byte(query[:min(len(query), 4096)]))
+		how = l.how.Of([]byte(query[:min(len(query), 4096)]))
 	}
 	k := l.key[:0]
 	for _, c := range [...]audit.Column{audit.Username, audit.APIGroup, audit.Resource, audit.Subresource, audit.Namespace} {
@@ -93,7 +94,7 @@ func (l *lists) note(e *audit.Event, tool string, us int64) {
 			Unpaginated: how.unpaginated, Consistent: how.consistent, Selected: how.selected, most: -1}
 		l.found[string(k)] = x
 	}
-	x.sketch.note(us)
+	x.sketch.Note(us)
 	if us > x.most || us == x.most && e.Seq < x.Slowest.Seq {
 		x.most, x.Slowest, x.level, x.time = us, output.Ref(e), string(e.Text[audit.Level]), e.Time()
 	}
@@ -103,7 +104,7 @@ func (l *lists) note(e *audit.Event, tool string, us int64) {
 func (l *lists) list(most int) []*List {
 	out := []*List{}
 	for _, x := range l.found {
-		x.Durations = x.sketch.durations()
+		x.Durations = durations(&x.sketch)
 		out = append(out, x)
 	}
 	slices.SortFunc(out, func(a, b *List) int {
@@ -118,7 +119,7 @@ func (l *List) count(ctx context.Context, r trail.Reader) error {
 	if l.level != "RequestResponse" || l.time == audit.NoTime {
 		return nil
 	}
-	q := trail.Query{Where: must("seq:" + itoa(int(l.Slowest.Seq))), Since: l.time, Until: l.time + 1}
+	q := trail.Query{Where: tally.Must("seq:" + itoa(int(l.Slowest.Seq))), Since: l.time, Until: l.time + 1}
 	return r.Search(ctx, q, trail.Page{Limit: 1, Columns: audit.Set(audit.ResponseObject)}, func(e *audit.Event) error {
 		var body struct{ Items, Rows *[]json.RawMessage }
 		if json.Unmarshal(e.ResponseObject, &body) != nil {

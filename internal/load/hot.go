@@ -1,4 +1,4 @@
-package answer
+package load
 
 import (
 	"cmp"
@@ -6,6 +6,7 @@ import (
 
 	"kubetrail/audit"
 	"kubetrail/internal/output"
+	"kubetrail/internal/tally"
 )
 
 // A Loop is one request that somebody sends again and again.
@@ -16,11 +17,11 @@ type Loop struct {
 	Resource string `json:"resource,omitempty"` // with its subresource
 	Object   string `json:"object,omitempty"`   // namespace/name, or the path
 	Errors   int    `json:"errors,omitempty"`   // how many failed
-	span
+	tally.Span
 	PerMinute float64           `json:"perMinute"`
 	Events    []output.EventRef `json:"events"`
 
-	refs refs
+	refs tally.Refs
 }
 
 // loops finds the requests that are sent most often, in bounded memory: where there are
@@ -33,8 +34,8 @@ type loops struct {
 	key   []byte
 }
 
-// note counts a request. It needs to know the tool already.
-func (l *loops) note(e *audit.Event, tool string) {
+// Note counts a request. It needs to know the tool already.
+func (l *loops) Note(e *audit.Event, tool string) {
 	switch string(e.Text[audit.Verb]) {
 	case "watch":
 		return
@@ -55,11 +56,11 @@ func (l *loops) note(e *audit.Event, tool string) {
 		if len(l.found) >= l.room {
 			l.forget()
 		}
-		x = &Loop{User: string(e.Text[audit.Username]), Tool: tool, Verb: string(e.Text[audit.Verb]), Resource: output.Resource(e), Object: clip(output.Object(e))}
+		x = &Loop{User: string(e.Text[audit.Username]), Tool: tool, Verb: string(e.Text[audit.Verb]), Resource: output.Resource(e), Object: tally.Clip(output.Object(e))}
 		l.found[string(l.key)] = x
 	}
-	x.note(e.Time())
-	x.refs.note(e)
+	x.Note(e.Time())
+	x.refs.Note(e)
 	if e.Code >= 400 {
 		x.Errors++
 	}
@@ -91,11 +92,11 @@ const (
 func (l *loops) list(most int) []*Loop {
 	out := []*Loop{}
 	for _, x := range l.found {
-		minutes := max(float64(x.last-x.first)/60e6, 1.0/60)
+		minutes := max(float64(x.To-x.From)/60e6, 1.0/60)
 		x.PerMinute = float64(x.Count) / minutes
 		if x.Count >= loopCount && x.PerMinute >= loopPerMinute {
-			x.written()
-			x.Events = x.refs.list()
+			x.Written()
+			x.Events = x.refs.List()
 			out = append(out, x)
 		}
 	}

@@ -1,0 +1,2 @@
+// Package load tells what loads an API server, and what fills its audit log.
+package load
