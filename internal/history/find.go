@@ -112,7 +112,7 @@ func Find(ctx context.Context, r trail.Reader, cfg Config) (*Story, error) {
 		return nil, err
 	}
 	s.Lives, s.ends = s.life.number, s.life.ends
-	if s.cover, err = recorded.Cover(ctx, r, trail.Query{Since: cfg.Since, Until: cfg.Until}, cfg.Policy, cfg.Target.writes()); err != nil {
+	if s.cover, err = recorded.Cover(ctx, r, trail.Query{Since: cfg.Since, Until: cfg.Until}, cfg.Policy, cfg.Target.writes()...); err != nil {
 		return nil, err
 	}
 	if generated(cfg.Target.Name) && s.cover.Recorded == "yes" && !s.cover.Verdict.Bodies {

@@ -2,6 +2,7 @@ package history
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"kubetrail/audit"
@@ -110,9 +111,33 @@ func (t *Target) rest() string {
 }
 
 // writes are the requests that a history is made of.
-func (t *Target) writes() recorded.Requests {
-	return recorded.Requests{Verbs: []string{"create", "update", "patch", "delete", "deletecollection"}, Group: t.Group, Resource: t.Resource,
+func (t *Target) writes() []recorded.Requests {
+	verbs := []string{"create", "update", "patch", "delete", "deletecollection"}
+	own := recorded.Requests{Verbs: verbs, Group: t.Group, AnyGroup: t.AnyGroup, Resource: t.Resource,
 		Namespace: t.Namespace, AnyNamespace: t.Namespace == "" && t.namespaced(), Name: t.Name}
+	if t.Group == "" && t.Resource == "namespaces" {
+		own.Namespace = t.Name // as the policy sees it
+	}
+	subs := []schema.Subresource{{Name: "status", Verbs: verbs[1:3]}, {Name: "scale", Verbs: verbs[1:3]}} // those of custom resources
+	if r := t.builtIn(); r != nil {
+		subs = r.Subresources
+	}
+	all := []recorded.Requests{own}
+	for _, s := range subs {
+		switch s.Name {
+		case "exec", "attach", "portforward", "proxy", "log", "token":
+			continue
+		}
+		x := own
+		x.Subresources, x.Verbs = []string{s.Name}, nil
+		for _, v := range s.Verbs {
+			if slices.Contains(verbs, v) {
+				x.Verbs = append(x.Verbs, v)
+			}
+		}
+		all = append(all, x)
+	}
+	return all
 }
 
 // heartbeats is the part of the question that Classify calls Heartbeat or LeaderLease.

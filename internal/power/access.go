@@ -159,7 +159,7 @@ func (cfg *AccessConfig) question() string {
 // requests are those whose absence may be told.
 func (cfg *AccessConfig) requests() []recorded.Requests {
 	t := cfg.Target
-	r := recorded.Requests{Verbs: []string{"get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"}, Group: t.Group,
+	r := recorded.Requests{Verbs: []string{"get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"}, Group: t.Group, AnyGroup: t.AnyGroup,
 		Resource: t.Resource, Namespace: cfg.Namespace, AnyNamespace: cfg.Namespace == "", Name: t.Name, AnyName: t.Name == "", Subresources: []string{""}}
 	found := schema.Find(t.Group, t.Resource)
 	if found != nil {
@@ -172,12 +172,14 @@ func (cfg *AccessConfig) requests() []recorded.Requests {
 		r.Verbs = slices.DeleteFunc(r.Verbs, func(v string) bool { return !slices.Contains(found.Verbs, v) })
 	}
 	all := []recorded.Requests{r}
+	subs := []schema.Subresource{{Name: "status", Verbs: []string{"get", "update", "patch"}}, {Name: "scale", Verbs: []string{"get", "update", "patch"}}}
 	if found != nil {
-		for _, s := range found.Subresources {
-			sub := r
-			sub.Subresources, sub.Verbs = []string{s.Name}, s.Verbs
-			all = append(all, sub)
-		}
+		subs = found.Subresources
+	}
+	for _, s := range subs { // those of a custom resource, where it is not built in
+		sub := r
+		sub.Subresources, sub.Verbs = []string{s.Name}, s.Verbs
+		all = append(all, sub)
 	}
 	return all
 }

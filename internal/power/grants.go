@@ -196,15 +196,30 @@ func Grants(ctx context.Context, r trail.Reader, q trail.Query, cfg GrantsConfig
 	return report, nil
 }
 
-// giftRequests are those whose absence may be told.
+// giftRequests are those whose absence may be told: all that give power or take it. That
+// somebody acted as somebody else is no such request, and may be any.
 func giftRequests() []recorded.Requests {
-	writes := []string{"create", "update", "patch", "delete"}
-	var all []recorded.Requests
-	for _, resource := range []string{"roles", "rolebindings", "clusterroles", "clusterrolebindings"} {
-		all = append(all, recorded.Requests{Verbs: writes, Group: rbacGroup, Resource: resource, AnyName: true, AnyNamespace: !strings.HasPrefix(resource, "cluster")})
+	writes := []string{"create", "update", "patch", "delete", "deletecollection"}
+	all := sessionRequests("kube-system")
+	add := func(group string, verbs []string, namespaced bool, resources ...string) {
+		for _, resource := range resources {
+			resource, sub, _ := strings.Cut(resource, "/")
+			all = append(all, recorded.Requests{Verbs: verbs, Group: group, Resource: resource, Subresources: []string{sub}, AnyName: true, AnyNamespace: namespaced})
+		}
 	}
-	return append(all, recorded.Requests{Verbs: []string{"update", "patch"}, Group: "certificates.k8s.io", Resource: "certificatesigningrequests", Subresources: []string{"approval"}, AnyName: true},
-		recorded.Requests{Verbs: []string{"create"}, Resource: "serviceaccounts", Subresources: []string{"token"}, AnyName: true, AnyNamespace: true})
+	add(rbacGroup, writes, true, "roles", "rolebindings")
+	add(rbacGroup, writes, false, "clusterroles", "clusterrolebindings")
+	add("certificates.k8s.io", writes[1:3], false, "certificatesigningrequests/approval")
+	add("", writes[:1], true, "serviceaccounts/token", "secrets")
+	add("", writes[:3], true, "pods")
+	add("apps", writes[:3], true, "deployments", "daemonsets", "statefulsets", "replicasets")
+	add("batch", writes[:3], true, "jobs", "cronjobs")
+	for _, r := range schema.Resources() {
+		if r.Group == "admissionregistration.k8s.io" {
+			add(r.Group, writes, false, r.Name)
+		}
+	}
+	return all
 }
 
 // gifts is what was found.

@@ -14,7 +14,7 @@ import (
 // print tells the gifts in the order of time, each with what came of it.
 func (g *gifts) print(p *output.Page, cover *recorded.Coverage) error {
 	if len(g.list) == 0 {
-		cover.None(p, "No such power was given, taken or used", "没有授予、收回或使用这类权限的请求")
+		cover.None(p, "No such power was given or taken", "没有授予或收回这类权限的请求")
 		g.asides(p)
 		return nil
 	}

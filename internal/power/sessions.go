@@ -119,7 +119,8 @@ func Sessions(ctx context.Context, r trail.Reader, q trail.Query, cfg SessionsCo
 func sessionRequests(namespace string) []recorded.Requests {
 	r := recorded.Requests{Verbs: []string{"get", "create"}, Resource: "pods", Subresources: []string{"exec", "attach", "portforward"},
 		Namespace: namespace, AnyNamespace: namespace == "", AnyName: true}
-	patch, proxy, node := r, r, r
+	patch, proxy, node, log := r, r, r, r
+	log.Verbs, log.Subresources = []string{"get"}, []string{"log"}
 	patch.Verbs, patch.Subresources = []string{"patch", "update"}, []string{"ephemeralcontainers"}
 	proxy.Verbs, proxy.Subresources = []string{"get", "create", "update", "patch", "delete"}, []string{"proxy"}
 	node.Resource, node.Verbs, node.Subresources = "nodes", proxy.Verbs, proxy.Subresources
@@ -127,9 +128,9 @@ func sessionRequests(namespace string) []recorded.Requests {
 	service := proxy
 	service.Resource = "services"
 	if namespace != "" {
-		return []recorded.Requests{r, patch, proxy, service}
+		return []recorded.Requests{r, patch, proxy, log, service}
 	}
-	return []recorded.Requests{r, patch, proxy, service, node}
+	return []recorded.Requests{r, patch, proxy, log, service, node}
 }
 
 type sessions struct {

@@ -18,6 +18,7 @@ import (
 type Requests struct {
 	Verbs        []string
 	Group        string // "" is the core group
+	AnyGroup     bool   // the group is not known
 	Resource     string // plural
 	Subresources []string
 	Namespace    string // "" is none: of the cluster
@@ -46,7 +47,7 @@ type Verdict struct {
 	Results []Hole `json:"resultsLost,omitempty"`  // recorded, but not with what result
 	Logins  []Hole `json:"loginsLost,omitempty"`   // with failed authentication, nothing is recorded
 	Patches []Hole `json:"patchesLost,omitempty"`  // patches that are no JSON leave no event before Kubernetes 1.37
-	Bodies  bool   `json:"bodies,omitempty"`       // what is written is recorded with its body
+	Bodies  bool   `json:"bodies,omitempty"`       // what is written, but for subresources, is recorded with its body
 	TooMany bool   `json:"tooManyToTry,omitempty"` // the policy names too many values: nothing is proved
 }
 
@@ -143,7 +144,7 @@ func (w *walk) try(q policy.RequestInfo) {
 		case q.Verb == "patch" && policy.LevelMetadata.Less(d.Level) && slices.Contains(d.OmitStages, policy.StageRequestReceived):
 			w.add(&w.v.Patches, &who, d)
 		}
-		if q.Verb != "get" && q.Verb != "list" && q.Verb != "watch" && d.Level.Less(policy.LevelRequest) {
+		if q.Subresource == "" && q.Verb != "get" && q.Verb != "list" && q.Verb != "watch" && d.Level.Less(policy.LevelRequest) {
 			w.v.Bodies = false
 		}
 	}
@@ -170,13 +171,14 @@ func (w *walk) add(holes *[]Hole, r *policy.Request, d policy.Decision) {
 }
 
 // people are those whom the rules of p can tell apart, each in as few groups as it
-// takes: everybody who logs in is in system:authenticated, who does not is
-// system:anonymous in system:unauthenticated, and who fails has no user at all.
+// takes: everybody who logs in is in system:authenticated, unless what authenticates them
+// puts them into system:unauthenticated; who does not is system:anonymous in that one,
+// and who fails has no user at all.
 func people(p *policy.Policy) []policy.Request {
 	users, groups := []string{somebody}, []string{"system:authenticated"}
 	for _, r := range p.Rules {
 		for _, u := range r.Users {
-			if u != "system:anonymous" && u != "" && !slices.Contains(users, u) {
+			if u != "" && !slices.Contains(users, u) {
 				users = append(users, u)
 			}
 		}
@@ -188,6 +190,7 @@ func people(p *policy.Policy) []policy.Request {
 	}
 	all := []policy.Request{{}, {Authenticated: true, User: "system:anonymous", Groups: []string{"system:unauthenticated"}}}
 	for _, u := range users {
+		all = append(all, policy.Request{Authenticated: true, User: u, Groups: []string{"system:unauthenticated"}})
 		for _, g := range groups {
 			q := policy.Request{Authenticated: true, User: u, Groups: []string{"system:authenticated"}}
 			if g != "system:authenticated" {
@@ -216,6 +219,15 @@ func shapes(p *policy.Policy, r Requests) []policy.RequestInfo {
 	if r.AnyNamespace {
 		namespaces = constants(p, func(rule *policy.PolicyRule) []string { return rule.Namespaces })
 	}
+	groups := []string{r.Group}
+	if r.AnyGroup {
+		groups = append(constants(p, func(rule *policy.PolicyRule) (all []string) {
+			for _, g := range rule.Resources {
+				all = append(all, g.Group)
+			}
+			return all
+		}), "")
+	}
 	subs := r.Subresources
 	if len(subs) == 0 {
 		subs = []string{""}
@@ -227,10 +239,12 @@ func shapes(p *policy.Policy, r Requests) []policy.RequestInfo {
 			for _, ns := range namespaces {
 				for _, name := range names {
 					for _, at := range places(verb, sub, ns, name) {
-						q := policy.RequestInfo{IsResourceRequest: true, Verb: verb, APIPrefix: "apis", APIGroup: r.Group, APIVersion: "v1",
-							Resource: r.Resource, Subresource: sub, Namespace: at[0], Name: at[1]}
-						if !have[q] && len(all) < maxTries {
-							have[q], all = true, append(all, q)
+						for _, group := range groups {
+							q := policy.RequestInfo{IsResourceRequest: true, Verb: verb, APIPrefix: "apis", APIGroup: group, APIVersion: "v1",
+								Resource: r.Resource, Subresource: sub, Namespace: at[0], Name: at[1]}
+							if !have[q] && len(all) < maxTries {
+								have[q], all = true, append(all, q)
+							}
 						}
 					}
 				}

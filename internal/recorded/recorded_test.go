@@ -129,3 +129,12 @@ func TestAnything(t *testing.T) {
 		t.Errorf("holes:\n%s\nwant:\n%s\nlogins %+v", strings.Join(got, "\n"), want, v.Logins)
 	}
 }
+
+// Who authenticates can be put into system:unauthenticated, and is not in
+// system:authenticated then.
+func TestUnauthenticatedGroup(t *testing.T) {
+	doc := load(t, "rules:\n- {level: Metadata, users: ['system:anonymous']}\n- {level: Metadata, userGroups: ['system:authenticated']}\n")
+	if v := recorded.By(doc, recorded.Requests{Verbs: []string{"get"}, Resource: "secrets", AnyName: true, AnyNamespace: true}); v.All() {
+		t.Error("somebody in system:unauthenticated is recorded")
+	}
+}
