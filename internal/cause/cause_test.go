@@ -22,7 +22,7 @@ func TestThrough(t *testing.T) {
 			w.create("alice", "deployments", workload("Deployment", meta("web", "D", 1), 1, "a"))
 			w.create(account("deployment-controller"), "replicasets", workload("ReplicaSet", meta("web-5d4f", "R", 1, "Deployment", "web", "D"), 1, "a", 1))
 			return w, w.pod(rs, "web-5d4f", "R", "bbbbb")
-		}, "alice", cause.Likely, "alice created Deployment shop/web → deployment-controller → replicaset-controller created Pod shop/web-5d4f-bbbbb (likely: the owner reference names ReplicaSet shop/web-5d4f with the same uid)"},
+		}, "alice", cause.Likely, "alice created Deployment shop/web → deployment-controller → replicaset-controller created Pod shop/web-5d4f-bbbbb (likely: the owner reference names ReplicaSet shop/web-5d4f with the same uid; ReplicaSet shop/web-5d4f has been short of pods since)"},
 		"scaled down": {func() (*world, []byte) {
 			w := deployed("alice")
 			w.scaled("bob", 2, 1)
@@ -45,7 +45,7 @@ func TestThrough(t *testing.T) {
 			w.remove("bob", "apps", "deployments", "web", "D")
 			w.remove(gc, "apps", "replicasets", "web-5d4f", "R")
 			return w, w.removePod(gc, "web-5d4f", "R", "bbbbb")
-		}, "bob", cause.Certain, "bob deleted Deployment shop/web → generic-garbage-collector → generic-garbage-collector deleted Pod"},
+		}, "bob", cause.Certain, "bob deleted Deployment shop/web → generic-garbage-collector deleted Pod"},
 		"a pod that somebody deleted is made again": {func() (*world, []byte) {
 			w := deployed("alice")
 			w.removePod("bob", "web-5d4f", "R", "bbbbb")

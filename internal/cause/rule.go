@@ -473,6 +473,7 @@ func (t *Tracer) status(w *write, f family, triggers []*write) verdict {
 			seen = append(seen, kids[i])
 		}
 	}
+	f.facts = []Fact{fact("sinceStatus")}
 	slices.SortFunc(seen, func(a, b *write) int { return byTime(b, a) })
 	var found []*write
 	at := w.at

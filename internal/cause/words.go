@@ -3,6 +3,7 @@ package cause
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -72,6 +73,8 @@ func (w *write) did() Fact {
 		return fact("scaledTo", o, strconv.FormatInt(w.replicas, 10))
 	case w.sub == "scale":
 		return fact("scaled", o)
+	case w.verb == "deletecollection" && w.key.namespace != "" && w.has(selective):
+		return fact("deletedSome", w.key.resource, w.key.namespace)
 	case w.verb == "deletecollection" && w.key.namespace != "":
 		return fact("deletedAllIn", w.key.resource, w.key.namespace)
 	case w.verb == "deletecollection":
@@ -106,12 +109,18 @@ func (c *Chain) Words(chinese bool) string {
 	}
 	for i := range c.Links {
 		l := &c.Links[i]
+		told := i == 0 && c.Root != nil || i == len(c.Links)-1
+		if !told && c.Links[i+1].Actor == l.Actor {
+			continue // one controller, step by step
+		}
 		if i > 0 {
 			b.WriteString(" → ")
 		}
 		b.WriteString(l.Actor.words(chinese))
-		if i == 0 && c.Root != nil || i == len(c.Links)-1 {
-			b.WriteString(" ")
+		if told {
+			if !chinese || l.Actor.As == "" {
+				b.WriteByte(' ')
+			}
 			b.WriteString(l.Did.Words(chinese))
 		}
 	}
@@ -133,22 +142,25 @@ func (c *Chain) Words(chinese bool) string {
 			b.WriteString(a.words(chinese))
 		}
 	default:
-		b.WriteString(c.weakest().Words(chinese))
+		for i, f := range c.weakest() {
+			b.WriteString(pick(i == 0, "", comma))
+			b.WriteString(f.Words(chinese))
+		}
 	}
 	b.WriteString(end)
 	return b.String()
 }
 
-// weakest is the fact that the weakest link rests on.
-func (c *Chain) weakest() Fact {
-	best := fact("only")
+// weakest is the evidence of the last link that is no surer than the chain, without
+// times.
+func (c *Chain) weakest() []Fact {
 	for i := len(c.Links) - 1; i > 0; i-- {
 		l := &c.Links[i]
-		if len(l.Evidence) > 0 && (l.Strength == c.Strength) {
-			return l.Evidence[0]
+		if facts := slices.DeleteFunc(slices.Clone(l.Evidence), func(f Fact) bool { return f.Kind == "after" }); len(facts) > 0 && l.Strength == c.Strength {
+			return facts[:min(2, len(facts))]
 		}
 	}
-	return best
+	return []Fact{fact("only")}
 }
 
 func (s Strength) words(chinese bool) string {
