@@ -44,9 +44,12 @@ func (a *app) historyVerb() *cobra.Command {
 	fs.BoolVar(&c.All, "all", false, "Show heartbeats, status, what changed nothing and what failed, too")
 	fs.BoolVar(&c.Objects, "objects", false, "With -o json, jsonl, yaml: every version whole")
 	fs.BoolVar(&c.ShowSecrets, "show-secrets", false, "Show the values in Secrets")
+	namespace := ""
+	// The namespace is that of the object: there are requests that have none.
+	cmd.PreRun = func(*cobra.Command, []string) { namespace, f.namespace = f.namespace, "" }
 	return a.answer(cmd, f, 1, func(ctx context.Context, r *opened, words []string, q trail.Query) (output.Report, error) {
 		var err error
-		if c.Target, err = history.ParseTarget(words[0], f.namespace, f.cluster); err != nil {
+		if c.Target, err = history.ParseTarget(words[0], namespace, f.cluster); err != nil {
 			return output.Report{}, usage("for example deploy/nginx, secret/db-password, crontabs.example.com/mine", "%w", err)
 		}
 		c.Where, c.Since, c.Until = q.Where, q.Since, q.Until
