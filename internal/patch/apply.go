@@ -69,6 +69,20 @@ func (o *owners) equal(p *owners) bool {
 	return true
 }
 
+// without returns the owners with a field taken from one of them.
+func (o *owners) without(who owner, path string) *owners {
+	if o == nil {
+		return nil
+	}
+	out := &owners{sets: maps.Clone(o.sets), complete: o.complete, version: o.version}
+	if s := out.sets[who].without([]string{path}); s.empty() {
+		delete(out.sets, who)
+	} else {
+		out.sets[who] = s
+	}
+	return out
+}
+
 // incomplete notes that there may be owners that are not known.
 func (o *owners) incomplete() {
 	if o != nil {

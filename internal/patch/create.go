@@ -194,7 +194,11 @@ func (w *writer) scaled(body any) ([]reading, Words) {
 	if w.force {
 		operation = "Apply"
 	}
-	r.owners = w.before.owners.updated(ownerOf(w.manager, operation, "scale", text(old["apiVersion"])), old, r.object, w.t, w.ignored())
+	by := ownerOf(w.manager, operation, "scale", text(old["apiVersion"]))
+	r.owners = w.before.owners.updated(by, old, r.object, w.t, w.ignored())
+	if replicas == 0 { // which a Scale does not write: nobody owns it
+		r.owners = r.owners.without(by, "spec.replicas")
+	}
 	if w.force && at(body, "spec", "replicas") == nil {
 		r.owners.incomplete()
 	}
