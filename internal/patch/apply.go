@@ -83,6 +83,20 @@ func (o *owners) without(who owner, path string) *owners {
 	return out
 }
 
+// including returns the owners with spec.replicas given to one of them.
+func (o *owners) including(who owner) *owners {
+	if o == nil {
+		return nil
+	}
+	out := &owners{sets: maps.Clone(o.sets), complete: o.complete, version: o.version}
+	if out.sets == nil {
+		out.sets = map[owner]*fieldSet{}
+	}
+	replicas := &fieldSet{below: map[string]*fieldSet{"f:replicas": {member: true}}}
+	out.sets[who] = union(out.sets[who], &fieldSet{below: map[string]*fieldSet{"f:spec": replicas}})
+	return out
+}
+
 // incomplete notes that there may be owners that are not known.
 func (o *owners) incomplete() {
 	if o != nil {

@@ -198,6 +198,8 @@ func (w *writer) scaled(body any) ([]reading, Words) {
 	r.owners = w.before.owners.updated(by, old, r.object, w.t, w.ignored())
 	if replicas == 0 { // which a Scale does not write: nobody owns it
 		r.owners = r.owners.without(by, "spec.replicas")
+	} else if w.force && at(body, "spec", "replicas") != nil {
+		r.owners = r.owners.including(by) // though it may not have changed
 	}
 	if w.force && at(body, "spec", "replicas") == nil {
 		r.owners.incomplete()

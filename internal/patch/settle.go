@@ -92,8 +92,10 @@ func settleMeta(before, after map[string]any) error {
 
 // distinct leaves out what is there already.
 func distinct(all []any) (out []any) {
+	seen := make(map[string]bool, len(all))
 	for _, x := range all {
-		if !slices.ContainsFunc(out, func(y any) bool { return Equal(x, y) }) {
+		if text := compact(x); !seen[text] {
+			seen[text] = true
 			out = append(out, x)
 		}
 	}
