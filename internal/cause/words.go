@@ -152,11 +152,12 @@ func (c *Chain) Words(chinese bool) string {
 }
 
 // weakest is the evidence of the last link that is no surer than the chain, without
-// times.
+// what is beside the point.
 func (c *Chain) weakest() []Fact {
 	for i := len(c.Links) - 1; i > 0; i-- {
 		l := &c.Links[i]
-		if facts := slices.DeleteFunc(slices.Clone(l.Evidence), func(f Fact) bool { return f.Kind == "after" }); len(facts) > 0 && l.Strength == c.Strength {
+		aside := func(f Fact) bool { return f.Kind == "after" || f.Kind == "policy" }
+		if facts := slices.DeleteFunc(slices.Clone(l.Evidence), aside); len(facts) > 0 && l.Strength == c.Strength {
 			return facts[:min(2, len(facts))]
 		}
 	}
