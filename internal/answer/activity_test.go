@@ -57,7 +57,7 @@ func FuzzParseSubject(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		s := ParseSubject(text)
 		n, err := s.Where()
-		if !utf8.ValidString(text) || s.Kind != "user" {
+		if !utf8.ValidString(text) || s.Kind != "user" || s.Name == "" {
 			return // refused as a question, or a pattern
 		}
 		if err != nil {
@@ -65,7 +65,7 @@ func FuzzParseSubject(f *testing.F) {
 		}
 		var e audit.Event
 		e.Text[audit.Username] = []byte(s.Name)
-		if s.Name != "" && !n.Match(&e) {
+		if !n.Match(&e) {
 			t.Errorf("%q does not mean %q", text, s.Name)
 		}
 		if e.Text[audit.Username] = []byte(s.Name + "x"); n.Match(&e) {
@@ -105,8 +105,8 @@ func TestActivityCounts(t *testing.T) {
 		}
 		onDisk := onDisk(t, events)
 		for user, c := range want {
-			if user == "" {
-				continue
+			if !slices.Contains([]string{"jai", "alice", "mallory", "王芳", "veeru", "system:anonymous", "system:kube-scheduler", "system:serviceaccount:ci:deployer"}, user) {
+				continue // each is read from the whole log
 			}
 			report, err := Activity(t.Context(), r, asking(t, ""), ActivityConfig{Subject: ParseSubject("user:" + user)})
 			if err != nil {
