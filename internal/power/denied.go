@@ -132,7 +132,7 @@ func Denied(ctx context.Context, r trail.Reader, q trail.Query, cfg DeniedConfig
 	rows := d.sorted()
 	proposals := d.proposals(rows)
 	report := output.Report{Kind: "DenialList", Head: map[string]any{"total": d.total, "from": output.RFC3339(d.first), "to": output.RFC3339(d.last),
-		"every": brief(d.every()), "proposals": proposals, "moreKinds": d.more, "coverage": cover}}
+		"every": output.Brief(d.every()), "proposals": proposals, "moreKinds": d.more, "coverage": cover}}
 	for _, x := range rows {
 		report.Items = append(report.Items, x)
 	}
@@ -513,7 +513,7 @@ func (d *denied) spark(p *output.Page, rows []*Denial) string {
 // advise says what would help.
 func (d *denied) advise(p *output.Page, rows []*Denial, proposals []*Proposal) {
 	if d.spark(p, rows) != "" {
-		p.Say("One bar is %s.", "每格为 %s。", brief(d.every()))
+		p.Say("One bar is %s.", "每格为 %s。", output.Brief(d.every()))
 	}
 	count := map[refusal.Cause]int{}
 	for _, x := range rows {
@@ -559,13 +559,6 @@ func adviseAgainst(p *output.Page, proposals []*Proposal) {
 		}
 		p.Say("Dangerous, it %s: a grant to %s.", "有风险的授权（%s）：%s。", d.Text(p.Chinese), strings.Join(whom, p.Pick(", ", "、")))
 	}
-}
-
-// brief is a duration without what is zero of it.
-func brief(d time.Duration) string {
-	s := d.String()
-	s = strings.TrimSuffix(s, "m0s") + map[bool]string{true: "m"}[strings.HasSuffix(s, "m0s")]
-	return strings.TrimSuffix(s, "h0m") + map[bool]string{true: "h"}[strings.HasSuffix(s, "h0m")]
 }
 
 // in is the namespace of a proposal, in words.

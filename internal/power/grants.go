@@ -188,7 +188,7 @@ func Grants(ctx context.Context, r trail.Reader, q trail.Query, cfg GrantsConfig
 	if s, err := r.Summary(ctx); err == nil {
 		g.last = s.Last
 	}
-	report := output.Report{Kind: "PowerList", Head: map[string]any{"coverage": cover, "next": brief(g.cfg.Next), "machines": g.machines, "more": g.more}}
+	report := output.Report{Kind: "PowerList", Head: map[string]any{"coverage": cover, "next": output.Brief(g.cfg.Next), "machines": g.machines, "more": g.more}}
 	for _, x := range g.list {
 		report.Items = append(report.Items, x)
 	}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"strings"
-	"time"
 
 	"kubetrail/internal/output"
 	"kubetrail/internal/recorded"
@@ -75,8 +74,8 @@ func (g *gifts) tell(p *output.Page, x *Gift, indent string, depth int) {
 		}
 	}
 	if r := x.Removed; r != nil {
-		paragraph(below, fmt.Sprintf("%s removed by %s, after %s.", r.Time[:19]+"Z", who(r.User, r.As, false), lasting(r.Seconds)),
-			fmt.Sprintf("%s 被 %s 删除，存在了 %s。", r.Time[:19]+"Z", who(r.User, r.As, true), lasting(r.Seconds)))
+		paragraph(below, fmt.Sprintf("%s removed by %s, after %s.", r.Time[:19]+"Z", who(r.User, r.As, false), output.Lasting(r.Seconds)),
+			fmt.Sprintf("%s 被 %s 删除，存在了 %s。", r.Time[:19]+"Z", who(r.User, r.As, true), output.Lasting(r.Seconds)))
 	}
 }
 
@@ -86,13 +85,13 @@ func (g *gifts) told(x *Gift, say func(en, zh string)) {
 	if u == nil {
 		return
 	}
-	next := brief(g.cfg.Next)
+	next := output.Brief(g.cfg.Next)
 	evidence, evidenceZH := "the authorizer names it", "授权理由中写明"
 	if x.Kind == "token" {
 		evidence, evidenceZH = "by the id of the token", "凭 token 的 id 确认"
 	}
 	if left := g.last - x.at; u.Count == 0 && left < g.cfg.Next.Microseconds() {
-		until := lasting(float64(left) / 1e6)
+		until := output.Lasting(float64(left) / 1e6)
 		say("No use of it is recorded in the "+until+" until the trail ends.", "到日志结束的 "+until+" 内没有使用它的记录。")
 		return
 	}
@@ -117,24 +116,10 @@ func (g *gifts) told(x *Gift, say func(en, zh string)) {
 	}
 	span := ""
 	if u.last > u.first {
-		span = lasting(float64(u.last-u.first) / 1e6)
+		span = output.Lasting(float64(u.last-u.first) / 1e6)
 	}
-	say(fmt.Sprintf("First used %s later; %s within %s by %s (%s): %s.", lasting(u.Seconds), times(u.Count, false), cmp.Or(span, next), strings.Join(by, ", "), evidence, strings.Join(list, ", ")),
-		fmt.Sprintf("%s 后首次使用；%s 内由 %s 使用 %s（%s）：%s。", lasting(u.Seconds), cmp.Or(span, next), strings.Join(by, "、"), times(u.Count, true), evidenceZH, strings.Join(list, "、")))
-}
-
-// lasting is a number of seconds, in two digits or so.
-func lasting(seconds float64) string {
-	d := time.Duration(min(max(seconds, 0), 1e9) * float64(time.Second))
-	switch {
-	case d < time.Second:
-		return d.Round(time.Millisecond).String()
-	case d < time.Minute:
-		return d.Round(100 * time.Millisecond).String()
-	case d < 48*time.Hour:
-		return brief(d.Round(time.Second))
-	}
-	return fmt.Sprintf("%dd", int(d.Hours()/24))
+	say(fmt.Sprintf("First used %s later; %s within %s by %s (%s): %s.", output.Lasting(u.Seconds), times(u.Count, false), cmp.Or(span, next), strings.Join(by, ", "), evidence, strings.Join(list, ", ")),
+		fmt.Sprintf("%s 后首次使用；%s 内由 %s 使用 %s（%s）：%s。", output.Lasting(u.Seconds), cmp.Or(span, next), strings.Join(by, "、"), times(u.Count, true), evidenceZH, strings.Join(list, "、")))
 }
 
 // sentence says who did what.

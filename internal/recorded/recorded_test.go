@@ -138,3 +138,15 @@ func TestUnauthenticatedGroup(t *testing.T) {
 		t.Error("somebody in system:unauthenticated is recorded")
 	}
 }
+
+func TestAnyGroup(t *testing.T) {
+	doc := load(t, "rules:\n- {level: None, resources: [{group: example.com, resources: [widgets]}]}\n- {level: Metadata}")
+	asked := recorded.Requests{Verbs: []string{"get"}, Resource: "widgets", AnyNamespace: true, AnyName: true}
+	if v := recorded.By(doc, asked); !v.All() {
+		t.Errorf("widgets of the core group are recorded: %+v", v)
+	}
+	asked.AnyGroup = true
+	if v := recorded.By(doc, asked); v.All() {
+		t.Error("widgets may be those of example.com, which are not recorded")
+	}
+}
