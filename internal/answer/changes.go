@@ -1,6 +1,7 @@
 package answer
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"kubetrail/internal/history"
 	"kubetrail/internal/output"
 	"kubetrail/internal/query"
+	"kubetrail/internal/request"
 	"kubetrail/internal/subject"
 	"kubetrail/internal/tally"
 	"kubetrail/internal/trail"
@@ -24,7 +26,8 @@ type ChangesConfig struct {
 	Traced      int  // of so many writes at most is it found out whose consequence they are; 0 is 10,000
 }
 
-// changesColumns is what changes look at, of many events: no bodies.
+// changesColumns is what changes look at, of many events: no bodies, but
+// for those of deletions.
 var changesColumns = history.ClassColumns | output.RefColumns | audit.Set(audit.ImpersonatedUsername)
 
 // Change is one action, or the same one done several times: by a person to one object,
@@ -75,6 +78,9 @@ type changes struct {
 	trace  *tracing // nil where there are too many writes
 }
 
+// deleting are the writes whose bodies may say that they are dry runs.
+const deleting = "verb:(delete or deletecollection) or sub:eviction"
+
 const changing = "verb:(create or update or patch or delete or deletecollection)"
 
 // Changes answers what changed: real changes, those of controllers under the action
@@ -93,8 +99,15 @@ func Changes(ctx context.Context, r trail.Reader, q trail.Query, cfg ChangesConf
 	}
 	narrow := tally.Requests(q)
 	narrow.Where = query.Both(narrow.Where, tally.Must(changing))
-	if err := tally.Scan(ctx, r, narrow, changesColumns, c.add); err != nil {
-		return output.Report{}, err
+	for _, part := range []struct {
+		question string
+		columns  audit.Columns
+	}{{"not (" + deleting + ")", changesColumns}, {deleting, changesColumns | request.DryRunColumns}} {
+		some := narrow
+		some.Where = query.Both(narrow.Where, tally.Must(part.question))
+		if err := tally.Scan(ctx, r, some, part.columns, c.add); err != nil {
+			return output.Report{}, err
+		}
 	}
 	if c.trace != nil {
 		err = c.trace.consequences(ctx, r, q, c)
@@ -120,6 +133,7 @@ func (c *changes) add(e *audit.Event) error {
 			return nil
 		}
 	case class == history.Real || class == history.Unknown || class.Routine() && c.cfg.All:
+	case class == history.StatusOnly && byHand(e): // an address of a Service, a condition of a certificate
 	default:
 		c.hidden[class]++
 		return nil
@@ -158,6 +172,17 @@ func (c *changes) count(e *audit.Event, class history.Class, cause string) *Chan
 // machine reports whether a controller or a node wrote, and nobody through it.
 func machine(e *audit.Event) bool {
 	return len(e.Text[audit.ImpersonatedUsername]) == 0 && subject.Of(string(e.Text[audit.Username])).Machine()
+}
+
+// byHand reports whether somebody wrote who is no part of the cluster. Of pods and nodes
+// that is no news: there are kubelets of all kinds.
+func byHand(e *audit.Event) bool {
+	switch string(e.Text[audit.Resource]) {
+	case "pods", "nodes":
+		return false
+	}
+	return len(e.Text[audit.ImpersonatedUsername]) > 0 || !bytes.HasPrefix(e.Text[audit.Username], []byte("system:")) ||
+		string(e.Text[audit.Username]) == "system:anonymous"
 }
 
 // row returns the row for a write, nil where there is no room for another one.

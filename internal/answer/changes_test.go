@@ -1,6 +1,7 @@
 package answer
 
 import (
+	"bytes"
 	"encoding/json"
 	"reflect"
 	"slices"
@@ -38,7 +39,6 @@ func TestChangesCount(t *testing.T) {
 				!slices.Contains([]string{"create", "update", "patch", "delete", "deletecollection"}, verb) {
 				continue
 			}
-			e.RequestObject, e.ResponseObject = nil, nil
 			switch c := history.Classify(&e); c {
 			case history.Real, history.Unknown:
 				real++
@@ -150,5 +150,36 @@ func TestChangesRoom(t *testing.T) {
 	}
 	if _, err := json.Marshal(report.Items); err != nil {
 		t.Error(err)
+	}
+}
+
+// What is hidden as routine, or as a dry run, must be that: in a trail as in a file.
+func TestChangesHideNothing(t *testing.T) {
+	event := func(id, user, agent, verb, uri, object, body string) []byte {
+		return []byte(`{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Request","auditID":"` + id + `","stage":"ResponseComplete","requestURI":"` + uri + `","verb":"` + verb +
+			`","user":{"username":"` + user + `"},"userAgent":"` + agent + `","objectRef":{` + object + `,"apiVersion":"v1"},"responseStatus":{"metadata":{},"code":200},"requestObject":` + body +
+			`,"requestReceivedTimestamp":"2026-01-01T10:00:00.000000Z","stageTimestamp":"2026-01-01T10:00:00.100000Z"}`)
+	}
+	lease := `"resource":"leases","namespace":"kube-system","name":"l","apiGroup":"coordination.k8s.io"`
+	pod := `"resource":"pods","namespace":"shop","name":"web"`
+	lines := [][]byte{
+		event("lease", "eve", "kube-controller-manager/v1.36.3", "update", "/x", lease, "{}"),
+		event("status", "eve", "curl/8", "patch", "/x", `"resource":"services","namespace":"shop","name":"web","subresource":"status"`, "{}"),
+		event("uri", "eve", "curl/8", "delete", "/x?dryRun=All", pod, `{"kind":"DeleteOptions"}`),
+		event("managed", "eve", "curl/8", "create", "/x", pod+`,"subresource":"eviction"`, `{"metadata":{"managedFields":[{"fieldsV1":{"dryRun":["All"]}}]}}`),
+		event("leader", "system:kube-scheduler", "kube-scheduler/v1.36.3", "update", "/x", lease, "{}"),
+		event("dry", "alice", "kubectl/v1.36.3", "delete", "/x", pod, `{"kind":"DeleteOptions","dryRun":["All"]}`),
+	}
+	for _, r := range []trail.Reader{logged(append(bytes.Join(lines, []byte("\n")), 10), nil), onDisk(t, lines)} {
+		doc := asJSON(t, changed(t, r, "", ChangesConfig{}))
+		var got []string
+		for _, x := range doc["items"].([]any) {
+			for _, ref := range x.(map[string]any)["events"].([]any) {
+				got = append(got, ref.(map[string]any)["auditID"].(string))
+			}
+		}
+		if slices.Sort(got); !slices.Equal(got, []string{"lease", "managed", "status", "uri"}) {
+			t.Errorf("changes: %q", got)
+		}
 	}
 }

@@ -140,14 +140,17 @@ func classifyWrite(e *audit.Event) Class {
 }
 
 // lease tells the leases that are signs of life from those that are leaderships. What is
-// done to either with kubectl is nobody's routine.
+// done with kubectl is nobody's routine, nor is a leadership taken by somebody who is no
+// part of the cluster, whatever their program calls itself.
 func lease(e *audit.Event) Class {
 	tool, _ := subject.Tool(string(e.Text[audit.UserAgent]))
-	switch {
+	switch user := e.Text[audit.Username]; {
 	case tool == "kubectl":
 		return Real
-	case string(e.Text[audit.Namespace]) == "kube-node-lease", string(e.Text[audit.Username]) == "system:apiserver":
+	case string(e.Text[audit.Namespace]) == "kube-node-lease", string(user) == "system:apiserver":
 		return Heartbeat
+	case !bytes.HasPrefix(user, []byte("system:")) || string(user) == "system:anonymous":
+		return Real
 	}
 	return LeaderLease
 }

@@ -25,6 +25,8 @@ func TestClassify(t *testing.T) {
 		{Real, "delete", "/x", `"resource":"events","namespace":"a","name":"b"`, "alice", "kubectl/v1", ok},
 		{Real, "create", "/x", `"resource":"pods","namespace":"a","name":"b","subresource":"binding"`, "system:kube-scheduler", "x/1", created},
 		{Real, "update", "/x", `"resource":"leases","namespace":"kube-system","name":"b","apiGroup":"coordination.k8s.io"`, "eve", "kubectl/v1.36", ok},
+		{Real, "update", "/x", `"resource":"leases","namespace":"kube-system","name":"b","apiGroup":"coordination.k8s.io"`, "eve", "kube-scheduler/v1", ok},
+		{Real, "update", "/x", `"resource":"leases","namespace":"kube-system","name":"b","apiGroup":"coordination.k8s.io"`, "system:anonymous", "kubelet/v1", ok},
 		{LeaderLease, "update", "/x", `"resource":"leases","namespace":"kube-system","name":"b","apiGroup":"coordination.k8s.io"`, "system:kube-scheduler", "kube-scheduler/v1", ok},
 		{Heartbeat, "update", "/x", `"resource":"leases","namespace":"kube-system","name":"b","apiGroup":"coordination.k8s.io"`, "system:apiserver", "x", ok},
 		{Heartbeat, "patch", "/x", `"resource":"leases","namespace":"kube-node-lease","name":"b","apiGroup":"coordination.k8s.io"`, "system:node:b", "kubelet/v1", ok},

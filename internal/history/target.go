@@ -144,7 +144,7 @@ func (t *Target) writes() []recorded.Requests {
 func (t *Target) heartbeats() string {
 	switch {
 	case t.Resource == "leases" && t.Group == "coordination.k8s.io":
-		return "verb:(update or patch) and not sub:* and not agent:kubectl* and code < 400"
+		return "verb:(update or patch) and not sub:* and not agent:kubectl* and (ns:kube-node-lease or user:system\\:* and not user:\"system:anonymous\") and code < 400"
 	case t.Resource == "nodes" && t.Group == "":
 		return "verb:(update or patch) and sub:status and user:system\\:node\\:* and code < 400"
 	}

@@ -327,7 +327,10 @@ func (g *gifts) gift(e *audit.Event) *Gift {
 	text := func(c audit.Column) string { return string(e.Text[c]) }
 	sub := text(audit.Subresource)
 	session := sub == "exec" || sub == "attach" || sub == "portforward" || sub == "ephemeralcontainers"
-	if !request.Ended(e) && !(session && text(audit.Stage) == "ResponseStarted") || parameters(e).Get("dryRun") != "" {
+	if !request.Ended(e) && !(session && text(audit.Stage) == "ResponseStarted") {
+		return nil
+	}
+	if dry, sure := request.DryRun(e); dry && sure {
 		return nil
 	}
 	x := &Gift{User: text(audit.Username), As: text(audit.ImpersonatedUsername), Time: output.RFC3339(e.Time()), Outcome: "done",

@@ -220,10 +220,10 @@ func (g *gifts) removals(ctx context.Context, r trail.Reader) error {
 		if err != nil {
 			return err
 		}
-		columns := output.RefColumns | audit.Set(audit.Resource, audit.APIGroup, audit.Namespace, audit.Name, audit.Username, audit.ImpersonatedUsername, audit.Code)
+		columns := output.RefColumns | request.DryRunColumns | audit.Set(audit.Resource, audit.APIGroup, audit.Namespace, audit.Name, audit.Username, audit.ImpersonatedUsername, audit.Code)
 		err = r.Search(ctx, q, trail.Page{Oldest: true, Columns: columns}, func(e *audit.Event) error {
 			text := func(c audit.Column) string { return string(e.Text[c]) }
-			if !request.Ended(e) || e.Code < 200 || e.Code >= 300 {
+			if dry, _ := request.DryRun(e); dry || !request.Ended(e) || e.Code < 200 || e.Code >= 300 {
 				return nil
 			}
 			for _, x := range given[bindingKey(text(audit.Cluster), text(audit.APIGroup)+"/"+text(audit.Resource), text(audit.Namespace), text(audit.Name))] {

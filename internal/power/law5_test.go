@@ -45,3 +45,32 @@ func trimBraces(s string) string {
 	}
 	return s
 }
+
+// Who grants, removes and follows logs is told whatever the URI says, and a removal that
+// was only tried is none.
+func TestTriedRemoval(t *testing.T) {
+	const url = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"
+	const object = `"resource":"clusterrolebindings","name":"b","apiGroup":"rbac.authorization.k8s.io","apiVersion":"v1"`
+	log := line("1", "ResponseComplete", "bob", "create", url, object, 201, "10:00:00.000000", "10:00:00.100000", `,"requestObject":{"kind":"ClusterRoleBinding","metadata":{"name":"b"}}`) +
+		line("2", "ResponseComplete", "alice", "delete", url+"/b", object, 200, "10:00:01.000000", "10:00:01.100000", `,"requestObject":{"kind":"DeleteOptions","dryRun":["All"]}`)
+	_, rows := giftsOf(t, logOf([]byte(log)), when(t, "", "", ""), GrantsConfig{})
+	if len(rows) != 1 || rows[0].Removed != nil {
+		t.Errorf("a dry run removed it: %+v", rows)
+	}
+	log += line("3", "ResponseComplete", "eve", "delete", url+"/b?dryRun=All", object, 200, "10:00:02.000000", "10:00:02.100000", `,"requestObject":{"kind":"DeleteOptions","propagationPolicy":"Background"}`)
+	_, rows = giftsOf(t, logOf([]byte(log)), when(t, "", "", ""), GrantsConfig{})
+	if len(rows) != 2 || rows[0].Removed == nil || rows[0].Removed.User != "eve" {
+		t.Errorf("eve removed it: %+v", rows)
+	}
+}
+
+func TestFollowedLogs(t *testing.T) {
+	for query, want := range map[string]bool{"?follow": true, "?follow=": true, "?%66ollow=1": true, "?follow=FALSE": false, "?follow=0": false, "?tailLines=1": false, "": false} {
+		log := line("1", "ResponseComplete", "eve", "get", "/api/v1/namespaces/a/pods/p/log"+query, `"resource":"pods","namespace":"a","name":"p","subresource":"log","apiVersion":"v1"`, 200,
+			"10:00:00.000000", "10:00:00.100000", "")
+		report, err := Sessions(t.Context(), logOf([]byte(log)), when(t, "", "", ""), SessionsConfig{})
+		if err != nil || (len(report.Items) == 1) != want {
+			t.Errorf("%q: %d sessions, %v", query, len(report.Items), err)
+		}
+	}
+}

@@ -77,7 +77,7 @@ type Talk struct {
 	Truncated bool     `json:"truncated,omitempty"` // the command was longer
 }
 
-const sessionQuestion = `sub:(exec or attach or portforward or proxy) or verb:proxy or (sub:log and uri:*follow=*) or (sub:ephemeralcontainers and verb:(patch or update))`
+const sessionQuestion = `sub:(exec or attach or portforward or proxy) or verb:proxy or (sub:log and uri:(*follow* or *%*)) or (sub:ephemeralcontainers and verb:(patch or update))`
 
 var sessionColumns = request.KeyColumns | output.RefColumns | audit.Set(audit.Resource, audit.APIGroup, audit.Subresource, audit.Namespace,
 	audit.Name, audit.ImpersonatedUsername, audit.UserAgent, audit.SourceIPs, audit.Code, audit.Message, audit.Decision, audit.Destination)
@@ -175,7 +175,7 @@ func sessionKind(e *audit.Event) string {
 	case sub == "ephemeralcontainers":
 		return "debug"
 	case sub == "log":
-		if f := parameters(e).Get("follow"); f == "" || f == "0" || f == "false" {
+		if !truth(parameters(e), "follow") {
 			return ""
 		}
 		return "logs -f"
@@ -207,7 +207,7 @@ func newSession(e *audit.Event, kind string) *Session {
 	}
 	values := parameters(e)
 	x.Container = values.Get("container")
-	x.Stdin, x.TTY = truth(values.Get("stdin")), truth(values.Get("tty"))
+	x.Stdin, x.TTY = truth(values, "stdin"), truth(values, "tty")
 	switch kind {
 	case "exec":
 		room := maxCommand
@@ -234,7 +234,12 @@ func newSession(e *audit.Event, kind string) *Session {
 	return x
 }
 
-func truth(s string) bool { return s != "" && s != "0" && s != "false" }
+// truth reads a parameter as kube-apiserver does: whatever it is, it means yes, but for 0
+// and false. Upstream: Convert_Slice_string_To_bool in k8s.io/apimachinery.
+func truth(values url.Values, name string) bool {
+	v := values[name]
+	return len(v) > 0 && v[0] != "0" && !strings.EqualFold(v[0], "false")
+}
 
 // copies recognises kubectl cp, which executes tar in the container.
 func (x *Session) copies() {
