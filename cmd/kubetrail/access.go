@@ -14,8 +14,8 @@ import (
 const accessLong = `Access tells who read, listed, watched or wrote an object, or tried to.
 
 An object is named as for kubectl. Lists and watches of its namespace and of the
-whole cluster return it as well, and are counted apart; a get of the same name in
-another namespace is not it. Without a name all objects of the type count.
+whole cluster return it as well, and are counted apart; a get of the same name
+in another namespace is not it. Without a name all objects of the type count.
 
 With --since, what happened from then on is compared with what the trail has of
 the time before: who came for the first time ever, how often the others usually

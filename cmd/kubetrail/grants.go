@@ -14,7 +14,8 @@ const grantsLong = `Grants tells who gave power over the cluster to whom, and wh
 
 Roles and bindings, approved certificates, issued tokens, changed admission,
 privileged pods, sessions in kube-system and acting as somebody else are told in
-the order of time. What a binding gives stands in its body, where that is recorded.
+the order of time. What a binding gives stands in its body, where that is
+recorded.
 
 What came next is no guess: the authorizer names the binding by which it allowed
 a request, and a token has an id. Under each binding stand its first use, how

@@ -10,12 +10,12 @@ import (
 	"kubetrail/internal/trail"
 )
 
-const sessionsLong = `Sessions tells of every exec, attach, port-forward, debug, log -f and proxy: when
-it began and how long it lasted, who it was and in which pod and container, the
-command, from where, with which tool, and whether it was let in.
+const sessionsLong = `Sessions tells of every exec, attach, port-forward, debug, log -f and proxy:
+when it began and how long it lasted, who it was and in which pod and container,
+the command, from where, with which tool, and whether it was let in.
 
-An exec of tar, as kubectl cp makes it, is told as cp, with its direction. A debug
-container and the attach to it are one session. A session without an end was
+An exec of tar, as kubectl cp makes it, is told as cp, with its direction. A
+debug container and the attach to it are one session. A session without an end was
 still open, or its end is not in the trail. The ports of a port-forward are not
 in the URI that kubectl sends, and so not in the log; nor is what was typed.`
 
