@@ -15,9 +15,9 @@ when it began and how long it lasted, who it was and in which pod and container,
 the command, from where, with which tool, and whether it was let in.
 
 An exec of tar, as kubectl cp makes it, is told as cp, with its direction. A
-debug container and the attach to it are one session. A session without an end was
-still open, or its end is not in the trail. The ports of a port-forward are not
-in the URI that kubectl sends, and so not in the log; nor is what was typed.`
+debug container and the attach to it are one session. A session without an end
+was still open, or its end is not in the trail. The ports of a port-forward are
+not in the URI that kubectl sends, and so not in the log; nor is what was typed.`
 
 const sessionsExample = `  # who was in a container of payments since yesterday?
   kubetrail sessions -n payments --since 1d
