@@ -121,3 +121,29 @@ func canonicalQuantity(m *big.Int, exponent int, form byte) (string, error) {
 	}
 	return "", errQuantity
 }
+
+// sameQuantity tells whether two texts are quantities of the same value.
+func sameQuantity(a, b string) bool {
+	x, y := amount(a), amount(b)
+	return x != nil && y != nil && x.Cmp(y) == 0
+}
+
+// amount is the value of a quantity, nil where a text is none.
+func amount(s string) *big.Rat {
+	s, err := quantity(s, false)
+	if err != nil {
+		return nil
+	}
+	digits := strings.TrimRight(s, "numkMGTPEi")
+	unit := new(big.Rat)
+	if e, ok := decimalSuffix[s[len(digits):]]; ok {
+		unit, _ = unit.SetString("1e" + strconv.Itoa(e))
+	} else {
+		unit.SetInt(new(big.Int).Lsh(big.NewInt(1), binarySuffix[s[len(digits):]]))
+	}
+	x, ok := new(big.Rat).SetString(digits)
+	if !ok {
+		return nil
+	}
+	return x.Mul(x, unit)
+}

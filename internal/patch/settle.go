@@ -222,12 +222,15 @@ const templateGeneration = "deprecated.daemonset.template.generation"
 
 // settleDaemonSet counts the versions of the template in an annotation.
 func settleDaemonSet(before, after map[string]any, subresource string) error {
-	old := at(before, "metadata", "annotations", templateGeneration)
-	n, err := strconv.ParseInt(text(old), 10, 64)
+	n, err := strconv.ParseInt(text(at(before, "metadata", "annotations", templateGeneration)), 10, 64)
 	if err != nil {
 		return errUnsure
 	}
-	if subresource == "" && !Equal(at(before, "spec", "template"), at(after, "spec", "template")) {
+	old, now := at(before, "spec", "template"), at(after, "spec", "template")
+	if subresource == "" && !Equal(old, now) {
+		if spelled(old, now) {
+			return errUnsure // equal quantities are no change
+		}
 		n++
 	}
 	own(own(after, "metadata"), "annotations")[templateGeneration] = strconv.FormatInt(n, 10)
@@ -279,7 +282,39 @@ func setGeneration(before, after map[string]any, kind string) {
 		}
 		return
 	}
-	if changed {
+	switch {
+	case !changed:
+	case spelled(before["spec"], after["spec"]) && !Equal(before["spec"], after["spec"]):
+		delete(own(after, "metadata"), "generation") // equal quantities are no change
+	default:
 		own(after, "metadata")["generation"] = was + 1
 	}
+}
+
+// spelled tells whether values are the same but for the spelling of what can be
+// quantities: 128Mi and 134217728.
+func spelled(a, b any) bool {
+	switch x := a.(type) {
+	case map[string]any:
+		y, ok := b.(map[string]any)
+		if !ok || len(x) != len(y) {
+			return false
+		}
+		for k, v := range x {
+			if w, ok := y[k]; !ok || !spelled(v, w) {
+				return false
+			}
+		}
+		return true
+	case []any:
+		y, ok := b.([]any)
+		return ok && slices.EqualFunc(x, y, spelled)
+	case string:
+		y, ok := b.(string)
+		if !ok || x == y {
+			return ok
+		}
+		return sameQuantity(x, y)
+	}
+	return Equal(a, b)
 }
