@@ -30,7 +30,7 @@ func asks(resource, sub string) bool {
 
 // quoted writes a value for a question, so that nothing in it is special.
 func quoted(s string) string {
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\x00", `\u0000`).Replace(s) + `"`
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\x00", `\u0000`).Replace(strings.ToValidUTF8(s, "\uFFFD")) + `"`
 }
 
 // who names a user and whom they acted as, for people.

@@ -32,6 +32,8 @@ func wordingOf(verb, resource, sub string) wording {
 	if w, ok := subWording(verb, resource, sub); ok {
 		return w
 	}
+	// What is known as neither anybody may have chosen.
+	verb, sub = strings.ReplaceAll(output.Plain(verb, false), "%", "%25"), strings.ReplaceAll(output.Plain(sub, false), "%", "%25")
 	w := wording{verb + " %s", verb + " %s", verb + " %s"}
 	switch verb {
 	case "get":

@@ -175,7 +175,7 @@ func generated(name string) bool {
 }
 
 func quote(s string) string {
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\x00", `\u0000`).Replace(strings.ToValidUTF8(s, "\uFFFD")) + `"`
 }
 
 // about reports whether an event names the object itself, rather than a collection or

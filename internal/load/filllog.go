@@ -162,7 +162,7 @@ func (f *filling) add(e *audit.Event) error {
 		for _, d := range t.dims {
 			from := len(k)
 			k = d.text(k, e)
-			k = append(k[:min(len(k), from+512)], 0)
+			k = sealed(k, from)
 		}
 		f.key = k
 		x := t.rows[string(k)]

@@ -200,13 +200,24 @@ func (l *load) add(e *audit.Event) error {
 	return nil
 }
 
+// sealed ends the value that begins at from, so that no other one can be read out of it.
+func sealed(k []byte, from int) []byte {
+	k = k[:min(len(k), from+512)]
+	for i := range k[from:] {
+		if k[from+i] == 0 {
+			k[from+i] = 1
+		}
+	}
+	return append(k, 0)
+}
+
 // row returns the row of an event, nil where there is no room.
 func (l *load) row(e *audit.Event) *Share {
 	k := l.key[:0]
 	for _, d := range l.by {
 		from := len(k)
 		k = d.text(k, e)
-		k = append(k[:min(len(k), from+512)], 0)
+		k = sealed(k, from)
 	}
 	l.key = k
 	x := l.rows[string(k)]

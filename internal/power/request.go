@@ -37,7 +37,7 @@ func narrowed(q trail.Query, text string) (trail.Query, error) {
 
 // quoted is a value as a question has it, so that nothing in it is special.
 func quoted(s string) string {
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\x00", `\u0000`).Replace(strings.ToValidUTF8(s, "\uFFFD")) + `"`
 }
 
 // A Tally counts one value.
