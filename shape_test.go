@@ -31,8 +31,6 @@ func exceptions() map[string]struct {
 			"carriers, fields and encoding share the scanner's unexported tables"},
 		"package internal/trail/disk": {4000, "writer, merger and engine share the layout of a part, " +
 			"column by column; a package between them would export all of it"},
-		"package internal/patch": {5600, "the way of an object from a request to its storage: reading, merging, " +
-			"defaults and strategies share its values, its types and what is doubtful about them"},
 		"package cmd/kubetrail": {5500, "one file for each verb; they share flags, tables and exit codes, " +
 			"and nothing imports them"},
 		"interface internal/collect.Appender": {7, "the whole writing end of a trail: " +

@@ -5,6 +5,8 @@ import (
 
 	"kubetrail/audit"
 	"kubetrail/internal/patch"
+	"kubetrail/internal/stored"
+	"kubetrail/internal/tree"
 )
 
 // content tells what the object was after a write, from the best source that was
@@ -32,7 +34,7 @@ func (l *life) content(e *audit.Event, row *Row, before version) version {
 
 // scaled takes in a request on the subresource scale, whose answer is a Scale.
 func (l *life) scaled(e *audit.Event, before version) version {
-	v, err := patch.Decode(e.ResponseObject)
+	v, err := tree.Decode(e.ResponseObject)
 	scale, _ := v.(map[string]any)
 	if err != nil || scale == nil {
 		return version{why: words{"the answer that was recorded cannot be read", "所记录的应答无法读取"}}
@@ -43,7 +45,7 @@ func (l *life) scaled(e *audit.Event, before version) version {
 	}
 	answered := versionOf(scale, nil)
 	next := l.worked(e, before)
-	if next.object == nil || !patch.Equal(at(next.object, "spec", "replicas"), replicas) {
+	if next.object == nil || !tree.Equal(at(next.object, "spec", "replicas"), replicas) {
 		next = version{sure: Derived, exists: yes, why: words{"worked out from the answer, which is a Scale", "由应答中的 Scale 推导"}}
 		switch {
 		case l.target.builtIn() == nil:
@@ -52,7 +54,7 @@ func (l *life) scaled(e *audit.Event, before version) version {
 			next.why = words{"only the number of replicas was recorded", "只记录了副本数"}
 		default:
 			next.object = put(before.object, replicas, "spec", "replicas")
-			next.state = &patch.Version{Object: next.object, Sure: patch.Derived, Why: patch.Words{En: next.why.en, Zh: next.why.zh}}
+			next.state = &patch.Version{Object: next.object, Sure: patch.Derived, Why: stored.Words{En: next.why.en, Zh: next.why.zh}}
 		}
 	}
 	next.rv, next.uid, next.raw = answered.rv, answered.uid, nil
@@ -61,7 +63,7 @@ func (l *life) scaled(e *audit.Event, before version) version {
 
 // metadata takes the metadata from an answer that has nothing else.
 func (l *life) metadata(e *audit.Event, row *Row, before version) version {
-	v, err := patch.Decode(e.ResponseObject)
+	v, err := tree.Decode(e.ResponseObject)
 	o, _ := v.(map[string]any)
 	next := l.rebuild(e, row, before)
 	if err != nil || o == nil || next.object == nil && (before.object == nil || before.blind > 0) {
@@ -74,7 +76,7 @@ func (l *life) metadata(e *audit.Event, row *Row, before version) version {
 	}
 	next.object = put(next.object, o["metadata"], "metadata")
 	next.rv, next.uid, next.generation, next.rebuilt = answered.rv, answered.uid, answered.generation, false
-	next.state = &patch.Version{Object: next.object, Sure: patch.Derived, Why: patch.Words{En: next.why.en, Zh: next.why.zh}}
+	next.state = &patch.Version{Object: next.object, Sure: patch.Derived, Why: stored.Words{En: next.why.en, Zh: next.why.zh}}
 	if next.sure == Exact {
 		next.state = patch.Recorded(next.object)
 	}
@@ -83,7 +85,7 @@ func (l *life) metadata(e *audit.Event, row *Row, before version) version {
 
 // bound puts the node into a Pod that was bound to it.
 func (l *life) bound(e *audit.Event, before version) version {
-	v, err := patch.Decode(e.RequestObject)
+	v, err := tree.Decode(e.RequestObject)
 	binding, _ := v.(map[string]any)
 	node, ok := at(binding, "target", "name").(string)
 	switch {
@@ -96,7 +98,7 @@ func (l *life) bound(e *audit.Event, before version) version {
 	next.rv, next.raw, next.blind = "", nil, 0
 	next.object, next.sure = put(before.object, node, "spec", "nodeName"), Derived
 	next.why = words{"worked out from the request, which is a Binding", "由请求中的 Binding 推导"}
-	next.state = &patch.Version{Object: next.object, Sure: patch.Derived, Why: patch.Words{En: next.why.en, Zh: next.why.zh}}
+	next.state = &patch.Version{Object: next.object, Sure: patch.Derived, Why: stored.Words{En: next.why.en, Zh: next.why.zh}}
 	return next
 }
 
@@ -122,7 +124,7 @@ func (l *life) worked(e *audit.Event, before version) version {
 		if state = before.state; state == nil {
 			state = patch.Recorded(before.object)
 			if before.sure != Exact {
-				state.Sure, state.Why = patch.Derived, patch.Words{En: before.why.en, Zh: before.why.zh}
+				state.Sure, state.Why = patch.Derived, stored.Words{En: before.why.en, Zh: before.why.zh}
 			}
 		}
 	}
@@ -132,7 +134,7 @@ func (l *life) worked(e *audit.Event, before version) version {
 	v := patch.Rebuild(state, r)
 	if replicas := at(before.object, "spec", "replicas"); v.Object == nil && r.Subresource == "scale" && state.Object != nil && replicas != nil {
 		if n := scaleOf(r.Body); n != nil {
-			why := patch.Words{En: "most custom resources keep the scale in spec.replicas; only the definition tells", Zh: "多数自定义资源把 scale 存放在 spec.replicas；只有其定义才能说明"}
+			why := stored.Words{En: "most custom resources keep the scale in spec.replicas; only the definition tells", Zh: "多数自定义资源把 scale 存放在 spec.replicas；只有其定义才能说明"}
 			v = &patch.Version{Object: put(before.object, n, "spec", "replicas"), Sure: patch.Derived, Why: why}
 		}
 	}
@@ -148,7 +150,7 @@ func (l *life) worked(e *audit.Event, before version) version {
 // scaleOf is the number of replicas that a request on the subresource scale asks for, nil
 // where it is no patch or update that says it plainly.
 func scaleOf(body []byte) any {
-	v, err := patch.Decode(body)
+	v, err := tree.Decode(body)
 	if o, ok := v.(map[string]any); err == nil && ok {
 		return at(o, "spec", "replicas")
 	}

@@ -8,10 +8,10 @@ import (
 	"kubetrail/audit"
 	"kubetrail/internal/cause"
 	"kubetrail/internal/output"
-	"kubetrail/internal/patch"
 	"kubetrail/internal/query"
 	"kubetrail/internal/recorded"
 	"kubetrail/internal/trail"
+	"kubetrail/internal/tree"
 )
 
 // Config says what is to be told of an object.
@@ -190,7 +190,7 @@ func (v version) shown() map[string]any {
 	if !v.rebuilt {
 		return v.object
 	}
-	return patch.Canonical(v.object)
+	return tree.Canonical(v.object)
 }
 
 // unified is the difference of two objects as YAML, without the status where the request
@@ -198,9 +198,9 @@ func (v version) shown() map[string]any {
 func unified(from, to map[string]any, status bool) string {
 	var a []byte
 	if from != nil {
-		a = patch.AppendYAML(nil, trimmed(from, status))
+		a = tree.AppendYAML(nil, trimmed(from, status))
 	}
-	return patch.Unified(a, patch.AppendYAML(nil, trimmed(to, status)), 3)
+	return tree.Unified(a, tree.AppendYAML(nil, trimmed(to, status)), 3)
 }
 
 // trimmed is an object as people keep it in files: without what the API server keeps of it.

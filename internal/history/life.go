@@ -8,6 +8,7 @@ import (
 	"kubetrail/audit"
 	"kubetrail/internal/output"
 	"kubetrail/internal/patch"
+	"kubetrail/internal/tree"
 )
 
 // life follows one object from event to event, in the order in which they happened.
@@ -100,7 +101,7 @@ func refusal(e *audit.Event, row *Row) {
 
 // body decodes the answer to a request where it is the object itself.
 func (l *life) body(raw []byte) (map[string]any, error) {
-	v, err := patch.Decode(raw)
+	v, err := tree.Decode(raw)
 	if err != nil {
 		return nil, err
 	}
@@ -310,7 +311,7 @@ func (l *life) setBy(e *audit.Event, row *Row) {
 	if row.Verb != "patch" || len(e.RequestObject) == 0 {
 		return
 	}
-	v, err := patch.Decode(e.RequestObject)
+	v, err := tree.Decode(e.RequestObject)
 	if err != nil {
 		return
 	}
@@ -321,7 +322,7 @@ func (l *life) setBy(e *audit.Event, row *Row) {
 	}
 	switch v := v.(type) {
 	case map[string]any:
-		patch.Leaves(v, set)
+		tree.Leaves(v, set)
 	case []any: // a JSON patch
 		for _, x := range v {
 			op, _ := x.(map[string]any)

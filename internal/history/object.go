@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"kubetrail/internal/output"
-	"kubetrail/internal/patch"
+	"kubetrail/internal/tree"
 )
 
 // ErrGone is the error for an object that did not exist at the time asked for.
@@ -48,7 +48,7 @@ func (s *Story) Whole(last, managedFields bool) (output.Report, error) {
 	one := item{v.rv, v.by.Event, v.sure, v.why.en, v.object}
 	return output.Report{Kind: "ObjectVersion", Head: s.head(), Items: []any{one}, Text: func(p *output.Page) error {
 		s.heading(p, v)
-		_, err := p.W.Write(patch.AppendYAML(nil, applyable(v.object, managedFields)))
+		_, err := p.W.Write(tree.AppendYAML(nil, applyable(v.object, managedFields)))
 		return err
 	}}, nil
 }
@@ -168,7 +168,7 @@ func (s *Story) Blame(last bool) (output.Report, error) {
 	}
 	managers := managersOf(v)
 	var items []any
-	patch.Leaves(shown, func(path string, value any) {
+	tree.Leaves(shown, func(path string, value any) {
 		if b := s.blame(path, value, managers, v.blind); b != nil {
 			items = append(items, b)
 		}
@@ -301,7 +301,7 @@ func managed(path string, fields map[string]any, yield func(path string)) {
 	}
 }
 
-// joined is the path of a member, as patch.Changes writes it.
+// joined is the path of a member, as tree.Changes writes it.
 func joined(path, key string) string {
 	switch {
 	case strings.ContainsAny(key, ".[]/ ") || key == "":
@@ -312,9 +312,9 @@ func joined(path, key string) string {
 	return path + "." + key
 }
 
-// named is how patch.Changes names an item of a list: by the values of its keys.
+// named is how tree.Changes names an item of a list: by the values of its keys.
 func named(text string) string {
-	v, err := patch.Decode([]byte(text))
+	v, err := tree.Decode([]byte(text))
 	if err != nil {
 		return text
 	}

@@ -9,7 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	"kubetrail/audit"
-	"kubetrail/internal/patch"
+	"kubetrail/internal/tree"
 )
 
 // TestRequests has requests whose answers were not recorded.
@@ -99,14 +99,14 @@ func TestExactIsTrue(t *testing.T) {
 				continue
 			}
 			raw, _ := r.Object.(json.RawMessage)
-			got, err := patch.Decode(raw)
+			got, err := tree.Decode(raw)
 			if err != nil {
 				rt.Fatalf("row %d has no object: %v", i, r)
 			}
 			text, _ := json.Marshal(versions[i])
-			want, _ := patch.Decode(text)
+			want, _ := tree.Decode(text)
 			g, w := got.(map[string]any), want.(map[string]any)
-			if !patch.Equal(g["data"], w["data"]) {
+			if !tree.Equal(g["data"], w["data"]) {
 				rt.Fatalf("row %d, %s, is %v, want %v", i, r.Verb, g["data"], w["data"])
 			}
 			if r.Class == NoChange || i == 0 {

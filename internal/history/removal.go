@@ -7,7 +7,7 @@ import (
 
 	"kubetrail/audit"
 	"kubetrail/internal/output"
-	"kubetrail/internal/patch"
+	"kubetrail/internal/tree"
 )
 
 // delete takes in a deletion or an eviction that was answered with success: the object is
@@ -114,7 +114,7 @@ func (l *life) finish(row *Row, next version) {
 
 // options tells of the options of a deletion that were recorded.
 func options(e *audit.Event, row *Row) (w words) {
-	v, err := patch.Decode(e.RequestObject)
+	v, err := tree.Decode(e.RequestObject)
 	o, ok := v.(map[string]any)
 	if err != nil || !ok {
 		return w
@@ -211,7 +211,7 @@ func selected(selector string, labels map[string]any) (match, known bool) {
 
 // listed is the item of a list with a name, nil where it has none.
 func listed(raw []byte, name string) map[string]any {
-	v, err := patch.Decode(raw)
+	v, err := tree.Decode(raw)
 	list, _ := v.(map[string]any)
 	items, _ := list["items"].([]any)
 	if err != nil {

@@ -7,8 +7,9 @@ import (
 	"kubetrail/audit"
 	"kubetrail/internal/cause"
 	"kubetrail/internal/output"
-	"kubetrail/internal/patch"
+	"kubetrail/internal/stored"
 	"kubetrail/internal/subject"
+	"kubetrail/internal/tree"
 )
 
 // Certainty says how sure it is what an object was after a request, and what changed.
@@ -54,7 +55,7 @@ type words struct{ en, zh string }
 
 func (w words) in(p *output.Page) string { return p.Pick(w.en, w.zh) }
 
-// Change is one difference between two versions: see patch.Change. The operation set
+// Change is one difference between two versions: see tree.Change. The operation set
 // stands where the value before is not known.
 type Change struct {
 	Path string `json:"path"`
@@ -136,7 +137,7 @@ const maxChanges = 1000
 // request that was not looked at.
 func (r *Row) change(before, after version, status bool) {
 	missing := append(before.missing(), after.missing()...)
-	for _, c := range patch.Changes(before.object, after.object) {
+	for _, c := range tree.Changes(before.object, after.object) {
 		switch {
 		case c.Path == "metadata.generation", slices.Contains(missing, c.Path):
 		case !status && inStatus(c.Path):
@@ -153,7 +154,7 @@ func (v version) missing() []string {
 	if v.object == nil || !v.rebuilt {
 		return nil
 	}
-	return patch.Missing(v.object)
+	return stored.Missing(v.object)
 }
 
 func inStatus(path string) bool {

@@ -3,9 +3,8 @@ package history
 import (
 	"encoding/base64"
 	"fmt"
+	"kubetrail/internal/tree"
 	"strings"
-
-	"kubetrail/internal/patch"
 )
 
 // lastApplied is the annotation in which kubectl keeps what was applied, all values of a
@@ -59,7 +58,7 @@ func hidden(o, before map[string]any) map[string]any {
 		}
 		out, _ := size(values, part == "data").(map[string]any)
 		for k, v := range values {
-			if was := at(before, part, k); was != nil && !patch.Equal(was, v) {
+			if was := at(before, part, k); was != nil && !tree.Equal(was, v) {
 				out[k] = strings.TrimSuffix(fmt.Sprint(out[k]), ")") + ", changed)"
 			}
 		}

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"kubetrail/internal/schema"
+	"kubetrail/internal/stored"
+	"kubetrail/internal/tree"
 )
 
 // An owner is one entry of metadata.managedFields, without its fields and time.
@@ -26,16 +28,16 @@ type owners struct {
 // parseOwners reads metadata.managedFields; what it cannot read leaves the owners
 // incomplete.
 func parseOwners(o map[string]any) *owners {
-	entries, ok := at(o, "metadata", "managedFields").([]any)
-	out := &owners{sets: map[owner]*fieldSet{}, complete: ok && len(entries) > 0, version: text(o["apiVersion"])}
+	entries, ok := tree.At(o, "metadata", "managedFields").([]any)
+	out := &owners{sets: map[owner]*fieldSet{}, complete: ok && len(entries) > 0, version: tree.Text(o["apiVersion"])}
 	for _, e := range entries {
-		m := object(e)
+		m := tree.Object(e)
 		s, err := parseFields(m["fieldsV1"])
-		if err != nil || text(m["apiVersion"]) != out.version {
+		if err != nil || tree.Text(m["apiVersion"]) != out.version {
 			out.complete = false
 			continue
 		}
-		out.sets[ownerOf(text(m["manager"]), text(m["operation"]), text(m["subresource"]), out.version)] = s
+		out.sets[ownerOf(tree.Text(m["manager"]), tree.Text(m["operation"]), tree.Text(m["subresource"]), out.version)] = s
 	}
 	return out
 }
@@ -144,7 +146,7 @@ func serverSideApply(live, config map[string]any, by owner, o *owners, t *schema
 	if err != nil {
 		return nil, nil, false, err
 	}
-	merged = object(m)
+	merged = tree.Object(m)
 	after = &owners{sets: map[owner]*fieldSet{}, complete: o.complete, version: o.version}
 	maps.Copy(after.sets, o.sets)
 	if o.nobody() && live != nil {
@@ -164,7 +166,7 @@ func serverSideApply(live, config map[string]any, by owner, o *owners, t *schema
 			return nil, nil, false, err
 		}
 		// Where owners are missing, more may stay than what was found to.
-		if !o.complete && !Equal(merged, pruned) {
+		if !o.complete && !tree.Equal(merged, pruned) {
 			sure = false
 		}
 		merged = pruned
@@ -196,7 +198,7 @@ func serverSideApply(live, config map[string]any, by owner, o *owners, t *schema
 
 func asAny(m map[string]any) any {
 	if m == nil {
-		return absent
+		return tree.Absent
 	}
 	return m
 }
@@ -211,7 +213,7 @@ func orEmpty(m map[string]any) map[string]any {
 // prune takes away what an owner applied last time and nobody has applied or set since.
 func prune(merged map[string]any, o *owners, last *fieldSet, t *schema.Type) (map[string]any, error) {
 	last = last.named(t)
-	pruned := orEmpty(object(removed(merged, last, t)))
+	pruned := orEmpty(tree.Object(removed(merged, last, t)))
 	var managed *fieldSet
 	for _, s := range o.sets {
 		managed = union(managed, s)
@@ -226,12 +228,12 @@ func prune(merged map[string]any, o *owners, last *fieldSet, t *schema.Type) (ma
 		return nil, err
 	}
 	gone := minus(all, union(left.named(t), managed.named(t)))
-	pruned = orEmpty(object(removed(merged, gone, t)))
+	pruned = orEmpty(tree.Object(removed(merged, gone, t)))
 	if left, err = fieldsOf(pruned, t); err != nil {
 		return nil, err
 	}
 	gone = intersect(minus(all, left.named(t)), last)
-	return orEmpty(object(removed(merged, gone, t))), nil
+	return orEmpty(tree.Object(removed(merged, gone, t))), nil
 }
 
 // removed returns a value without the fields of a set. Objects and lists that lose
@@ -281,11 +283,11 @@ func removed(v any, gone *fieldSet, t *schema.Type) any {
 // mergeApplied merges what is applied into what there is, of which one may be absent.
 func mergeApplied(live, config any, t *schema.Type) (any, error) {
 	switch {
-	case config == absent:
+	case config == tree.Absent:
 		return live, nil
 	case config == nil && granular(t, live) && !isEmptyValue(live):
 		return live, nil
-	case live == absent || live == nil:
+	case live == tree.Absent || live == nil:
 		if err := checkKeys(config, t); err != nil {
 			return nil, err
 		}
@@ -297,12 +299,12 @@ func mergeApplied(live, config any, t *schema.Type) (any, error) {
 	case map[string]any:
 		y, ok := config.(map[string]any)
 		if !ok {
-			return nil, errType
+			return nil, stored.ErrType
 		}
 		out := make(map[string]any, len(x)+len(y))
 		maps.Copy(out, x)
 		for k, v := range y {
-			m, err := mergeApplied(member(x, k), v, childType(t, "f:"+k))
+			m, err := mergeApplied(tree.Member(x, k), v, childType(t, "f:"+k))
 			if err != nil {
 				return nil, err
 			}
@@ -312,7 +314,7 @@ func mergeApplied(live, config any, t *schema.Type) (any, error) {
 	case []any:
 		y, ok := config.([]any)
 		if !ok {
-			return nil, errType
+			return nil, stored.ErrType
 		}
 		return mergeItemsApplied(x, y, t)
 	}
@@ -365,7 +367,7 @@ func mergeItemsApplied(live, config []any, t *schema.Type) ([]any, error) {
 	out := make([]any, 0, max(len(live), len(config)))
 	done := map[string]bool{}
 	take := func(n string) error {
-		l, r := absent, absent
+		l, r := tree.Absent, tree.Absent
 		if i, ok := inLeft[n]; ok {
 			l = live[i]
 		}
@@ -430,7 +432,7 @@ func managerOf(fieldManager, userAgent string) string {
 		manager = manager[:128]
 	}
 	return strings.Map(func(r rune) rune {
-		if printable(r) {
+		if tree.Printable(r) {
 			return r
 		}
 		return -1

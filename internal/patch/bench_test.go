@@ -1,8 +1,12 @@
 package patch
 
 import (
+	"sigs.k8s.io/yaml"
+
 	"fmt"
 	"testing"
+
+	"kubetrail/internal/tree"
 )
 
 // large is a Deployment of about 10 KB, as it is stored.
@@ -51,7 +55,7 @@ status: {replicas: 3, readyReplicas: 3}
 // and the lines of each.
 func BenchmarkStory(b *testing.B) {
 	first := large(b)
-	text := AppendYAML(nil, first)
+	text := tree.AppendYAML(nil, first)
 	b.Logf("%d bytes of YAML", len(text))
 	var requests []*Request
 	for i := range 1000 {
@@ -68,14 +72,28 @@ func BenchmarkStory(b *testing.B) {
 		v, before := Recorded(first), text
 		for _, r := range requests {
 			next := Rebuild(v, r)
-			if next.Sure != Exact || len(Changes(v.Object, next.Object)) == 0 {
+			if next.Sure != Exact || len(tree.Changes(v.Object, next.Object)) == 0 {
 				b.Fatal(next.Why)
 			}
-			after := AppendYAML(nil, next.Object)
-			if Unified(before, after, 3) == "" {
+			after := tree.AppendYAML(nil, next.Object)
+			if tree.Unified(before, after, 3) == "" {
 				b.Fatal("no difference")
 			}
 			v, before = next, after
 		}
 	}
+}
+
+// value decodes YAML, for tests.
+func value(t testing.TB, text string) map[string]any {
+	t.Helper()
+	j, err := yaml.YAMLToJSON([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := tree.Decode(j)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tree.Object(v)
 }

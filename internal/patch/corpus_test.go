@@ -5,6 +5,8 @@ import (
 
 	"kubetrail/audit"
 	"kubetrail/internal/corpustest"
+	"kubetrail/internal/stored"
+	"kubetrail/internal/tree"
 )
 
 // TestCorpus rebuilds what was created and updated in a real log from the requests, and
@@ -18,10 +20,10 @@ func TestCorpus(t *testing.T) {
 		if err := e.Scan(line); err != nil {
 			t.Fatal(err)
 		}
-		v, err := Decode(e.ResponseObject)
-		is := object(v)
-		uid := text(at(is, "metadata", "uid"))
-		if string(e.Text[audit.Stage]) != "ResponseComplete" || e.Code/100 != 2 || err != nil || uid == "" || typeOf(is) == nil || is["kind"] == "Scale" {
+		v, err := tree.Decode(e.ResponseObject)
+		is := tree.Object(v)
+		uid := tree.Text(tree.At(is, "metadata", "uid"))
+		if string(e.Text[audit.Stage]) != "ResponseComplete" || e.Code/100 != 2 || err != nil || uid == "" || tree.TypeOf(is) == nil || is["kind"] == "Scale" {
 			continue
 		}
 		before := versions[uid]
@@ -31,8 +33,8 @@ func TestCorpus(t *testing.T) {
 		case "create":
 			before = nil
 		case "update":
-			sent, err := Decode(r.Body)
-			if err != nil || before == nil || at(sent, "metadata", "resourceVersion") != at(before.Object, "metadata", "resourceVersion") {
+			sent, err := tree.Decode(r.Body)
+			if err != nil || before == nil || tree.At(sent, "metadata", "resourceVersion") != tree.At(before.Object, "metadata", "resourceVersion") {
 				continue
 			}
 		default:
@@ -45,11 +47,11 @@ func TestCorpus(t *testing.T) {
 		}
 		exact[r.Verb]++
 		missing := map[string]bool{}
-		for _, path := range Missing(got.Object) {
+		for _, path := range stored.Missing(got.Object) {
 			missing[path] = true
 		}
-		for _, c := range Changes(is, got.Object) {
-			if c.Op != Removed || !missing[c.Path] {
+		for _, c := range tree.Changes(is, got.Object) {
+			if c.Op != tree.Removed || !missing[c.Path] {
 				t.Errorf("%s %s: %+v", r.Verb, r.URI, c)
 			}
 		}

@@ -1,33 +1,33 @@
 package patch
 
 import (
-	"errors"
 	"strings"
-)
 
-var errImmutable = errors.New("a field that cannot be changed")
+	"kubetrail/internal/stored"
+	"kubetrail/internal/tree"
+)
 
 // doubts says what of a written object depends on more than the request, nothing where it
 // is certain.
-func (w *writer) doubts(before, o map[string]any) Words {
+func (w *writer) doubts(before, o map[string]any) stored.Words {
 	differ := func(path string) bool {
 		p := strings.Split(path, ".")
-		return !Equal(at(before, p...), at(o, p...))
+		return !tree.Equal(tree.At(before, p...), tree.At(o, p...))
 	}
 	switch w.t.Name {
 	case "core.v1.Pod":
 		for _, f := range []string{"tolerations", "priority", "priorityClassName", "preemptionPolicy"} {
 			if differ("spec."+f) && (f != "tolerations" || !toleratesTrouble(o)) {
-				return Words{"admission adds to spec." + f, "准入控制会补充 spec." + f}
+				return stored.Words{En: "admission adds to spec." + f, Zh: "准入控制会补充 spec." + f}
 			}
 		}
 	case "autoscaling.v1.HorizontalPodAutoscaler":
-		if differ("metadata.annotations") || at(o, "spec", "targetCPUUtilizationPercentage") == nil {
-			return Words{"annotations stand for fields of autoscaling/v2", "注解代表 autoscaling/v2 的字段"}
+		if differ("metadata.annotations") || tree.At(o, "spec", "targetCPUUtilizationPercentage") == nil {
+			return stored.Words{En: "annotations stand for fields of autoscaling/v2", Zh: "注解代表 autoscaling/v2 的字段"}
 		}
 	case "apiextensions.v1.CustomResourceDefinition", "apiregistration.v1.APIService":
 		if differ("spec") || differ("status") {
-			return Words{"how definitions of APIs are stored is not known well enough", "API 定义的存储形式尚不够明确"}
+			return stored.Words{En: "how definitions of APIs are stored is not known well enough", Zh: "API 定义的存储形式尚不够明确"}
 		}
 	case "apps.v1.StatefulSet":
 		if differ("spec.updateStrategy.rollingUpdate.maxUnavailable") {
@@ -35,28 +35,28 @@ func (w *writer) doubts(before, o map[string]any) Words {
 		}
 	}
 	if strings.HasPrefix(w.t.Name, "resource.v1.") && (differ("spec") || differ("status")) {
-		return Words{"kinds of resource.k8s.io have fields behind feature gates", "resource.k8s.io 的部分字段受特性门控影响"}
+		return stored.Words{En: "kinds of resource.k8s.io have fields behind feature gates", Zh: "resource.k8s.io 的部分字段受特性门控影响"}
 	}
 	if f := w.gated(before, o); f != "" {
 		return gate(f)
 	}
-	return Words{}
+	return stored.Words{}
 }
 
 // toleratesTrouble tells pods that tolerate for some time what happens to nodes:
 // admission adds no more to their tolerations.
 func toleratesTrouble(pod map[string]any) bool {
 	found := map[any]bool{}
-	for _, t := range list(at(pod, "spec", "tolerations")) {
-		if m := object(t); m["effect"] == "NoExecute" && m["operator"] == "Exists" {
+	for _, t := range tree.List(tree.At(pod, "spec", "tolerations")) {
+		if m := tree.Object(t); m["effect"] == "NoExecute" && m["operator"] == "Exists" {
 			found[m["key"]] = true
 		}
 	}
 	return found["node.kubernetes.io/not-ready"] && found["node.kubernetes.io/unreachable"]
 }
 
-func gate(field string) Words {
-	return Words{"the field " + field + " is kept only where a feature gate is on", "字段 " + field + " 仅在对应特性门控开启时保留"}
+func gate(field string) stored.Words {
+	return stored.Words{En: "the field " + field + " is kept only where a feature gate is on", Zh: "字段 " + field + " 仅在对应特性门控开启时保留"}
 }
 
 // gatedFields are fields of pods that some releases up to v1.36 drop unless a feature gate
@@ -73,8 +73,8 @@ func (w *writer) gated(before, o map[string]any) string {
 	walk = func(a, b any) {
 		switch y := b.(type) {
 		case map[string]any:
-			x := object(a)
-			if same(x, y) {
+			x := tree.Object(a)
+			if tree.Same(x, y) {
 				return
 			}
 			for k, v := range y {
@@ -84,7 +84,7 @@ func (w *writer) gated(before, o map[string]any) string {
 				walk(x[k], v)
 			}
 		case []any:
-			x := list(a)
+			x := tree.List(a)
 			if len(x) == len(y) && len(y) > 0 && &x[0] == &y[0] {
 				return
 			}

@@ -1,13 +1,14 @@
 package patch
 
 import (
-	"encoding/json"
 	"errors"
 	"slices"
 	"strconv"
 	"strings"
 
 	"kubetrail/internal/schema"
+	"kubetrail/internal/stored"
+	"kubetrail/internal/tree"
 )
 
 // A fieldSet is a set of fields of an object, as metadata.managedFields keeps it: a tree
@@ -37,11 +38,11 @@ func parseFields(v any) (*fieldSet, error) {
 			return nil, errFields
 		}
 		if k[0] == 'k' || k[0] == 'v' {
-			value, err := Decode([]byte(k[2:]))
+			value, err := tree.Decode([]byte(k[2:]))
 			if err != nil {
 				return nil, errFields
 			}
-			k = k[:2] + compact(value)
+			k = k[:2] + tree.Compact(value)
 		}
 		child, err := parseFields(x)
 		if err != nil {
@@ -60,15 +61,6 @@ func (s *fieldSet) put(k string, child *fieldSet) {
 		s.below = map[string]*fieldSet{}
 	}
 	s.below[k] = child
-}
-
-// compact writes a value as JSON with ordered members.
-func compact(v any) string {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return ""
-	}
-	return string(b)
 }
 
 func (s *fieldSet) empty() bool { return s == nil || !s.member && len(s.below) == 0 }
@@ -269,11 +261,11 @@ func branch(item any, t *schema.Type) (string, error) {
 		case int64:
 			return "v:" + strconv.FormatInt(v, 10), nil
 		}
-		return "v:" + compact(item), nil
+		return "v:" + tree.Compact(item), nil
 	}
 	m, ok := item.(map[string]any)
 	if !ok {
-		return "", errType
+		return "", stored.ErrType
 	}
 	keys := make(map[string]any, len(t.Keys))
 	for _, k := range t.Keys {
@@ -293,13 +285,13 @@ func branch(item any, t *schema.Type) (string, error) {
 			return "k:{\"" + t.Keys[0] + "\":" + quoted(s) + "}", nil
 		}
 	}
-	return "k:" + compact(keys), nil
+	return "k:" + tree.Compact(keys), nil
 }
 
 // quoted is compact of a string.
 func quoted(s string) string {
 	if strings.IndexFunc(s, func(r rune) bool { return r < 0x20 || r > 0x7e }) >= 0 || strings.ContainsAny(s, "\"\\<>&") {
-		return compact(s)
+		return tree.Compact(s)
 	}
 	return "\"" + s + "\""
 }
@@ -371,7 +363,7 @@ type comparison struct{ removed, modified, added *fieldSet }
 // compare compares two values of a type, of which one may be absent. Sets that are empty
 // are nil.
 func compare(a, b any, t *schema.Type) (out comparison, err error) {
-	if a == absent || b == absent {
+	if a == tree.Absent || b == tree.Absent {
 		return compareAbsent(a, b, t)
 	}
 	// null is an object or list without anything, beside one with something.
@@ -382,7 +374,7 @@ func compare(a, b any, t *schema.Type) (out comparison, err error) {
 		b = emptied(a)
 	}
 	if !granular(t, a) || !granular(t, b) {
-		if !Equal(a, b) {
+		if !tree.Equal(a, b) {
 			out.modified = &fieldSet{member: true}
 		}
 		return out, nil
@@ -401,13 +393,13 @@ func compare(a, b any, t *schema.Type) (out comparison, err error) {
 	case map[string]any:
 		y, ok := b.(map[string]any)
 		if !ok {
-			return out, errType
+			return out, stored.ErrType
 		}
-		if same(x, y) {
+		if tree.Same(x, y) {
 			return out, nil
 		}
 		for _, k := range keysOf(x, y) {
-			c, err := compare(member(x, k), member(y, k), childType(t, "f:"+k))
+			c, err := compare(tree.Member(x, k), tree.Member(y, k), childType(t, "f:"+k))
 			if err != nil {
 				return out, err
 			}
@@ -416,7 +408,7 @@ func compare(a, b any, t *schema.Type) (out comparison, err error) {
 	case []any:
 		y, ok := b.([]any)
 		if !ok {
-			return out, errType
+			return out, stored.ErrType
 		}
 		if len(x) == len(y) && (len(x) == 0 || &x[0] == &y[0]) {
 			return out, nil
@@ -443,7 +435,7 @@ func compareLists(add func(string, comparison), x, y []any, t *schema.Type) erro
 		return err
 	}
 	for i, n := range namesX {
-		other := absent
+		other := tree.Absent
 		if j, ok := atY[n]; ok {
 			other = y[j]
 		}
@@ -455,7 +447,7 @@ func compareLists(add func(string, comparison), x, y []any, t *schema.Type) erro
 	}
 	for j, n := range namesY {
 		if _, ok := atX[n]; !ok {
-			c, err := compare(absent, y[j], t.Item)
+			c, err := compare(tree.Absent, y[j], t.Item)
 			if err != nil {
 				return err
 			}
@@ -469,8 +461,8 @@ func compareLists(add func(string, comparison), x, y []any, t *schema.Type) erro
 // the objects and items that hold them.
 func compareAbsent(a, b any, t *schema.Type) (out comparison, err error) {
 	switch {
-	case a == absent && b == absent:
-	case a == absent:
+	case a == tree.Absent && b == tree.Absent:
+	case a == tree.Absent:
 		out.added, err = everyField(b, t)
 	default:
 		out.removed, err = everyField(a, t)

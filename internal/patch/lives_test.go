@@ -6,6 +6,9 @@ import (
 	"encoding/json"
 	"os"
 	"testing"
+
+	"kubetrail/internal/stored"
+	"kubetrail/internal/tree"
 )
 
 // life is an object that a real kube-apiserver v1.36.3 had, and patches that it took:
@@ -48,11 +51,11 @@ func lives(t testing.TB) []life {
 
 func decoded(t testing.TB, text []byte) map[string]any {
 	t.Helper()
-	v, err := Decode(text)
+	v, err := tree.Decode(text)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return object(v)
+	return tree.Object(v)
 }
 
 // request is step i of a life.
@@ -80,11 +83,11 @@ func TestLives(t *testing.T) {
 			exact++
 			is := decoded(t, l.Steps[i].After)
 			missing := map[string]bool{}
-			for _, path := range Missing(v.Object) {
+			for _, path := range stored.Missing(v.Object) {
 				missing[path] = true
 			}
-			for _, c := range Changes(is, v.Object) {
-				if c.Op != Removed || !missing[c.Path] {
+			for _, c := range tree.Changes(is, v.Object) {
+				if c.Op != tree.Removed || !missing[c.Path] {
 					t.Errorf("%s, step %d, read as %s:\n%s\n%+v", l.Resource, i, v.Kind, l.Steps[i].Patch, c)
 				}
 			}
@@ -102,16 +105,16 @@ func TestStoredIsStored(t *testing.T) {
 	for _, l := range lives(t) {
 		for i, s := range l.Steps {
 			o := decoded(t, s.After)
-			kind := typeOf(o)
+			kind := tree.TypeOf(o)
 			if kind == nil {
 				continue
 			}
-			got, err := (&storer{}).object(nil, o, kind)
+			got, err := (&stored.Storer{}).Object(nil, o, kind)
 			if err != nil {
 				t.Errorf("%s, step %d: %v", l.Resource, i, err)
 				continue
 			}
-			for _, c := range Changes(o, got) {
+			for _, c := range tree.Changes(o, got) {
 				t.Errorf("%s, step %d: %+v", l.Resource, i, c)
 			}
 		}
@@ -123,9 +126,9 @@ func TestNothingIsChanged(t *testing.T) {
 	for _, l := range lives(t) {
 		v := Recorded(decoded(t, l.First))
 		for i := range l.Steps {
-			before := compact(v.Object)
+			before := tree.Compact(v.Object)
 			next := Rebuild(v, l.request(i))
-			if compact(v.Object) != before {
+			if tree.Compact(v.Object) != before {
 				t.Fatalf("%s, step %d changed the version before", l.Resource, i)
 			}
 			if v = next; v.Object == nil {

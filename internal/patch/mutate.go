@@ -3,6 +3,8 @@ package patch
 import (
 	"sort"
 	"strings"
+
+	"kubetrail/internal/tree"
 )
 
 const (
@@ -17,19 +19,19 @@ func mutations(annotations []byte) ([]any, Certainty) {
 	if len(annotations) == 0 || !strings.Contains(string(annotations), mutationKey) && !strings.Contains(string(annotations), patchKey) {
 		return nil, Exact
 	}
-	v, err := Decode(annotations)
+	v, err := tree.Decode(annotations)
 	if err != nil {
 		return nil, Derived
 	}
-	all := object(v)
+	all := tree.Object(v)
 	var calls []string
 	for k, x := range all {
 		call, ok := strings.CutPrefix(k, mutationKey)
 		if !ok {
 			continue
 		}
-		said, err := Decode([]byte(text(x)))
-		if err != nil || object(said)["mutated"] != false {
+		said, err := tree.Decode([]byte(tree.Text(x)))
+		if err != nil || tree.Object(said)["mutated"] != false {
 			calls = append(calls, call)
 		}
 	}
@@ -39,8 +41,8 @@ func mutations(annotations []byte) ([]any, Certainty) {
 	})
 	var out []any
 	for _, call := range calls {
-		said, err := Decode([]byte(text(all[patchKey+call])))
-		m := object(said)
+		said, err := tree.Decode([]byte(tree.Text(all[patchKey+call])))
+		m := tree.Object(said)
 		operations, ok := m["patch"].([]any)
 		if err != nil || !ok || m["patchType"] != "JSONPatch" {
 			return nil, Derived

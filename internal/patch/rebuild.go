@@ -1,3 +1,8 @@
+// Package patch rebuilds what a kube-apiserver stored from what it had before and what
+// the audit log says of a request: the body of a patch, an update or a create. It says
+// with each object how certain that is.
+//
+// Nothing here changes a value that it was given: see package tree for the form of objects.
 package patch
 
 import (
@@ -9,6 +14,8 @@ import (
 
 	"kubetrail/audit"
 	"kubetrail/internal/schema"
+	"kubetrail/internal/stored"
+	"kubetrail/internal/tree"
 )
 
 // Certainty says how sure an object is.
@@ -23,9 +30,6 @@ const (
 // String names a certainty as it stands in JSON.
 func (c Certainty) String() string { return [...]string{"unknown", "derived", "exact"}[c] }
 
-// Words are a reason in English and Chinese.
-type Words struct{ En, Zh string }
-
 // Version is what is known of an object after a request.
 type Version struct {
 	// Object is the object, nil where Sure is Unknown. What only the API server gives an
@@ -33,8 +37,8 @@ type Version struct {
 	// recorded since: then everything else is as sure as Sure says, and [Missing] names it.
 	Object map[string]any
 	Sure   Certainty
-	Why    Words // why it is no more certain; empty where it is Exact
-	Kind   Kind  // how the body of a patch was read
+	Why    stored.Words // why it is no more certain; empty where it is Exact
+	Kind   Kind         // how the body of a patch was read
 
 	worlds []world // what the object can be, the likeliest first; empty: Object alone, by owners nobody knows
 }
@@ -44,7 +48,7 @@ type Version struct {
 type world struct {
 	object map[string]any
 	owners *owners
-	doubt  Words // why even this is not certain
+	doubt  stored.Words // why even this is not certain
 
 	// lasting says that the doubt is about more than an update of the object replaces.
 	lasting bool
@@ -112,7 +116,7 @@ func RequestOf(e *audit.Event) *Request {
 }
 
 // unknown is a version of which nothing can be said.
-func unknown(en, zh string) *Version { return &Version{Why: Words{en, zh}} }
+func unknown(en, zh string) *Version { return &Version{Why: stored.Words{En: en, Zh: zh}} }
 
 // Rebuild returns the object as the API server stored it after a request that succeeded,
 // from the version before: nil where there was no object, one without Object where it is
@@ -127,14 +131,14 @@ func Rebuild(before *Version, r *Request) *Version {
 	case before.Object == nil:
 		return fromBody(r, false)
 	}
-	group, version := splitGroupVersion(text(before.Object["apiVersion"]))
+	group, version := tree.SplitGroupVersion(tree.Text(before.Object["apiVersion"]))
 	switch {
 	case group != r.Group || version != r.Version && r.Subresource != "scale":
 		return unknown("the version before is known in another version of the API", "此前的版本属于该 API 的另一版本")
 	case r.Subresource != "" && r.Subresource != "status" && r.Subresource != "scale" && r.Subresource != "approval":
 		return unknown("what requests on the subresource "+r.Subresource+" store is not known", "子资源 "+r.Subresource+" 的请求会存储什么，尚不支持推断")
 	}
-	body, err := Decode(r.Body)
+	body, err := tree.Decode(r.Body)
 	if err != nil {
 		return unknown("the body of the request cannot be read", "请求体无法读取")
 	}
@@ -163,7 +167,7 @@ func (v *Version) possible() []world {
 }
 
 // readings is what a body can have made of the object in one world; why it can not be told.
-func (w *writer) readings(body any) (all []reading, why Words) {
+func (w *writer) readings(body any) (all []reading, why stored.Words) {
 	if w.r.Subresource == "scale" {
 		return w.scaled(body)
 	}
@@ -171,17 +175,17 @@ func (w *writer) readings(body any) (all []reading, why Words) {
 	case "update":
 		o, ok := body.(map[string]any)
 		if !ok {
-			return nil, Words{"the body of the request is not the object", "请求体不是该对象"}
+			return nil, stored.Words{En: "the body of the request is not the object", Zh: "请求体不是该对象"}
 		}
 		r, err := w.write(o, false)
 		if err != nil {
-			return nil, Words{}
+			return nil, stored.Words{}
 		}
-		return []reading{r}, Words{}
+		return []reading{r}, stored.Words{}
 	case "patch":
-		return w.patched(body), Words{}
+		return w.patched(body), stored.Words{}
 	}
-	return nil, Words{"a request with the verb " + w.r.Verb + " does not tell the object", "动词为 " + w.r.Verb + " 的请求不能说明对象内容"}
+	return nil, stored.Words{En: "a request with the verb " + w.r.Verb + " does not tell the object", Zh: "动词为 " + w.r.Verb + " 的请求不能说明对象内容"}
 }
 
 // judged makes a version of all that an object can be.
@@ -193,13 +197,12 @@ func judged(before *Version, all []reading) *Version {
 	other, counts := NoPatch, true // a kind that gives another object; whether all generations are one
 	for _, r := range all[1:] {
 		switch {
-		case Equal(Canonical(v.Object), Canonical(r.object)):
-		case Equal(ungenerated(v.Object), ungenerated(r.object)):
+		case tree.Equal(tree.Canonical(v.Object), tree.Canonical(r.object)):
+		case tree.Equal(ungenerated(v.Object), ungenerated(r.object)):
 			counts = false
 		case before.Sure == Exact:
 			other = r.kind
-			v.lower(Derived, Words{"read as a " + v.Kind.String() + "; as a " + other.String() + " it would give another object, and the log does not tell which it was",
-				"按 " + v.Kind.String() + " 解读；若为 " + other.String() + " 结果则不同，日志未说明类型"})
+			v.lower(Derived, stored.Words{En: "read as a " + v.Kind.String() + "; as a " + other.String() + " it would give another object, and the log does not tell which it was", Zh: "按 " + v.Kind.String() + " 解读；若为 " + other.String() + " 结果则不同，日志未说明类型"})
 		default:
 			v.lower(Derived, before.Why)
 		}
@@ -223,13 +226,13 @@ func judged(before *Version, all []reading) *Version {
 
 // ungenerated is the canonical form of an object without metadata.generation.
 func ungenerated(o map[string]any) map[string]any {
-	return put(Canonical(o), absent, "metadata", "generation")
+	return tree.Put(tree.Canonical(o), tree.Absent, "metadata", "generation")
 }
 
 // follow adds a world, unless it is there.
 func (v *Version) follow(w world) {
 	for i, x := range v.worlds {
-		if x.doubt != w.doubt || x.lasting != w.lasting || !Equal(x.object, w.object) {
+		if x.doubt != w.doubt || x.lasting != w.lasting || !tree.Equal(x.object, w.object) {
 			continue
 		}
 		if x.owners.equal(w.owners) {
@@ -244,7 +247,7 @@ func (v *Version) follow(w world) {
 		v.worlds = append(v.worlds, w)
 		return
 	}
-	why := Words{"the patches so far can be read in too many ways", "此前的 patch 可有过多种解读"}
+	why := stored.Words{En: "the patches so far can be read in too many ways", Zh: "此前的 patch 可有过多种解读"}
 	v.lower(Derived, why)
 	v.worlds[len(v.worlds)-1].doubt, v.worlds[len(v.worlds)-1].lasting = why, true
 }
@@ -266,7 +269,7 @@ type writer struct {
 }
 
 func newWriter(before world, r *Request) *writer {
-	w := &writer{r: r, before: before, t: typeOf(before.object)}
+	w := &writer{r: r, before: before, t: tree.TypeOf(before.object)}
 	if w.t == nil {
 		w.t, w.custom = schema.Custom(), true
 	}
@@ -293,7 +296,7 @@ type reading struct {
 	kind   Kind
 	object map[string]any
 	owners *owners
-	doubt  Words
+	doubt  stored.Words
 
 	lasting bool // see world
 }
@@ -308,7 +311,7 @@ func (w *writer) patched(body any) []reading {
 			continue
 		}
 		if k != ServerSideApply {
-			if slices.ContainsFunc(seen, func(m map[string]any) bool { return Equal(m, merged) }) {
+			if slices.ContainsFunc(seen, func(m map[string]any) bool { return tree.Equal(m, merged) }) {
 				continue
 			}
 			seen = append(seen, merged)
@@ -330,7 +333,7 @@ func (w *writer) patched(body any) []reading {
 }
 
 // lower makes a version less certain, for a reason.
-func (v *Version) lower(to Certainty, why Words) {
+func (v *Version) lower(to Certainty, why stored.Words) {
 	if to < v.Sure {
 		v.Sure, v.Why = to, why
 	}
@@ -346,7 +349,7 @@ func (w *writer) kinds(body any) []Kind {
 		}
 		return nil
 	}
-	applied := w.named && text(o["kind"]) != "" && text(o["apiVersion"]) != "" && at(o, "metadata", "managedFields") == nil
+	applied := w.named && tree.Text(o["kind"]) != "" && tree.Text(o["apiVersion"]) != "" && tree.At(o, "metadata", "managedFields") == nil
 	if w.force {
 		if !applied {
 			return nil
@@ -389,23 +392,23 @@ func hasDirective(v any) bool {
 }
 
 // merge merges a patch of one kind into the object. The owners are those after an apply.
-func (w *writer) merge(k Kind, body any) (merged map[string]any, after *owners, doubt Words, err error) {
+func (w *writer) merge(k Kind, body any) (merged map[string]any, after *owners, doubt stored.Words, err error) {
 	base := withoutManaged(w.before.object)
 	switch k {
 	case JSONPatch:
-		operations, sent := ordinary(list(body), base)
+		operations, sent := ordinary(tree.List(body), base)
 		var v any
-		if v, err = jsonPatch(base, operations); err == nil {
-			if merged = object(v); sent != absent {
-				merged = put(merged, sent, "metadata", "managedFields")
+		if v, err = tree.JSONPatch(base, operations); err == nil {
+			if merged = tree.Object(v); sent != tree.Absent {
+				merged = tree.Put(merged, sent, "metadata", "managedFields")
 			}
 		}
 	case MergePatch:
-		merged = object(mergePatch(base, body))
+		merged = tree.Object(tree.MergePatch(base, body))
 	case StrategicMergePatch:
-		merged, err = strategicPatch(base, object(body), w.t)
+		merged, err = strategicPatch(base, tree.Object(body), w.t)
 	case ServerSideApply:
-		merged, after, doubt, err = w.apply(base, object(body))
+		merged, after, doubt, err = w.apply(base, tree.Object(body))
 	}
 	return merged, after, doubt, err
 }
@@ -415,15 +418,15 @@ func (w *writer) merge(k Kind, body any) (merged map[string]any, after *owners, 
 // of managedFields, absent where they leave them alone.
 // What is left out of the object is not there to be removed, and is what it is tested for.
 func ordinary(operations []any, base map[string]any) (rest []any, sent any) {
-	sent = absent
-	out := len(Missing(base)) > 0
+	sent = tree.Absent
+	out := len(stored.Missing(base)) > 0
 	for _, o := range operations {
-		path, inside := strings.CutPrefix(text(object(o)["path"]), "/metadata/")
+		path, inside := strings.CutPrefix(tree.Text(tree.Object(o)["path"]), "/metadata/")
 		name, below, _ := strings.Cut(path, "/")
-		switch op := object(o)["op"]; {
-		case out && leftOut(object(o), base):
+		switch op := tree.Object(o)["op"]; {
+		case out && leftOut(tree.Object(o), base):
 			if op == "test" {
-				rest = append(rest, with(object(o), "op", "add"))
+				rest = append(rest, tree.With(tree.Object(o), "op", "add"))
 			}
 		case !inside || !slices.Contains([]string{"managedFields", "uid", "resourceVersion", "creationTimestamp", "generation", "selfLink"}, name):
 			rest = append(rest, o)
@@ -431,7 +434,7 @@ func ordinary(operations []any, base map[string]any) (rest []any, sent any) {
 		case below != "" || op != "add" && op != "replace":
 			sent = []any{"other"} // some of the entries that were there
 		default:
-			sent = object(o)["value"]
+			sent = tree.Object(o)["value"]
 		}
 	}
 	return rest, sent
@@ -440,53 +443,53 @@ func ordinary(operations []any, base map[string]any) (rest []any, sent any) {
 // leftOut tells operations that remove or test what the API server allocates and what is
 // not known here.
 func leftOut(o, base map[string]any) bool {
-	path := text(o["path"])
+	path := tree.Text(o["path"])
 	last := path[strings.LastIndexByte(path, '/')+1:]
 	if o["op"] != "remove" && o["op"] != "test" ||
 		!slices.Contains([]string{"nodePort", "clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "healthCheckNodePort", "lastPhaseTransitionTime"}, last) {
 		return false
 	}
-	to, err := pointer(path)
+	to, err := tree.Pointer(path)
 	if err != nil {
 		return false
 	}
-	found, err := find(base, to)
-	return err == nil && found == absent
+	found, err := tree.Find(base, to)
+	return err == nil && found == tree.Absent
 }
 
 // withoutManaged is an object as patches see it, but for managedFields.
 func withoutManaged(o map[string]any) map[string]any {
-	meta := object(o["metadata"])
+	meta := tree.Object(o["metadata"])
 	if meta["managedFields"] == nil {
 		return o
 	}
-	return with(o, "metadata", with(meta, "managedFields", absent))
+	return tree.With(o, "metadata", tree.With(meta, "managedFields", tree.Absent))
 }
 
-func (w *writer) apply(base, config map[string]any) (map[string]any, *owners, Words, error) {
+func (w *writer) apply(base, config map[string]any) (map[string]any, *owners, stored.Words, error) {
 	if config["apiVersion"] != base["apiVersion"] || config["kind"] != base["kind"] {
-		return nil, nil, Words{}, errType
+		return nil, nil, stored.Words{}, stored.ErrType
 	}
-	by := ownerOf(w.manager, "Apply", w.r.Subresource, text(base["apiVersion"]))
+	by := ownerOf(w.manager, "Apply", w.r.Subresource, tree.Text(base["apiVersion"]))
 	o := w.before.owners
 	if o == nil {
-		o = &owners{version: text(base["apiVersion"])}
+		o = &owners{version: tree.Text(base["apiVersion"])}
 	}
 	// kubectl is allowed to take over what it applied by itself before.
 	merged, after, sure, err := serverSideApply(base, config, by, o, w.t, w.ignored(), w.forced || w.manager == "kubectl")
 	if err != nil {
-		return nil, nil, Words{}, err
+		return nil, nil, stored.Words{}, err
 	}
-	var doubt Words
+	var doubt stored.Words
 	switch {
 	case !sure:
-		doubt = Words{"what " + w.manager + " applied before is not known, and would be taken away where it is missing now",
-			w.manager + " 此前 apply 过的字段未知；此次缺少的字段会被移除"}
+		doubt = stored.Words{En: "what " + w.manager + " applied before is not known, and would be taken away where it is missing now", Zh: w.manager + " 此前 apply 过的字段未知；此次缺少的字段会被移除"}
+
 	case w.custom && !mergesPlainly(base, config):
-		doubt = Words{"how lists and maps of a custom resource are merged, only its definition tells", "自定义资源的列表和映射如何合并，只有其定义才能说明"}
+		doubt = stored.Words{En: "how lists and maps of a custom resource are merged, only its definition tells", Zh: "自定义资源的列表和映射如何合并，只有其定义才能说明"}
 	}
-	if w.manager == "kubectl" && text(at(base, "metadata", "annotations", lastApplied)) != "" {
-		doubt = Words{"kubectl's annotation of what was applied last is written again by the API server", "API Server 会重写 kubectl 的 last-applied 注解"}
+	if w.manager == "kubectl" && tree.Text(tree.At(base, "metadata", "annotations", lastApplied)) != "" {
+		doubt = stored.Words{En: "kubectl's annotation of what was applied last is written again by the API server", Zh: "API Server 会重写 kubectl 的 last-applied 注解"}
 	}
 	return merged, after, doubt, nil
 }
@@ -499,16 +502,16 @@ func mergesPlainly(live, config any) bool {
 	m, ok := config.(map[string]any)
 	if !ok {
 		_, isList := config.([]any)
-		return !isList || Equal(live, config)
+		return !isList || tree.Equal(live, config)
 	}
-	old := object(live)
+	old := tree.Object(live)
 	for k, v := range m {
 		if k == "metadata" {
 			continue
 		}
 		if _, ok := v.(map[string]any); ok && old[k] != nil {
-			for name := range object(old[k]) {
-				if _, ok := object(v)[name]; !ok {
+			for name := range tree.Object(old[k]) {
+				if _, ok := tree.Object(v)[name]; !ok {
 					return false
 				}
 			}

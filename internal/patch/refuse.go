@@ -3,6 +3,8 @@ package patch
 import (
 	"slices"
 	"strings"
+
+	"kubetrail/internal/tree"
 )
 
 // refused tells whether an object cannot have been stored, since the API server would
@@ -14,28 +16,28 @@ func refused(r *Request, before, o map[string]any) bool {
 	}
 	for _, path := range immutable[r.Resource+"."+r.Group] {
 		p := strings.Split(path, ".")
-		if old := at(before, p...); old != nil && !Equal(old, at(o, p...)) {
+		if old := tree.At(before, p...); old != nil && !tree.Equal(old, tree.At(o, p...)) {
 			return true
 		}
 	}
-	if r.Resource == "jobs" && at(before, "spec", "suspend") != true && !Equal(at(before, "spec", "template"), at(o, "spec", "template")) {
+	if r.Resource == "jobs" && tree.At(before, "spec", "suspend") != true && !tree.Equal(tree.At(before, "spec", "template"), tree.At(o, "spec", "template")) {
 		return true
 	}
-	if refs := list(at(o, "metadata", "ownerReferences")); !eachHas(refs, "apiVersion", "kind", "name", "uid") {
+	if refs := tree.List(tree.At(o, "metadata", "ownerReferences")); !eachHas(refs, "apiVersion", "kind", "name", "uid") {
 		return true
 	}
 	for _, path := range [][]string{{"spec"}, {"spec", "template", "spec"}, {"spec", "jobTemplate", "spec", "template", "spec"}} {
-		spec, old := object(at(o, path...)), object(at(before, path...))
-		if spec["containers"] == nil && old["containers"] == nil || Equal(spec, old) {
+		spec, old := tree.Object(tree.At(o, path...)), tree.Object(tree.At(before, path...))
+		if spec["containers"] == nil && old["containers"] == nil || tree.Equal(spec, old) {
 			continue
 		}
 		if refusedPod(spec, r.Resource != "statefulsets") || r.Resource == "pods" && otherPod(old, spec) {
 			return true
 		}
 	}
-	if template := object(at(o, "spec", "template")); template != nil {
-		labels := object(at(template, "metadata", "labels"))
-		for k, v := range object(at(o, "spec", "selector", "matchLabels")) {
+	if template := tree.Object(tree.At(o, "spec", "template")); template != nil {
+		labels := tree.Object(tree.At(template, "metadata", "labels"))
+		for k, v := range tree.Object(tree.At(o, "spec", "selector", "matchLabels")) {
 			if labels[k] != v {
 				return true
 			}
@@ -61,7 +63,7 @@ var immutable = map[string][]string{
 // eachHas tells whether all items have all of the members.
 func eachHas(items []any, names ...string) bool {
 	return !slices.ContainsFunc(items, func(x any) bool {
-		return slices.ContainsFunc(names, func(name string) bool { v := object(x)[name]; return v == nil || v == "" })
+		return slices.ContainsFunc(names, func(name string) bool { v := tree.Object(x)[name]; return v == nil || v == "" })
 	})
 }
 
@@ -69,16 +71,16 @@ func eachHas(items []any, names ...string) bool {
 func refusedList(resource string, o map[string]any) bool {
 	switch resource {
 	case "services":
-		ports := list(at(o, "spec", "ports"))
+		ports := tree.List(tree.At(o, "spec", "ports"))
 		if len(ports) > 1 && (!eachHas(ports, "name") || repeats(ports, "name")) || !eachHas(ports, "port") {
 			return true
 		}
-		return len(ports) == 0 && at(o, "spec", "type") != "ExternalName" && at(o, "spec", "clusterIP") != "None"
+		return len(ports) == 0 && tree.At(o, "spec", "type") != "ExternalName" && tree.At(o, "spec", "clusterIP") != "None"
 	case "validatingwebhookconfigurations", "mutatingwebhookconfigurations":
-		hooks := list(o["webhooks"])
+		hooks := tree.List(o["webhooks"])
 		return !eachHas(hooks, "name", "sideEffects", "admissionReviewVersions") || repeats(hooks, "name") ||
 			slices.ContainsFunc(hooks, func(x any) bool {
-				c := object(object(x)["clientConfig"])
+				c := tree.Object(tree.Object(x)["clientConfig"])
 				return (c["url"] == nil) == (c["service"] == nil)
 			})
 	}
@@ -88,11 +90,11 @@ func refusedList(resource string, o map[string]any) bool {
 func repeats(items []any, name string) bool {
 	seen := map[any]bool{}
 	for _, x := range items {
-		v := object(x)[name]
+		v := tree.Object(x)[name]
 		if s, ok := v.(string); ok && seen[s] {
 			return true
 		}
-		seen[text(v)] = true
+		seen[tree.Text(v)] = true
 	}
 	return false
 }
@@ -100,43 +102,43 @@ func repeats(items []any, name string) bool {
 // refusedPod looks at the specification of a pod, alone or in a template. Those of a
 // StatefulSet mount volumes that it claims, too: of them not all are there.
 func refusedPod(spec map[string]any, all bool) bool {
-	containers := slices.Concat(list(spec["containers"]), list(spec["initContainers"]))
-	volumes := list(spec["volumes"])
-	if len(list(spec["containers"])) == 0 || !eachHas(containers, "name", "image") || repeats(containers, "name") ||
+	containers := slices.Concat(tree.List(spec["containers"]), tree.List(spec["initContainers"]))
+	volumes := tree.List(spec["volumes"])
+	if len(tree.List(spec["containers"])) == 0 || !eachHas(containers, "name", "image") || repeats(containers, "name") ||
 		!eachHas(volumes, "name") || repeats(volumes, "name") ||
-		!eachHas(list(spec["topologySpreadConstraints"]), "maxSkew", "topologyKey", "whenUnsatisfiable") {
+		!eachHas(tree.List(spec["topologySpreadConstraints"]), "maxSkew", "topologyKey", "whenUnsatisfiable") {
 		return true
 	}
 	known := map[string]bool{}
 	for _, v := range volumes {
-		if known[text(object(v)["name"])] = true; len(object(v)) != 2 {
+		if known[tree.Text(tree.Object(v)["name"])] = true; len(tree.Object(v)) != 2 {
 			return true // not exactly one source
 		}
 	}
 	if !all {
 		known = nil
 	}
-	return slices.ContainsFunc(containers, func(x any) bool { return refusedContainer(object(x), known) })
+	return slices.ContainsFunc(containers, func(x any) bool { return refusedContainer(tree.Object(x), known) })
 }
 
 func refusedContainer(c map[string]any, volumes map[string]bool) bool {
-	mounts := list(c["volumeMounts"])
-	if !eachHas(list(c["ports"]), "containerPort") || !eachHas(mounts, "name", "mountPath") || repeats(mounts, "mountPath") ||
-		!eachHas(list(c["env"]), "name") || repeats(list(c["ports"]), "name") {
+	mounts := tree.List(c["volumeMounts"])
+	if !eachHas(tree.List(c["ports"]), "containerPort") || !eachHas(mounts, "name", "mountPath") || repeats(mounts, "mountPath") ||
+		!eachHas(tree.List(c["env"]), "name") || repeats(tree.List(c["ports"]), "name") {
 		return true
 	}
 	for _, m := range mounts {
-		if volumes != nil && !volumes[text(object(m)["name"])] {
+		if volumes != nil && !volumes[tree.Text(tree.Object(m)["name"])] {
 			return true
 		}
 	}
-	for _, e := range list(c["env"]) {
-		if m := object(e); m["valueFrom"] != nil && text(m["value"]) != "" {
+	for _, e := range tree.List(c["env"]) {
+		if m := tree.Object(e); m["valueFrom"] != nil && tree.Text(m["value"]) != "" {
 			return true
 		}
 	}
 	for _, name := range []string{"livenessProbe", "readinessProbe", "startupProbe"} {
-		if probe := object(c[name]); probe != nil {
+		if probe := tree.Object(c[name]); probe != nil {
 			n := 0
 			for _, how := range []string{"exec", "httpGet", "tcpSocket", "grpc"} {
 				if probe[how] != nil {
@@ -154,14 +156,14 @@ func refusedContainer(c map[string]any, volumes map[string]bool) bool {
 // otherPod tells whether more than an image, tolerations and deadlines of a pod differ.
 func otherPod(old, spec map[string]any) bool {
 	without := func(o map[string]any) map[string]any {
-		o = with(o, "", absent)
+		o = tree.With(o, "", tree.Absent)
 		for _, name := range []string{"activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds", "schedulingGates", "nodeSelector", "affinity"} {
 			delete(o, name)
 		}
 		for _, field := range []string{"containers", "initContainers"} {
-			all := slices.Clone(list(o[field]))
+			all := slices.Clone(tree.List(o[field]))
 			for i, c := range all {
-				all[i] = with(object(c), "image", absent)
+				all[i] = tree.With(tree.Object(c), "image", tree.Absent)
 			}
 			if len(all) > 0 {
 				o[field] = all
@@ -169,5 +171,5 @@ func otherPod(old, spec map[string]any) bool {
 		}
 		return o
 	}
-	return !Equal(without(old), without(spec))
+	return !tree.Equal(without(old), without(spec))
 }

@@ -8,6 +8,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"kubetrail/internal/schema"
+	"kubetrail/internal/stored"
+	"kubetrail/internal/tree"
 )
 
 // TestJSONPatch is RFC 6902 as kube-apiserver v1.36 does it.
@@ -38,11 +40,11 @@ func TestJSONPatch(t *testing.T) {
 		{`{"a":1}`, `[{"op":"replace","path":"","value":{"b":1}}]`, `{"b":1}`},
 	} {
 		doc, patch, want := values3(t, c.doc, c.patch, c.want)
-		got, err := jsonPatch(doc, list(patch))
+		got, err := tree.JSONPatch(doc, tree.List(patch))
 		if err != nil {
 			got = "error"
 		}
-		if !Equal(got, want) {
+		if !tree.Equal(got, want) {
 			t.Errorf("%s with %s: %v, %v", c.doc, c.patch, got, err)
 		}
 	}
@@ -56,7 +58,7 @@ func values3(t *testing.T, texts ...string) (a, b, c any) {
 			out[i] = text
 			continue
 		}
-		v, err := Decode([]byte(text))
+		v, err := tree.Decode([]byte(text))
 		if err != nil {
 			t.Fatalf("%s: %v", text, err)
 		}
@@ -74,7 +76,7 @@ func TestMergePatch(t *testing.T) {
 		{`{"e":null}`, `{"a":1}`, `{"a":1,"e":null}`}, {`{}`, `{"a":{"bb":{"ccc":null}}}`, `{"a":{"bb":{}}}`},
 	} {
 		doc, patch, want := values3(t, c[0], c[1], c[2])
-		if got := mergePatch(doc, patch); !Equal(got, want) {
+		if got := tree.MergePatch(doc, patch); !tree.Equal(got, want) {
 			t.Errorf("%s with %s: %v", c[0], c[1], got)
 		}
 	}
@@ -129,11 +131,11 @@ func TestQuantity(t *testing.T) {
 		"1Ki": "1Ki", "512": "512", "1e3": "1e3", "1000": "1k", "2000k": "2M", "0": "0", "0.0": "0", "1.5Gi": "1536Mi", "0.5Ki": "512", "12e6": "12e6",
 		"1P": "1P", "1E": "", "+5": "5", "-1": "-1", "100u": "100u", "1n": "1n", ".5": "500m", "5.": "5", "010": "10", "1Z": "", "": "", "m": "", "1.2.3": "",
 		"--1": "", "1e": "", "99999999999999999999": "", "1 2": "", "1KI": ""} {
-		if got, err := quantity(in, false); got != want || (err == nil) == (want == "") {
+		if got, err := stored.Quantity(in, false); got != want || (err == nil) == (want == "") {
 			t.Errorf("%q: %q, %v", in, got, err)
 		}
 	}
-	if got, _ := quantity("100u", true); got != "1m" {
+	if got, _ := stored.Quantity("100u", true); got != "1m" {
 		t.Errorf("100u in a ResourceList: %q", got)
 	}
 }
@@ -147,8 +149,8 @@ func steps(t *testing.T, first string, requests ...*Request) *Version {
 			r.Verb = "patch"
 		}
 		o := v.Object
-		r.Group, r.Version = splitGroupVersion(text(o["apiVersion"]))
-		r.Resource = strings.ToLower(text(o["kind"])) + "s"
+		r.Group, r.Version = tree.SplitGroupVersion(tree.Text(o["apiVersion"]))
+		r.Resource = strings.ToLower(tree.Text(o["kind"])) + "s"
 		v = Rebuild(v, r)
 	}
 	return v
@@ -232,8 +234,8 @@ func TestCertainty(t *testing.T) {
 		if v.Sure != c.sure || c.sure != Exact && (v.Why.En == "" || v.Why.Zh == "") {
 			t.Errorf("%s: %s, %+v", name, v.Sure, v.Why)
 		}
-		if c.path != "" && at(v.Object, strings.Split(c.path, ".")...) != c.want {
-			t.Errorf("%s: %v", name, at(v.Object, strings.Split(c.path, ".")...))
+		if c.path != "" && tree.At(v.Object, strings.Split(c.path, ".")...) != c.want {
+			t.Errorf("%s: %v", name, tree.At(v.Object, strings.Split(c.path, ".")...))
 		}
 	}
 }
@@ -247,7 +249,7 @@ func TestUpdateEndsDoubt(t *testing.T) {
 	}
 	update := &Request{Verb: "update", URI: "/x", UserAgent: "curl", Body: []byte(`{"apiVersion":"v1","kind":"ResourceQuota","metadata":{"name":"q","finalizers":["d"]},"spec":{"hard":{"pods":"2"}},"status":{"hard":{"pods":"9"}}}`)}
 	v := steps(t, quota, open, update)
-	if v.Sure != Exact || len(list(at(v.Object, "metadata", "finalizers"))) != 1 || at(v.Object, "spec", "hard", "pods") != "2" || at(v.Object, "status", "hard") != nil {
+	if v.Sure != Exact || len(tree.List(tree.At(v.Object, "metadata", "finalizers"))) != 1 || tree.At(v.Object, "spec", "hard", "pods") != "2" || tree.At(v.Object, "status", "hard") != nil {
 		t.Errorf("%s %+v", v.Sure, v.Object)
 	}
 	// So does one after a webhook whose patch was not recorded, but not of what it leaves alone.
@@ -268,7 +270,7 @@ func TestCreated(t *testing.T) {
 	r := &Request{Verb: "create", Version: "v1", Resource: "configmaps", Namespace: "shop", URI: "/x", UserAgent: "kubectl/v1", Body: body,
 		Received: 1_700_000_000_100_000, Staged: 1_700_000_000_200_000}
 	v := Rebuild(nil, r)
-	if diff := cmp.Diff([]string{"metadata.uid"}, Missing(v.Object)); v.Sure != Exact || diff != "" || at(v.Object, "metadata", "creationTimestamp") != "2023-11-14T22:13:20Z" {
+	if diff := cmp.Diff([]string{"metadata.uid"}, stored.Missing(v.Object)); v.Sure != Exact || diff != "" || tree.At(v.Object, "metadata", "creationTimestamp") != "2023-11-14T22:13:20Z" {
 		t.Errorf("%s %s %v", v.Sure, diff, v.Object)
 	}
 	// Its fields are those of who created it: another cannot apply over them.
@@ -278,7 +280,7 @@ func TestCreated(t *testing.T) {
 		t.Errorf("an apply that conflicts: %s", next.Sure)
 	}
 	r.Staged += 1_000_000
-	if v := Rebuild(nil, r); at(v.Object, "metadata", "creationTimestamp") != nil {
+	if v := Rebuild(nil, r); tree.At(v.Object, "metadata", "creationTimestamp") != nil {
 		t.Error("the second is not certain")
 	}
 	if v := Rebuild(&Version{}, apply); v.Sure != Unknown {
@@ -303,12 +305,12 @@ func TestLargeLists(t *testing.T) {
 		body := `{"spec":{"containers":[{"name":"c",` + env + `}]}}`
 		v = Rebuild(v, &Request{Verb: "patch", Version: "v1", Resource: "pods", URI: "/x?fieldManager=a", Body: []byte(body)})
 	}
-	Changes(pod, v.Object)
+	tree.Changes(pod, v.Object)
 
 	refs := strings.ReplaceAll(strings.ReplaceAll(items.String(), `"name"`, `"apiVersion":"v1","kind":"Pod","name":"x","uid"`), `,"value":"x"`, "")
 	for _, patch := range []string{`{"metadata":{"ownerReferences":[` + refs + `]}}`, `[{"op":"add","path":"/metadata/ownerReferences","value":[` + refs + `]}]`} {
 		v := Rebuild(Recorded(value(t, configMap)), &Request{Verb: "patch", Version: "v1", Resource: "configmaps", URI: "/x", Body: []byte(patch)})
-		if len(list(at(v.Object, "metadata", "ownerReferences"))) != 30_000 {
+		if len(tree.List(tree.At(v.Object, "metadata", "ownerReferences"))) != 30_000 {
 			t.Errorf("%s, %s", v.Sure, v.Why.En)
 		}
 	}
@@ -323,19 +325,19 @@ func FuzzRebuild(f *testing.F) {
 	}
 	f.Add([]byte(`{"apiVersion":"v1","kind":"Pod","metadata":{"managedFields":[{"fieldsV1":{"f:spec":{"k:{":{}}}}]}}`), []byte(`{"spec":null}`), "?force=&fieldManager=x", "", []byte(`{"mutation.webhook.admission.k8s.io/x":"{}"}`))
 	f.Fuzz(func(t *testing.T, first, body []byte, uri, sub string, annotations []byte) {
-		v, err := Decode(first)
-		o := object(v)
+		v, err := tree.Decode(first)
+		o := tree.Object(v)
 		if err != nil || o == nil {
 			return
 		}
 		r := &Request{Verb: "patch", URI: uri, Subresource: sub, Body: body, Annotations: annotations}
-		r.Group, r.Version = splitGroupVersion(text(o["apiVersion"]))
+		r.Group, r.Version = tree.SplitGroupVersion(tree.Text(o["apiVersion"]))
 		for _, known := range schema.Resources() {
-			if known.Group == r.Group && known.Kind == text(o["kind"]) {
+			if known.Group == r.Group && known.Kind == tree.Text(o["kind"]) {
 				r.Resource = known.Name
 			}
 		}
-		was := compact(o)
+		was := tree.Compact(o)
 		before := Recorded(o)
 		for _, verb := range []string{"patch", "update", "create"} {
 			r.Verb = verb
@@ -344,12 +346,12 @@ func FuzzRebuild(f *testing.F) {
 				t.Fatalf("%s: %s, %q, %v", verb, next.Sure, next.Why.En, next.Object)
 			}
 			if next.Object != nil {
-				Missing(next.Object)
+				stored.Missing(next.Object)
 				Rebuild(next, r)
 			}
 			Rebuild(nil, r)
 		}
-		if compact(o) != was {
+		if tree.Compact(o) != was {
 			t.Fatal("the version before was changed")
 		}
 	})
@@ -361,26 +363,13 @@ func FuzzQuantity(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		for _, milli := range []bool{false, true} {
-			q, err := quantity(s, milli)
+			q, err := stored.Quantity(s, milli)
 			if err != nil {
 				continue
 			}
-			if again, err := quantity(q, milli); again != q || err != nil {
+			if again, err := stored.Quantity(q, milli); again != q || err != nil {
 				t.Fatalf("%q becomes %q, and that %q, %v", s, q, again, err)
 			}
 		}
 	})
-}
-
-func TestSameQuantity(t *testing.T) {
-	for _, x := range [][2]string{{"128Mi", "134217728"}, {"100m", "0.1"}, {"1e3", "1k"}, {"2e0", "2"}} {
-		if !sameQuantity(x[0], x[1]) {
-			t.Errorf("%s is not %s", x[0], x[1])
-		}
-	}
-	for _, x := range [][2]string{{"128Mi", "128M"}, {"1", "2"}, {"a", "a"}, {"1k", "1Ki"}} {
-		if sameQuantity(x[0], x[1]) {
-			t.Errorf("%s is %s", x[0], x[1])
-		}
-	}
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"kubetrail/internal/schema"
+	"kubetrail/internal/tree"
 )
 
 // Names of what a strategic merge patch can say beside values.
@@ -33,7 +34,7 @@ func strategicPatch(doc, patch map[string]any, t *schema.Type) (map[string]any, 
 	if v, ok := patch[directive]; ok {
 		switch v {
 		case directiveReplaces:
-			return with(patch, directive, absent), nil
+			return tree.With(patch, directive, tree.Absent), nil
 		case directiveDeletes:
 			return map[string]any{}, nil
 		}
@@ -84,7 +85,7 @@ func retain(out, patch map[string]any) error {
 	}
 	keep := make(map[string]bool, len(names))
 	for _, n := range names {
-		keep[text(n)] = true
+		keep[tree.Text(n)] = true
 	}
 	for k, v := range patch {
 		if v != nil && !keep[k] && k != retainKeys && !strings.HasPrefix(k, deleteFromList) && !strings.HasPrefix(k, setElementOrder) {
@@ -124,7 +125,7 @@ func mergeMember(out map[string]any, k string, v any, deletes bool, t *schema.Ty
 			return nil
 		}
 		var merged map[string]any
-		if merged, err = strategicPatch(object(old), v, f.Type); err == nil {
+		if merged, err = strategicPatch(tree.Object(old), v, f.Type); err == nil {
 			out[k] = merged
 		}
 	case []any:
@@ -133,11 +134,11 @@ func mergeMember(out map[string]any, k string, v any, deletes bool, t *schema.Ty
 		case f == nil:
 			return fmt.Errorf("%s: %w", k, errNoSchema)
 		case deletes:
-			out[k], err = deletedFrom(list(old), v)
+			out[k], err = deletedFrom(tree.List(old), v)
 		case !f.Merge:
 			out[k] = v
 		default:
-			out[k], err = mergeList(list(old), v, f)
+			out[k], err = mergeList(tree.List(old), v, f)
 		}
 	default:
 		out[k] = v
@@ -187,7 +188,7 @@ func setPlain(out map[string]any, k string, v any) {
 }
 
 // discardNulls takes members that are null away. In lists null stays.
-func discardNulls(v any) any { return withoutNulls(v) }
+func discardNulls(v any) any { return tree.WithoutNulls(v) }
 
 // withoutDirectives takes objects with a directive away; keep is false where v is one.
 func withoutDirectives(v any) (_ any, keep bool) {
@@ -301,7 +302,7 @@ func mergeItems(old, patch []any, f *schema.Field) (merged, base, order []any, e
 	}
 	gone, replaces := map[any]bool{}, false
 	for _, v := range patch {
-		m := object(v)
+		m := tree.Object(v)
 		switch d, ok := m[directive]; {
 		case m == nil:
 			return nil, nil, nil, errMixed
@@ -352,7 +353,7 @@ func mergeByKey(base, patch []any, f *schema.Field) ([]any, error) {
 			merged = append(merged, v)
 			continue
 		}
-		if merged[i], err = strategicPatch(object(merged[i]), object(v), f.Type.Item); err != nil {
+		if merged[i], err = strategicPatch(tree.Object(merged[i]), tree.Object(v), f.Type.Item); err != nil {
 			return nil, err
 		}
 	}
@@ -380,7 +381,7 @@ func mergeOrdered(out, patch map[string]any, name string, order any, t *schema.T
 		merged, err = mergeList(oldList, changeList, f)
 	case inPatch:
 		v, _ := withoutDirectives(change)
-		merged = list(v)
+		merged = tree.List(v)
 	case inOld:
 		merged = oldList
 	default:
@@ -403,7 +404,7 @@ func subsequence(patch, order []any, mergeKey string) bool {
 	}
 	i := 0
 	for _, v := range patch {
-		if _, ok := object(v)[directive]; ok {
+		if _, ok := tree.Object(v)[directive]; ok {
 			continue
 		}
 		k, err := keyOf(v, mergeKey)

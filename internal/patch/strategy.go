@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"kubetrail/internal/schema"
+	"kubetrail/internal/stored"
+	"kubetrail/internal/tree"
 )
 
 // write stores what an object is to become: normalised, with defaults, and with what a
@@ -13,59 +15,59 @@ import (
 // patched is false for a body that the API server has decoded already.
 func (w *writer) write(merged map[string]any, patched bool) (reading, error) {
 	before := withoutManaged(w.before.object)
-	sent := at(merged, "metadata", "managedFields")
+	sent := tree.At(merged, "metadata", "managedFields")
 	merged = withoutManaged(merged)
 	if w.custom {
 		return w.writeCustom(before, merged, sent, patched)
 	}
-	s := &storer{}
-	o, err := s.object(before, merged, w.t)
+	s := &stored.Storer{}
+	o, err := s.Object(before, merged, w.t)
 	if err != nil {
 		return reading{}, err
 	}
 	for _, p := range w.webhooks {
-		v, err := jsonPatch(o, list(p))
+		v, err := tree.JSONPatch(o, tree.List(p))
 		if err != nil {
 			return reading{}, err
 		}
-		if o, err = s.object(before, object(v), w.t); err != nil {
+		if o, err = s.Object(before, tree.Object(v), w.t); err != nil {
 			return reading{}, err
 		}
 	}
 	asked := o // owners are told before the server changes anything
-	settled, err := settle(before, w.timed(before, o), w.r.Group, w.r.Resource, w.r.Subresource)
+	settled, err := stored.Settle(before, w.timed(before, o), w.r.Group, w.r.Resource, w.r.Subresource)
 	switch {
 	case err == nil:
 		o = settled
 		// What the request left alone cannot have been counted.
-		if Equal(before["spec"], merged["spec"]) && Equal(before["webhooks"], merged["webhooks"]) {
+		if tree.Equal(before["spec"], merged["spec"]) && tree.Equal(before["webhooks"], merged["webhooks"]) {
 			o = generationKept(before, o)
 		}
-	case errors.Is(err, errUnsure):
+	case errors.Is(err, stored.ErrUnsure):
 		o = w.restore(before, o)
-		s.doubt = Words{"the API server sets or removes fields of its own here", "此处由 API Server 自行设置或移除字段"}
+		s.Doubt = stored.Words{En: "the API server sets or removes fields of its own here", Zh: "此处由 API Server 自行设置或移除字段"}
 	default:
 		return reading{}, err
 	}
 	r := reading{object: o, owners: w.owned(before, asked, sent), doubt: w.doubts(before, o)}
-	if s.doubt.En != "" && r.doubt.En == "" {
-		r.doubt = s.doubt
+	if s.Doubt.En != "" && r.doubt.En == "" {
+		r.doubt = s.Doubt
 	}
 	r.lasting = w.r.Subresource == "status" || w.before.lasting
 	switch {
 	case w.before.doubt.En == "":
 	case !patched && w.replaces():
 		// What the object was before does not matter, but for what is counted, and owned.
-		r.object = put(r.object, absent, "metadata", "generation")
-		r.owners = &owners{version: text(before["apiVersion"])}
+		r.object = tree.Put(r.object, tree.Absent, "metadata", "generation")
+		r.owners = &owners{version: tree.Text(before["apiVersion"])}
 	case r.doubt.En == "":
 		r.doubt = w.before.doubt
 	}
 	if w.mutated == Derived {
-		r.doubt = Words{"a mutating webhook changed the object, and its patch was not recorded", "变更型准入 webhook 修改过该对象，而其 patch 未记录"}
+		r.doubt = stored.Words{En: "a mutating webhook changed the object, and its patch was not recorded", Zh: "变更型准入 webhook 修改过该对象，而其 patch 未记录"}
 	}
 	if refused(w.r, before, o) {
-		return reading{}, errImmutable
+		return reading{}, stored.ErrImmutable
 	}
 	return r, nil
 }
@@ -83,16 +85,16 @@ func (w *writer) replaces() bool {
 // owned is who owns the fields after a request that is no apply. sent is what the request
 // says managedFields are to be.
 func (w *writer) owned(before, after map[string]any, sent any) *owners {
-	by := ownerOf(w.manager, "Update", w.r.Subresource, text(before["apiVersion"]))
+	by := ownerOf(w.manager, "Update", w.r.Subresource, tree.Text(before["apiVersion"]))
 	o := w.before.owners
-	switch l := list(sent); {
+	switch l := tree.List(sent); {
 	case w.r.Subresource != "" || sent == nil:
 	case len(l) == 0 || len(l) == 1 && isEmptyMap(l[0]):
-		return &owners{complete: true, version: text(before["apiVersion"])} // nobody owns anything from now on
+		return &owners{complete: true, version: tree.Text(before["apiVersion"])} // nobody owns anything from now on
 	case w.r.Verb == "update":
 		o = parseOwners(map[string]any{"apiVersion": before["apiVersion"], "metadata": map[string]any{"managedFields": sent}})
 	default:
-		return &owners{version: text(before["apiVersion"])}
+		return &owners{version: tree.Text(before["apiVersion"])}
 	}
 	return o.updated(by, before, after, w.t, w.ignored())
 }
@@ -132,7 +134,7 @@ var serverFields = []string{"name", "namespace", "uid", "creationTimestamp", "ge
 // restore puts back what the request may not change: fields of metadata that the API
 // server keeps, the status, or everything but the status.
 func (w *writer) restore(before, o map[string]any) map[string]any {
-	old, meta := object(before["metadata"]), object(o["metadata"])
+	old, meta := tree.Object(before["metadata"]), tree.Object(o["metadata"])
 	kept := make(map[string]any, len(meta))
 	for k, v := range meta {
 		kept[k] = v
@@ -152,11 +154,11 @@ func (w *writer) restore(before, o map[string]any) map[string]any {
 	if v, ok := old["resourceVersion"]; ok {
 		kept["resourceVersion"] = v
 	}
-	out := with(o, "metadata", kept)
+	out := tree.With(o, "metadata", kept)
 	out["apiVersion"], out["kind"] = before["apiVersion"], before["kind"]
 	keep := func(path ...string) {
-		v := member(object(at(before, path[:len(path)-1]...)), path[len(path)-1])
-		out = put(out, v, path...)
+		v := tree.Member(tree.Object(tree.At(before, path[:len(path)-1]...)), path[len(path)-1])
+		out = tree.Put(out, v, path...)
 	}
 	switch {
 	case w.r.Subresource == "status":
@@ -165,11 +167,11 @@ func (w *writer) restore(before, o map[string]any) map[string]any {
 			keep(strings.Split(p, ".")...)
 		}
 	case w.r.Resource == "certificatesigningrequests":
-		conditions := at(o, "status", "conditions")
+		conditions := tree.At(o, "status", "conditions")
 		keep("spec")
 		keep("status")
 		if w.r.Subresource == "approval" {
-			out = put(out, w.dated(conditions), "status", "conditions")
+			out = tree.Put(out, w.dated(conditions), "status", "conditions")
 		}
 	case w.hasStatus:
 		keep("status")
@@ -180,11 +182,11 @@ func (w *writer) restore(before, o map[string]any) map[string]any {
 // dated gives conditions that have no times those of the request, where that is certain.
 func (w *writer) dated(conditions any) any {
 	now := w.r.second()
-	out := slices.Clone(list(conditions))
+	out := slices.Clone(tree.List(conditions))
 	for i := range out {
 		for _, name := range []string{"lastUpdateTime", "lastTransitionTime"} {
-			if m := object(out[i]); m != nil && m[name] == nil && now != "" {
-				out[i] = with(m, name, now)
+			if m := tree.Object(out[i]); m != nil && m[name] == nil && now != "" {
+				out[i] = tree.With(m, name, now)
 			}
 		}
 	}
@@ -193,7 +195,7 @@ func (w *writer) dated(conditions any) any {
 
 // timed notes when the phase of a PersistentVolume changed, as the API server does.
 func (w *writer) timed(before, o map[string]any) map[string]any {
-	was, is := object(before["status"]), object(o["status"])
+	was, is := tree.Object(before["status"]), tree.Object(o["status"])
 	if w.t.Name != "core.v1.PersistentVolume" || w.r.Subresource != "status" || was["phase"] == is["phase"] || w.r.second() == "" ||
 		is["lastPhaseTransitionTime"] != nil && is["lastPhaseTransitionTime"] != was["lastPhaseTransitionTime"] {
 		return o
@@ -201,14 +203,14 @@ func (w *writer) timed(before, o map[string]any) map[string]any {
 	if was["lastPhaseTransitionTime"] == w.r.second() {
 		return o // settle would not see that it is another
 	}
-	return put(o, w.r.second(), "status", "lastPhaseTransitionTime")
+	return tree.Put(o, w.r.second(), "status", "lastPhaseTransitionTime")
 }
 
 // generationKept gives an object whose generation is not certain that which it had.
 func generationKept(before, o map[string]any) map[string]any {
-	n, ok := object(before["metadata"])["generation"]
-	if _, there := object(o["metadata"])["generation"]; ok && !there {
-		return put(o, n, "metadata", "generation")
+	n, ok := tree.Object(before["metadata"])["generation"]
+	if _, there := tree.Object(o["metadata"])["generation"]; ok && !there {
+		return tree.Put(o, n, "metadata", "generation")
 	}
 	return o
 }
@@ -218,42 +220,42 @@ func generationKept(before, o map[string]any) map[string]any {
 // values of their kind is certain.
 func (w *writer) writeCustom(before, merged map[string]any, sent any, patched bool) (reading, error) {
 	for _, p := range w.webhooks {
-		v, err := jsonPatch(merged, list(p))
+		v, err := tree.JSONPatch(merged, tree.List(p))
 		if err != nil {
 			return reading{}, err
 		}
-		merged = object(v)
+		merged = tree.Object(v)
 	}
-	old := object(before["metadata"])
-	meta, err := (&storer{}).object(old, object(merged["metadata"]), schema.ObjectMeta())
+	old := tree.Object(before["metadata"])
+	meta, err := (&stored.Storer{}).Object(old, tree.Object(merged["metadata"]), schema.ObjectMeta())
 	if err != nil {
 		return reading{}, err
 	}
-	o := w.restore(before, with(merged, "metadata", meta))
+	o := w.restore(before, tree.With(merged, "metadata", meta))
 	r := reading{}
 	switch w.r.Subresource {
 	case "status":
-		status := member(o, "status")
-		o = put(before, status, "status")
+		status := tree.Member(o, "status")
+		o = tree.Put(before, status, "status")
 		if !plain(before["status"], o["status"]) {
-			r.doubt = Words{"how the status of a custom resource is stored, only its definition tells", "自定义资源的 status 如何存储，只有其定义才能说明"}
+			r.doubt = stored.Words{En: "how the status of a custom resource is stored, only its definition tells", Zh: "自定义资源的 status 如何存储，只有其定义才能说明"}
 		}
 	default:
 		changed := false
 		for _, k := range keysOf(before, o) {
-			if k == "metadata" || Equal(member(before, k), member(o, k)) {
+			if k == "metadata" || tree.Equal(tree.Member(before, k), tree.Member(o, k)) {
 				continue
 			}
 			changed = true
 			switch {
 			case k == "status":
-				r.doubt = Words{"whether status is a subresource of the custom resource, only its definition tells", "status 是否为该自定义资源的子资源，只有其定义才能说明"}
-			case patched && !plain(member(before, k), member(o, k)):
-				r.doubt = Words{"what a custom resource keeps and adds, only its definition tells", "自定义资源保留和补充哪些字段，只有其定义才能说明"}
+				r.doubt = stored.Words{En: "whether status is a subresource of the custom resource, only its definition tells", Zh: "status 是否为该自定义资源的子资源，只有其定义才能说明"}
+			case patched && !plain(tree.Member(before, k), tree.Member(o, k)):
+				r.doubt = stored.Words{En: "what a custom resource keeps and adds, only its definition tells", Zh: "自定义资源保留和补充哪些字段，只有其定义才能说明"}
 			}
 		}
-		if n, ok := integer(old["generation"]); ok && changed {
-			o = put(o, n+1, "metadata", "generation")
+		if n, ok := tree.Integer(old["generation"]); ok && changed {
+			o = tree.Put(o, n+1, "metadata", "generation")
 		}
 	}
 	if r.doubt.En == "" {

@@ -1,4 +1,4 @@
-package patch
+package stored
 
 import (
 	"errors"
@@ -17,10 +17,10 @@ var (
 
 const maxQuantity = 40 // characters; what is longer is left alone
 
-// quantity returns the canonical form of a resource.Quantity (k8s.io/apimachinery), which
+// Quantity returns the canonical form of a resource.Quantity (k8s.io/apimachinery), which
 // is what is stored. milli rounds up to thousandths, as for a core/v1 ResourceList. It is
 // an error where the text is no quantity, or one outside the range that is certain.
-func quantity(s string, milli bool) (string, error) {
+func Quantity(s string, milli bool) (string, error) {
 	s = strings.TrimSpace(s)
 	if s == "" || len(s) > maxQuantity {
 		return "", errQuantity
@@ -130,7 +130,7 @@ func sameQuantity(a, b string) bool {
 
 // amount is the value of a quantity, nil where a text is none.
 func amount(s string) *big.Rat {
-	s, err := quantity(s, false)
+	s, err := Quantity(s, false)
 	if err != nil {
 		return nil
 	}

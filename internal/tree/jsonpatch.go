@@ -1,4 +1,4 @@
-package patch
+package tree
 
 import (
 	"errors"
@@ -23,16 +23,16 @@ const (
 	maxCopied     = 3 << 20 // bytes, by all copy operations together
 )
 
-// jsonPatch applies a JSON patch (RFC 6902) as kube-apiserver does: indexes may be
+// JSONPatch applies a JSON patch (RFC 6902) as kube-apiserver does: indexes may be
 // negative and then count from the end, and replace makes members that are not there.
-func jsonPatch(doc any, operations []any) (any, error) {
+func JSONPatch(doc any, operations []any) (any, error) {
 	if len(operations) > maxOperations {
 		return nil, fmt.Errorf("%w: more than %d", errOperation, maxOperations)
 	}
 	budget := maxCopied
 	for i, o := range operations {
 		var err error
-		if doc, err = operate(doc, object(o), &budget); err != nil {
+		if doc, err = operate(doc, Object(o), &budget); err != nil {
 			return nil, fmt.Errorf("operation %d: %w", i, err)
 		}
 	}
@@ -44,28 +44,28 @@ func operate(doc any, o map[string]any, budget *int) (any, error) {
 	if !ok {
 		return nil, errOperation
 	}
-	to, err := pointer(path)
+	to, err := Pointer(path)
 	if err != nil {
 		return nil, err
 	}
-	value := member(o, "value")
-	switch op := text(o["op"]); op {
+	value := Member(o, "value")
+	switch op := Text(o["op"]); op {
 	case "add", "replace":
-		if value == absent {
+		if value == Absent {
 			value = nil // as the API server reads it
 		}
 		return edited(doc, to, op, value)
 	case "remove":
 		return edited(doc, to, op, nil)
 	case "test":
-		found, err := find(doc, to)
+		found, err := Find(doc, to)
 		if err != nil {
 			return nil, err
 		}
-		if value == absent {
+		if value == Absent {
 			value = nil
 		}
-		if found == absent {
+		if found == Absent {
 			found = nil
 		}
 		if !Equal(found, value) {
@@ -73,17 +73,17 @@ func operate(doc any, o map[string]any, budget *int) (any, error) {
 		}
 		return doc, nil
 	case "move", "copy":
-		return transfer(doc, op, text(o["from"]), to, budget)
+		return transfer(doc, op, Text(o["from"]), to, budget)
 	}
 	return nil, errOperation
 }
 
 func transfer(doc any, op, origin string, to []string, budget *int) (any, error) {
-	from, err := pointer(origin)
+	from, err := Pointer(origin)
 	if err != nil {
 		return nil, err
 	}
-	v, err := find(doc, from)
+	v, err := Find(doc, from)
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +95,7 @@ func transfer(doc any, op, origin string, to []string, budget *int) (any, error)
 		// Values are shared here, but each copy would be written out.
 		return nil, errTooMuch
 	}
-	if v == absent {
+	if v == Absent {
 		v = nil
 	}
 	return edited(doc, to, "add", v)
@@ -123,13 +123,13 @@ func size(v any, limit int) int {
 	return n
 }
 
-// pointer splits a JSON pointer (RFC 6901).
-func pointer(p string) ([]string, error) {
+// Pointer splits a JSON pointer (RFC 6901).
+func Pointer(p string) ([]string, error) {
 	if p == "" {
 		return nil, nil
 	}
 	parts := strings.Split(p, "/")
-	if len(parts) < 2 || len(parts) > maxDepth {
+	if len(parts) < 2 || len(parts) > MaxDepth {
 		return nil, errPath
 	}
 	parts = parts[1:] // as the API server does, whatever stands before the first slash
@@ -139,14 +139,14 @@ func pointer(p string) ([]string, error) {
 	return parts, nil
 }
 
-// find returns the value at a path: absent for a member that is missing from an object
+// Find returns the value at a path: absent for a member that is missing from an object
 // that is there.
-func find(v any, path []string) (any, error) {
+func Find(v any, path []string) (any, error) {
 	for i, name := range path {
 		switch x := v.(type) {
 		case map[string]any:
-			v = member(x, name)
-			if (v == absent || v == nil) && i < len(path)-1 {
+			v = Member(x, name)
+			if (v == Absent || v == nil) && i < len(path)-1 {
 				return nil, errPath
 			}
 		case []any:
@@ -193,9 +193,9 @@ func edited(v any, path []string, op string, value any) (any, error) {
 			case op == "remove" && !there:
 				return nil, errPath
 			case op == "remove":
-				return with(x, name, absent), nil
+				return With(x, name, Absent), nil
 			}
-			return with(x, name, value), nil
+			return With(x, name, value), nil
 		}
 		below, there := x[name]
 		if !there || below == nil {
@@ -205,7 +205,7 @@ func edited(v any, path []string, op string, value any) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		return with(x, name, below), nil
+		return With(x, name, below), nil
 	case []any:
 		return editedItem(x, path, op, value)
 	}
@@ -241,16 +241,16 @@ func editedItem(l []any, path []string, op string, value any) (any, error) {
 	return l, nil
 }
 
-// mergePatch applies a merge patch (RFC 7386): null takes a member away, objects are
+// MergePatch applies a merge patch (RFC 7386): null takes a member away, objects are
 // merged, everything else is replaced.
-func mergePatch(doc, patch any) any {
+func MergePatch(doc, patch any) any {
 	p, ok := patch.(map[string]any)
 	if !ok {
-		return withoutNulls(patch)
+		return WithoutNulls(patch)
 	}
 	m, ok := doc.(map[string]any)
 	if !ok {
-		return withoutNulls(patch)
+		return WithoutNulls(patch)
 	}
 	out := make(map[string]any, len(m)+len(p))
 	for k, v := range m {
@@ -262,29 +262,29 @@ func mergePatch(doc, patch any) any {
 		case v == nil:
 			delete(out, k)
 		case !there || old == nil:
-			out[k] = withoutNulls(v)
+			out[k] = WithoutNulls(v)
 		default:
-			out[k] = mergePatch(old, v)
+			out[k] = MergePatch(old, v)
 		}
 	}
 	return out
 }
 
-// withoutNulls takes members that are null away, however deep. In lists null stays.
-func withoutNulls(v any) any {
+// WithoutNulls takes members that are null away, however deep. In lists null stays.
+func WithoutNulls(v any) any {
 	switch v := v.(type) {
 	case map[string]any:
 		out := make(map[string]any, len(v))
 		for k, x := range v {
 			if x != nil {
-				out[k] = withoutNulls(x)
+				out[k] = WithoutNulls(x)
 			}
 		}
 		return out
 	case []any:
 		out := make([]any, len(v))
 		for i, x := range v {
-			out[i] = withoutNulls(x)
+			out[i] = WithoutNulls(x)
 		}
 		return out
 	}

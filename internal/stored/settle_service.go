@@ -1,8 +1,10 @@
-package patch
+package stored
 
 import (
 	"maps"
 	"slices"
+
+	"kubetrail/internal/tree"
 )
 
 // settleService gives back what was allocated to a Service before, and takes away what
@@ -12,16 +14,16 @@ func settleService(before, after map[string]any, subresource string) error {
 	if subresource != "" {
 		return nil
 	}
-	old, spec := object(before["spec"]), own(after, "spec")
+	old, spec := tree.Object(before["spec"]), own(after, "spec")
 	if old["type"] == "ExternalName" != (spec["type"] == "ExternalName") {
-		return errUnsure
+		return ErrUnsure
 	}
 	for _, name := range []string{"clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"} {
 		if spec[name] == nil {
 			keep(old, spec, name)
 		}
-		if name != "ipFamilyPolicy" && old[name] != nil && !Equal(old[name], spec[name]) {
-			return errUnsure
+		if name != "ipFamilyPolicy" && old[name] != nil && !tree.Equal(old[name], spec[name]) {
+			return ErrUnsure
 		}
 	}
 	settleFamilies(old, spec)
@@ -30,7 +32,7 @@ func settleService(before, after map[string]any, subresource string) error {
 	}
 	if old["type"] == "LoadBalancer" && spec["type"] != "LoadBalancer" {
 		for _, name := range []string{"allocateLoadBalancerNodePorts", "loadBalancerClass"} {
-			if Equal(old[name], spec[name]) {
+			if tree.Equal(old[name], spec[name]) {
 				delete(spec, name)
 			}
 		}
@@ -44,7 +46,7 @@ func settleService(before, after map[string]any, subresource string) error {
 	case healthChecked(old) && !healthChecked(spec) && spec["healthCheckNodePort"] == port:
 		delete(spec, "healthCheckNodePort")
 	case !healthChecked(spec) && spec["healthCheckNodePort"] != nil:
-		return errUnsure
+		return ErrUnsure
 	}
 	if spec["type"] != "LoadBalancer" && after["status"] != nil {
 		own(after, "status")["loadBalancer"] = map[string]any{}
@@ -58,7 +60,7 @@ func settleFamilies(old, spec map[string]any) {
 	case old["ipFamilyPolicy"] == spec["ipFamilyPolicy"]:
 	case spec["ipFamilyPolicy"] == "SingleStack":
 		for _, name := range []string{"ipFamilies", "clusterIPs"} {
-			if all := list(spec[name]); len(all) > 1 {
+			if all := tree.List(spec[name]); len(all) > 1 {
 				spec[name] = all[:1]
 			}
 		}
@@ -70,7 +72,7 @@ func settleFamilies(old, spec map[string]any) {
 
 func outside(spec map[string]any) bool {
 	kind := spec["type"]
-	return kind == "LoadBalancer" || kind == "NodePort" || kind == "ClusterIP" && len(list(spec["externalIPs"])) > 0
+	return kind == "LoadBalancer" || kind == "NodePort" || kind == "ClusterIP" && len(tree.List(spec["externalIPs"])) > 0
 }
 
 func healthChecked(spec map[string]any) bool {
@@ -83,20 +85,20 @@ func onNodes(spec map[string]any) bool {
 }
 
 func settleNodePorts(old, spec map[string]any) error {
-	ports := slices.Clone(list(spec["ports"]))
+	ports := slices.Clone(tree.List(spec["ports"]))
 	switch {
 	case onNodes(spec) && onNodes(old):
-		keepNodePorts(list(old["ports"]), spec)
+		keepNodePorts(tree.List(old["ports"]), spec)
 	case onNodes(old) && !onNodes(spec):
-		before, now := numbers(list(old["ports"])), numbers(ports)
-		if len(before) < len(list(old["ports"])) && len(now) > 0 && !Equal(old["ports"], spec["ports"]) {
-			return errUnsure // whether these are those of before, which are not all known
+		before, now := numbers(tree.List(old["ports"])), numbers(ports)
+		if len(before) < len(tree.List(old["ports"])) && len(now) > 0 && !tree.Equal(old["ports"], spec["ports"]) {
+			return ErrUnsure // whether these are those of before, which are not all known
 		}
 		if !maps.Equal(before, now) {
-			return errUnsure // ports that such a Service cannot have
+			return ErrUnsure // ports that such a Service cannot have
 		}
 		for i, p := range ports {
-			ports[i] = with(object(p), "nodePort", absent)
+			ports[i] = tree.With(tree.Object(p), "nodePort", tree.Absent)
 		}
 		if len(ports) > 0 {
 			spec["ports"] = ports
@@ -107,20 +109,20 @@ func settleNodePorts(old, spec map[string]any) error {
 
 // keepNodePorts gives ports of the same name the number that they had, if no other has it.
 func keepNodePorts(old []any, spec map[string]any) {
-	ports := slices.Clone(list(spec["ports"]))
+	ports := slices.Clone(tree.List(spec["ports"]))
 	had, now, used := map[any]any{}, numbers(ports), map[any]bool{}
 	for _, p := range old {
-		n := object(p)["nodePort"]
-		had[text(object(p)["name"])] = n
+		n := tree.Object(p)["nodePort"]
+		had[tree.Text(tree.Object(p)["name"])] = n
 		used[n] = n != nil && now[n]
 	}
 	for i, p := range ports {
-		n := had[text(object(p)["name"])]
-		if object(p)["nodePort"] != nil || n == nil || used[n] {
+		n := had[tree.Text(tree.Object(p)["name"])]
+		if tree.Object(p)["nodePort"] != nil || n == nil || used[n] {
 			continue
 		}
 		used[n] = true
-		ports[i] = with(object(p), "nodePort", n)
+		ports[i] = tree.With(tree.Object(p), "nodePort", n)
 	}
 	if len(ports) > 0 {
 		spec["ports"] = ports
@@ -130,7 +132,7 @@ func keepNodePorts(old []any, spec map[string]any) {
 func numbers(ports []any) map[any]bool {
 	all := map[any]bool{}
 	for _, p := range ports {
-		if n := object(p)["nodePort"]; n != nil {
+		if n := tree.Object(p)["nodePort"]; n != nil {
 			all[n] = true
 		}
 	}

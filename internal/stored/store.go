@@ -1,4 +1,8 @@
-package patch
+// Package stored tells what a kube-apiserver makes of an object before it stores it:
+// values in their canonical form, defaults, what an update cannot change, and what only
+// the API server itself can give. It follows kube-apiserver v1.36 (the types, defaults and
+// strategies of k8s.io/kubernetes), and says so where the outcome is not certain.
+package stored
 
 import (
 	"encoding/base64"
@@ -9,41 +13,45 @@ import (
 	"time"
 
 	"kubetrail/internal/schema"
+	"kubetrail/internal/tree"
 )
+
+// Words are a reason in English and Chinese.
+type Words struct{ En, Zh string }
 
 var (
-	errType   = errors.New("a value of another type")
-	errUnsure = errors.New("a value whose stored form is not certain")
+	ErrType   = errors.New("a value of another type")
+	ErrUnsure = errors.New("a value whose stored form is not certain")
 )
 
-// A storer does what decoding to a Go type and encoding again does: fields that a type
+// A Storer does what decoding to a Go type and encoding again does: fields that a type
 // does not have are gone, null and empty values become what they are in Go, and
 // quantities and times take their canonical form.
-type storer struct {
-	doubt Words // why something may be stored in another form
+type Storer struct {
+	Doubt Words // why something may be stored in another form
 }
 
-// object stores an object of a Struct type. What is the very object that was there before
+// Object stores an object of a Struct type. What is the very object that was there before
 // is stored as it is.
-func (s *storer) object(before, v map[string]any, t *schema.Type) (map[string]any, error) {
-	if before != nil && same(before, v) {
+func (s *Storer) Object(before, v map[string]any, t *schema.Type) (map[string]any, error) {
+	if before != nil && tree.Same(before, v) {
 		return v, nil
 	}
 	out := make(map[string]any, len(v)+2)
 	for _, f := range t.Fields {
-		x := member(v, f.Name)
-		old := member(before, f.Name)
+		x := tree.Member(v, f.Name)
+		old := tree.Member(before, f.Name)
 		y, err := s.field(old, x, f)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", f.Name, err)
 		}
-		if y != absent {
+		if y != tree.Absent {
 			out[f.Name] = y
 		}
 	}
 	switch err := setDefaults(out, t.Name); {
-	case errors.Is(err, errUnsure):
-		s.doubt = Words{"what the API server fills in here is not certain", "API Server 在此处填充的值不确定"}
+	case errors.Is(err, ErrUnsure):
+		s.Doubt = Words{"what the API server fills in here is not certain", "API Server 在此处填充的值不确定"}
 	case err != nil:
 		return nil, err
 	}
@@ -54,11 +62,11 @@ func (s *storer) object(before, v map[string]any, t *schema.Type) (map[string]an
 func encodeBytes(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
 
 // field stores the value of a field; absent where it is not written.
-func (s *storer) field(old, v any, f *schema.Field) (any, error) {
-	if v == nil || v == absent {
+func (s *Storer) field(old, v any, f *schema.Field) (any, error) {
+	if v == nil || v == tree.Absent {
 		switch {
 		case f.OmitEmpty && f.Pointer, f.OmitZero:
-			return absent, nil
+			return tree.Absent, nil
 		case f.Pointer:
 			return nil, nil
 		}
@@ -69,10 +77,10 @@ func (s *storer) field(old, v any, f *schema.Field) (any, error) {
 		return y, err
 	}
 	if isZero(y) && f.Type.Form != schema.Quantity && f.Type.Form != schema.IntOrString {
-		return absent, nil
+		return tree.Absent, nil
 	}
-	if f.Type.Form == schema.Struct && f.OmitZero && len(object(y)) == 0 {
-		return absent, nil
+	if f.Type.Form == schema.Struct && f.OmitZero && len(tree.Object(y)) == 0 {
+		return tree.Absent, nil
 	}
 	return y, nil
 }
@@ -81,7 +89,7 @@ func (s *storer) field(old, v any, f *schema.Field) (any, error) {
 func emptyField(f *schema.Field) (any, error) {
 	switch f.Type.Form {
 	case schema.Struct:
-		return (&storer{}).object(nil, nil, f.Type)
+		return (&Storer{}).Object(nil, nil, f.Type)
 	case schema.Quantity:
 		return "0", nil
 	case schema.IntOrString:
@@ -92,7 +100,7 @@ func emptyField(f *schema.Field) (any, error) {
 		return "0s", nil
 	}
 	if f.OmitEmpty {
-		return absent, nil
+		return tree.Absent, nil
 	}
 	return zero(f.Type)
 }
@@ -111,7 +119,7 @@ func zero(t *schema.Type) (any, error) {
 	case schema.Duration:
 		return "0s", nil
 	case schema.Struct:
-		return (&storer{}).object(nil, nil, t)
+		return (&Storer{}).Object(nil, nil, t)
 	}
 	return nil, nil // lists, maps, times and what may be anything
 }
@@ -137,7 +145,7 @@ func isZero(v any) bool {
 	return false
 }
 
-func (s *storer) value(old, v any, t *schema.Type) (any, error) {
+func (s *Storer) value(old, v any, t *schema.Type) (any, error) {
 	if v == nil {
 		return zero(t)
 	}
@@ -145,10 +153,10 @@ func (s *storer) value(old, v any, t *schema.Type) (any, error) {
 	case schema.Struct:
 		m, ok := v.(map[string]any)
 		if !ok {
-			return nil, errType
+			return nil, ErrType
 		}
-		before := object(old)
-		return s.object(before, m, t)
+		before := tree.Object(old)
+		return s.Object(before, m, t)
 	case schema.Map:
 		return s.mapping(old, v, t)
 	case schema.List:
@@ -159,25 +167,25 @@ func (s *storer) value(old, v any, t *schema.Type) (any, error) {
 
 // scalar stores a value that holds no others; one whose stored form is not certain as it
 // is.
-func (s *storer) scalar(v any, t *schema.Type, milli bool) (any, error) {
+func (s *Storer) scalar(v any, t *schema.Type, milli bool) (any, error) {
 	x, err := storeScalar(v, t, milli)
-	if errors.Is(err, errUnsure) {
-		s.doubt = Words{"how the API server writes a value is not certain", "API Server 如何书写某个值并不确定"}
+	if errors.Is(err, ErrUnsure) {
+		s.Doubt = Words{"how the API server writes a value is not certain", "API Server 如何书写某个值并不确定"}
 		return v, nil
 	}
 	return x, err
 }
 
-func (s *storer) mapping(old, v any, t *schema.Type) (any, error) {
+func (s *Storer) mapping(old, v any, t *schema.Type) (any, error) {
 	m, ok := v.(map[string]any)
 	if !ok {
-		return nil, errType
+		return nil, ErrType
 	}
 	if len(m) == 0 {
 		return nil, nil
 	}
-	before := object(old)
-	if same(before, m) {
+	before := tree.Object(old)
+	if tree.Same(before, m) {
 		return m, nil
 	}
 	out := make(map[string]any, len(m))
@@ -200,15 +208,15 @@ func (s *storer) mapping(old, v any, t *schema.Type) (any, error) {
 	return out, nil
 }
 
-func (s *storer) list(old, v any, t *schema.Type) (any, error) {
+func (s *Storer) list(old, v any, t *schema.Type) (any, error) {
 	l, ok := v.([]any)
 	if !ok {
-		return nil, errType
+		return nil, ErrType
 	}
 	if len(l) == 0 {
 		return nil, nil
 	}
-	before := list(old)
+	before := tree.List(old)
 	if len(before) == len(l) && &before[0] == &l[0] {
 		return l, nil
 	}
@@ -239,7 +247,7 @@ func newKnown(items []any) *known { return &known{items: items} }
 // has tells whether m is the very item that stood at i, or next to it.
 func (k *known) has(i int, m map[string]any) bool {
 	for j := max(i-1, 0); j <= i+1 && j < len(k.items); j++ {
-		if x, ok := k.items[j].(map[string]any); ok && same(x, m) {
+		if x, ok := k.items[j].(map[string]any); ok && tree.Same(x, m) {
 			return true
 		}
 	}
@@ -248,19 +256,19 @@ func (k *known) has(i int, m map[string]any) bool {
 
 // match returns the item of a MapList with the same keys as x, nil for none.
 func (k *known) match(_ int, x any, t *schema.Type) any {
-	m := object(x)
+	m := tree.Object(x)
 	if m == nil || t.List != schema.MapList || len(k.items) == 0 {
 		return nil
 	}
 	if k.at == nil {
 		k.at = make(map[string]int, len(k.items))
 		for i, item := range k.items {
-			if name, ok := itemName(item, t.Keys); ok {
+			if name, ok := tree.ItemName(item, t.Keys); ok {
 				k.at[name] = i
 			}
 		}
 	}
-	if name, ok := itemName(m, t.Keys); ok {
+	if name, ok := tree.ItemName(m, t.Keys); ok {
 		if i, ok := k.at[name]; ok {
 			return k.items[i]
 		}
@@ -279,7 +287,7 @@ func storeScalar(v any, t *schema.Type, milli bool) (any, error) {
 	case schema.IntOrString:
 		if i, ok := v.(int64); ok {
 			if i != int64(int32(i)) {
-				return nil, errType
+				return nil, ErrType
 			}
 			return i, nil
 		}
@@ -287,17 +295,17 @@ func storeScalar(v any, t *schema.Type, milli bool) (any, error) {
 		if b, ok := v.(bool); ok {
 			return b, nil
 		}
-		return nil, errType
+		return nil, ErrType
 	case schema.Int32, schema.Int64:
 		i, ok := v.(int64)
 		if !ok {
 			if _, ok := v.(float64); ok {
-				return nil, errUnsure // 1.0, 1e3: decoders differ
+				return nil, ErrUnsure // 1.0, 1e3: decoders differ
 			}
-			return nil, errType
+			return nil, ErrType
 		}
 		if t.Form == schema.Int32 && i != int64(int32(i)) {
-			return nil, errType
+			return nil, ErrType
 		}
 		return i, nil
 	case schema.Number:
@@ -305,20 +313,20 @@ func storeScalar(v any, t *schema.Type, milli bool) (any, error) {
 		case int64, float64:
 			return v, nil
 		}
-		return nil, errType
+		return nil, ErrType
 	case schema.Quantity:
 		if i, ok := v.(int64); ok {
 			v = fmt.Sprint(i)
 		} else if f, ok := v.(float64); ok {
 			if f = math.Abs(f); f < 1e-6 || f > 1e15 {
-				return nil, errUnsure
+				return nil, ErrUnsure
 			}
 			v = strconv.FormatFloat(v.(float64), 'f', -1, 64)
 		}
 	}
 	str, ok := v.(string)
 	if !ok {
-		return nil, errType
+		return nil, ErrType
 	}
 	return storeString(str, t, milli)
 }
@@ -330,36 +338,36 @@ func storeString(s string, t *schema.Type, milli bool) (any, error) {
 	case schema.Bytes:
 		b, err := base64.StdEncoding.DecodeString(s)
 		if err != nil {
-			return nil, errType
+			return nil, ErrType
 		}
 		return base64.StdEncoding.EncodeToString(b), nil
 	case schema.Quantity:
-		q, err := quantity(s, milli)
+		q, err := Quantity(s, milli)
 		if err != nil {
-			return nil, errUnsure
+			return nil, ErrUnsure
 		}
 		return q, nil
 	case schema.Time:
 		at, err := time.Parse(time.RFC3339, s)
 		if err != nil {
-			return nil, errType
+			return nil, ErrType
 		}
 		if at.Year() < 1 || at.Year() > 9999 {
-			return nil, errUnsure
+			return nil, ErrUnsure
 		}
 		return at.UTC().Format(time.RFC3339), nil
 	case schema.MicroTime:
 		at, err := time.Parse(microTime, s)
 		if err != nil {
-			return nil, errType
+			return nil, ErrType
 		}
 		return at.UTC().Format(microTime), nil
 	case schema.Duration:
 		d, err := time.ParseDuration(s)
 		if err != nil {
-			return nil, errType
+			return nil, ErrType
 		}
 		return d.String(), nil
 	}
-	return nil, errType
+	return nil, ErrType
 }

@@ -1,10 +1,12 @@
-package patch
+package stored
 
 import (
 	"regexp"
 	"slices"
 	"strings"
 	"sync"
+
+	"kubetrail/internal/tree"
 )
 
 // plainDefaults are the values that fields take which have none, by type: what the
@@ -95,7 +97,7 @@ var defaultTable = sync.OnceValue(func() map[string][]preset {
 		}
 		for _, text := range f[1:] {
 			name, value, _ := strings.Cut(text, "=")
-			v, err := Decode([]byte(value))
+			v, err := tree.Decode([]byte(value))
 			if err != nil {
 				panic(err) // a mistake in the table above
 			}
@@ -147,7 +149,7 @@ func setDefaults(o map[string]any, name string) error {
 		setDefault(o, p.name, p.value)
 	}
 	if set := defaulters()[name]; set != nil && !set(o) {
-		return errUnsure
+		return ErrUnsure
 	}
 	return nil
 }
@@ -161,7 +163,7 @@ func setDefault(o map[string]any, name string, v any) {
 
 // own returns the object in a field as one that may be changed.
 func own(o map[string]any, name string) map[string]any {
-	below := with(object(o[name]), "", absent)
+	below := tree.With(tree.Object(o[name]), "", tree.Absent)
 	o[name] = below
 	return below
 }
@@ -173,7 +175,7 @@ func defaultContainer(o map[string]any) bool {
 	if _, ok := o["imagePullPolicy"]; ok {
 		return true
 	}
-	policy, sure := pullPolicy(text(o["image"]))
+	policy, sure := pullPolicy(tree.Text(o["image"]))
 	o["imagePullPolicy"] = policy
 	return sure
 }
@@ -191,9 +193,9 @@ func pullPolicy(image string) (policy string, sure bool) {
 
 // defaultSecret moves what was written as text to where it is kept.
 func defaultSecret(o map[string]any) bool {
-	for k, v := range object(o["stringData"]) {
+	for k, v := range tree.Object(o["stringData"]) {
 		data := own(o, "data")
-		data[k] = encodeBytes(text(v))
+		data[k] = encodeBytes(tree.Text(v))
 	}
 	delete(o, "stringData")
 	return true
@@ -204,11 +206,11 @@ func defaultVolume(o map[string]any) bool {
 		o["emptyDir"] = map[string]any{}
 		return true
 	}
-	image := object(o["image"])
+	image := tree.Object(o["image"])
 	if image == nil || image["pullPolicy"] != nil {
 		return true
 	}
-	policy, sure := pullPolicy(text(image["reference"]))
+	policy, sure := pullPolicy(tree.Text(image["reference"]))
 	own(o, "image")["pullPolicy"] = policy
 	return sure
 }
@@ -216,10 +218,10 @@ func defaultVolume(o map[string]any) bool {
 // defaultPodSpec: the name of the service account has an alias.
 func defaultPodSpec(o map[string]any) bool {
 	name := o["serviceAccountName"]
-	if text(name) == "" {
+	if tree.Text(name) == "" {
 		name = o["serviceAccount"]
 	}
-	if text(name) != "" {
+	if tree.Text(name) != "" {
 		o["serviceAccountName"], o["serviceAccount"] = name, name
 	} else {
 		delete(o, "serviceAccount")
@@ -232,16 +234,16 @@ func defaultPod(o map[string]any) bool {
 	spec := own(o, "spec")
 	setDefault(spec, "enableServiceLinks", true)
 	for _, field := range []string{"containers", "initContainers"} {
-		all := slices.Clone(list(spec[field]))
+		all := slices.Clone(tree.List(spec[field]))
 		for i, x := range all {
-			c := with(object(x), "", absent)
-			if limits := object(at(c, "resources", "limits")); limits != nil {
+			c := tree.With(tree.Object(x), "", tree.Absent)
+			if limits := tree.Object(tree.At(c, "resources", "limits")); limits != nil {
 				requests := own(own(c, "resources"), "requests")
 				for k, v := range limits {
 					setDefault(requests, k, v)
 				}
 				if len(requests) == 0 {
-					delete(object(c["resources"]), "requests")
+					delete(tree.Object(c["resources"]), "requests")
 				}
 			}
 			if spec["hostNetwork"] == true {
@@ -258,9 +260,9 @@ func defaultPod(o map[string]any) bool {
 }
 
 func defaultHostPorts(c map[string]any) {
-	ports := slices.Clone(list(c["ports"]))
+	ports := slices.Clone(tree.List(c["ports"]))
 	for i, x := range ports {
-		p := with(object(x), "", absent)
+		p := tree.With(tree.Object(x), "", tree.Absent)
 		if n, ok := p["containerPort"]; ok {
 			setDefault(p, "hostPort", n)
 		}
@@ -278,14 +280,14 @@ func defaultService(o map[string]any) bool {
 	case "None":
 		delete(spec, "sessionAffinityConfig")
 	case "ClientIP":
-		if at(spec, "sessionAffinityConfig", "clientIP", "timeoutSeconds") == nil {
+		if tree.At(spec, "sessionAffinityConfig", "clientIP", "timeoutSeconds") == nil {
 			spec["sessionAffinityConfig"] = map[string]any{"clientIP": map[string]any{"timeoutSeconds": int64(10800)}}
 		}
 	}
 	setDefault(spec, "type", "ClusterIP")
-	ports := slices.Clone(list(spec["ports"]))
+	ports := slices.Clone(tree.List(spec["ports"]))
 	for i, x := range ports {
-		p := with(object(x), "", absent)
+		p := tree.With(tree.Object(x), "", tree.Absent)
 		if n := p["targetPort"]; n == nil || n == int64(0) || n == "" {
 			p["targetPort"] = p["port"]
 		}
@@ -295,7 +297,7 @@ func defaultService(o map[string]any) bool {
 		spec["ports"] = ports
 	}
 	kind := spec["type"]
-	if kind == "LoadBalancer" || kind == "NodePort" || kind == "ClusterIP" && len(list(spec["externalIPs"])) > 0 {
+	if kind == "LoadBalancer" || kind == "NodePort" || kind == "ClusterIP" && len(tree.List(spec["externalIPs"])) > 0 {
 		setDefault(spec, "externalTrafficPolicy", "Cluster")
 	}
 	if kind == "LoadBalancer" || kind == "NodePort" || kind == "ClusterIP" {
@@ -310,10 +312,10 @@ func defaultService(o map[string]any) bool {
 
 // defaultAddresses says of addresses of a load balancer how they are reached.
 func defaultAddresses(o map[string]any) {
-	all := slices.Clone(list(at(o, "status", "loadBalancer", "ingress")))
+	all := slices.Clone(tree.List(tree.At(o, "status", "loadBalancer", "ingress")))
 	for i, x := range all {
-		if m := object(x); text(m["ip"]) != "" && m["ipMode"] == nil {
-			all[i] = with(m, "ipMode", "VIP")
+		if m := tree.Object(x); tree.Text(m["ip"]) != "" && m["ipMode"] == nil {
+			all[i] = tree.With(m, "ipMode", "VIP")
 		}
 	}
 	if len(all) > 0 {
@@ -323,7 +325,7 @@ func defaultAddresses(o map[string]any) {
 
 // defaultNodeSpec keeps podCIDR, which is authoritative, and the first of podCIDRs in step.
 func defaultNodeSpec(o map[string]any) bool {
-	one, all := text(o["podCIDR"]), list(o["podCIDRs"])
+	one, all := tree.Text(o["podCIDR"]), tree.List(o["podCIDRs"])
 	switch {
 	case one != "" && (len(all) == 0 || all[0] != one):
 		o["podCIDRs"] = []any{one}
@@ -335,22 +337,22 @@ func defaultNodeSpec(o map[string]any) bool {
 
 // defaultPodStatus does so with the addresses of a pod.
 func defaultPodStatus(o map[string]any) bool {
-	one, all := text(o["podIP"]), list(o["podIPs"])
+	one, all := tree.Text(o["podIP"]), tree.List(o["podIPs"])
 	switch {
-	case one != "" && (len(all) == 0 || object(all[0])["ip"] != one):
+	case one != "" && (len(all) == 0 || tree.Object(all[0])["ip"] != one):
 		o["podIPs"] = []any{map[string]any{"ip": one}}
-	case len(all) > 0 && object(all[0])["ip"] != nil:
-		o["podIP"] = object(all[0])["ip"]
+	case len(all) > 0 && tree.Object(all[0])["ip"] != nil:
+		o["podIP"] = tree.Object(all[0])["ip"]
 	}
 	return true
 }
 
 func defaultReplicationController(o map[string]any) bool {
-	labels := object(at(o, "spec", "template", "metadata", "labels"))
+	labels := tree.Object(tree.At(o, "spec", "template", "metadata", "labels"))
 	if len(labels) == 0 {
 		return true
 	}
-	if len(object(at(o, "spec", "selector"))) == 0 {
+	if len(tree.Object(tree.At(o, "spec", "selector"))) == 0 {
 		own(o, "spec")["selector"] = labels
 	}
 	defaultLabels(o, labels)
@@ -358,13 +360,13 @@ func defaultReplicationController(o map[string]any) bool {
 }
 
 func defaultLabels(o map[string]any, labels map[string]any) {
-	if len(labels) > 0 && len(object(at(o, "metadata", "labels"))) == 0 {
+	if len(labels) > 0 && len(tree.Object(tree.At(o, "metadata", "labels"))) == 0 {
 		own(o, "metadata")["labels"] = labels
 	}
 }
 
 func defaultNamespace(o map[string]any) bool {
-	if name := text(at(o, "metadata", "name")); name != "" {
+	if name := tree.Text(tree.At(o, "metadata", "name")); name != "" {
 		own(own(o, "metadata"), "labels")["kubernetes.io/metadata.name"] = name
 	}
 	return true
@@ -382,16 +384,16 @@ func defaultLimitRangeItem(o map[string]any) bool {
 		return true
 	}
 	limit, request := own(o, "default"), own(o, "defaultRequest")
-	for k, v := range object(o["max"]) {
+	for k, v := range tree.Object(o["max"]) {
 		setDefault(limit, k, v)
 	}
-	for _, from := range []map[string]any{limit, object(o["min"])} {
+	for _, from := range []map[string]any{limit, tree.Object(o["min"])} {
 		for k, v := range from {
 			setDefault(request, k, v)
 		}
 	}
 	for _, name := range []string{"default", "defaultRequest"} {
-		if len(object(o[name])) == 0 {
+		if len(tree.Object(o[name])) == 0 {
 			delete(o, name)
 		}
 	}
@@ -419,9 +421,9 @@ func rollingUpdate(names ...any) defaulter {
 
 // defaultStatefulSet: templates of claims say what they are.
 func defaultStatefulSet(o map[string]any) bool {
-	all := slices.Clone(list(o["volumeClaimTemplates"]))
+	all := slices.Clone(tree.List(o["volumeClaimTemplates"]))
 	for i, x := range all {
-		c := with(object(x), "", absent)
+		c := tree.With(tree.Object(x), "", tree.Absent)
 		setDefault(c, "apiVersion", "v1")
 		setDefault(c, "kind", "PersistentVolumeClaim")
 		all[i] = c
@@ -453,7 +455,7 @@ func defaultJob(o map[string]any) bool {
 		setDefault(spec, "backoffLimit", int64(1<<31-1))
 	}
 	setDefault(spec, "backoffLimit", int64(6))
-	defaultLabels(o, object(at(spec, "template", "metadata", "labels")))
+	defaultLabels(o, tree.Object(tree.At(spec, "template", "metadata", "labels")))
 	setDefault(spec, "completionMode", "NonIndexed")
 	setDefault(spec, "suspend", false)
 	if spec["podFailurePolicy"] != nil {
@@ -465,7 +467,7 @@ func defaultJob(o map[string]any) bool {
 }
 
 func defaultAutoscaler(o map[string]any) bool {
-	if len(list(o["metrics"])) == 0 {
+	if len(tree.List(o["metrics"])) == 0 {
 		o["metrics"] = []any{map[string]any{"type": "Resource", "resource": map[string]any{"name": "cpu",
 			"target": map[string]any{"type": "Utilization", "averageUtilization": int64(80)}}}}
 	}
@@ -486,9 +488,9 @@ func defaultBehavior(o map[string]any) bool {
 }
 
 func defaultNetworkPolicy(o map[string]any) bool {
-	if len(list(o["policyTypes"])) == 0 {
+	if len(tree.List(o["policyTypes"])) == 0 {
 		types := []any{"Ingress"}
-		if len(list(o["egress"])) > 0 {
+		if len(tree.List(o["egress"])) > 0 {
 			types = append(types, "Egress")
 		}
 		o["policyTypes"] = types

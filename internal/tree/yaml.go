@@ -1,4 +1,4 @@
-package patch
+package tree
 
 import (
 	"encoding/json"
@@ -126,14 +126,14 @@ func isBlock(s string) bool {
 		}
 	}
 	for _, r := range s {
-		if r != '\n' && r != '\t' && !printable(r) {
+		if r != '\n' && r != '\t' && !Printable(r) {
 			return false
 		}
 	}
 	return true
 }
 
-func printable(r rune) bool {
+func Printable(r rune) bool {
 	return r >= 0x20 && r < 0x7f || r >= 0xa0 && r < 0xd800 && r != 0x2028 && r != 0x2029 || r >= 0xe000 && r < 0xfffd && r != 0xfeff || r >= 0x10000
 }
 
@@ -207,7 +207,7 @@ func yamlQuoted(b []byte, s string) []byte {
 			b = append(b, '\\', 't')
 		case r == '\r':
 			b = append(b, '\\', 'r')
-		case printable(r):
+		case Printable(r):
 			b = utf8.AppendRune(b, r)
 		default:
 			b = append(b, '\\', 'u')

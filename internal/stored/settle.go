@@ -1,11 +1,13 @@
-package patch
+package stored
 
 import (
+	"errors"
 	"maps"
 	"slices"
 	"strconv"
 
 	"kubetrail/internal/schema"
+	"kubetrail/internal/tree"
 )
 
 // A settler does what an API server does to an object of one kind after it was patched
@@ -14,19 +16,21 @@ import (
 // below. An error says that the result is not certain.
 type settler func(before, after map[string]any, subresource string) error
 
-// settle returns what is stored where an update or patch made after of before: what
+var ErrImmutable = errors.New("a field that cannot be changed")
+
+// Settle returns what is stored where an update or patch made after of before: what
 // cannot be changed that way is as it was, and what follows from other fields follows.
 // Both are stored objects. It sets metadata.generation where that is certain, takes away
 // metadata.resourceVersion, which is another from now on, and leaves
 // metadata.managedFields alone.
-func settle(before, after map[string]any, group, resource, subresource string) (map[string]any, error) {
-	after = with(after, "", absent)
+func Settle(before, after map[string]any, group, resource, subresource string) (map[string]any, error) {
+	after = tree.With(after, "", tree.Absent)
 	if err := settleMeta(before, after); err != nil {
 		return nil, err
 	}
 	r := schema.Find(group, resource)
 	if r == nil {
-		return nil, errUnsure
+		return nil, ErrUnsure
 	}
 	switch {
 	case subresource == "status":
@@ -38,7 +42,7 @@ func settle(before, after map[string]any, group, resource, subresource string) (
 	case subresource == "" && slices.ContainsFunc(r.Subresources, func(s schema.Subresource) bool { return s.Name == "status" }):
 		keep(before, after, "status")
 	case subresource != "":
-		return nil, errUnsure
+		return nil, ErrUnsure
 	}
 	if s := settlers()[resource+"."+group]; s != nil {
 		if err := s(before, after, subresource); err != nil {
@@ -68,21 +72,21 @@ func keep(before, after map[string]any, name string) {
 
 // settleMeta restores what nobody can change.
 func settleMeta(before, after map[string]any) error {
-	old, meta := object(before["metadata"]), own(after, "metadata")
+	old, meta := tree.Object(before["metadata"]), own(after, "metadata")
 	for _, name := range []string{"creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"} {
 		keep(old, meta, name)
 	}
 	for _, name := range []string{"uid", "namespace"} {
-		if text(meta[name]) == "" {
+		if tree.Text(meta[name]) == "" {
 			keep(old, meta, name)
 		}
 	}
 	for _, name := range []string{"name", "uid", "namespace"} {
 		if v, ok := old[name]; ok && meta[name] != v {
-			return errImmutable
+			return ErrImmutable
 		}
 	}
-	if refs := list(meta["ownerReferences"]); len(refs) > 1 {
+	if refs := tree.List(meta["ownerReferences"]); len(refs) > 1 {
 		meta["ownerReferences"] = distinct(refs)
 	}
 	delete(meta, "selfLink")
@@ -94,7 +98,7 @@ func settleMeta(before, after map[string]any) error {
 func distinct(all []any) (out []any) {
 	seen := make(map[string]bool, len(all))
 	for _, x := range all {
-		if text := compact(x); !seen[text] {
+		if text := tree.Compact(x); !seen[text] {
 			seen[text] = true
 			out = append(out, x)
 		}
@@ -128,8 +132,8 @@ func settlers() map[string]settler {
 
 func settleUnsure(before, after map[string]any, _ string) error {
 	for k := range both(before, after) {
-		if k != "metadata" && !Equal(before[k], after[k]) {
-			return errUnsure
+		if k != "metadata" && !tree.Equal(before[k], after[k]) {
+			return ErrUnsure
 		}
 	}
 	return nil
@@ -138,7 +142,7 @@ func settleUnsure(before, after map[string]any, _ string) error {
 func settlePod(before, after map[string]any, subresource string) error {
 	if subresource != "status" {
 		// Admission keeps what it set when the pod was created.
-		old, spec := object(before["spec"]), own(after, "spec")
+		old, spec := tree.Object(before["spec"]), own(after, "spec")
 		for _, name := range []string{"priority", "preemptionPolicy"} {
 			if spec[name] == nil {
 				keep(old, spec, name)
@@ -146,17 +150,17 @@ func settlePod(before, after map[string]any, subresource string) error {
 		}
 		return nil
 	}
-	keep(object(before["metadata"]), own(after, "metadata"), "ownerReferences")
+	keep(tree.Object(before["metadata"]), own(after, "metadata"), "ownerReferences")
 	status := own(after, "status")
-	if text(status["qosClass"]) == "" {
-		keep(object(before["status"]), status, "qosClass")
+	if tree.Text(status["qosClass"]) == "" {
+		keep(tree.Object(before["status"]), status, "qosClass")
 	}
-	if n, _ := integer(status["observedGeneration"]); n == 0 {
-		keep(object(before["status"]), status, "observedGeneration")
+	if n, _ := tree.Integer(status["observedGeneration"]); n == 0 {
+		keep(tree.Object(before["status"]), status, "observedGeneration")
 	}
-	for _, c := range list(at(before, "status", "conditions")) {
-		if object(c)["observedGeneration"] != nil {
-			return errUnsure
+	for _, c := range tree.List(tree.At(before, "status", "conditions")) {
+		if tree.Object(c)["observedGeneration"] != nil {
+			return ErrUnsure
 		}
 	}
 	return nil
@@ -164,10 +168,10 @@ func settlePod(before, after map[string]any, subresource string) error {
 
 // settleServiceAccount keeps nothing of the secrets but their names.
 func settleServiceAccount(_, after map[string]any, _ string) error {
-	all := slices.Clone(list(after["secrets"]))
+	all := slices.Clone(tree.List(after["secrets"]))
 	for i, x := range all {
 		all[i] = map[string]any{}
-		if name, ok := object(x)["name"]; ok {
+		if name, ok := tree.Object(x)["name"]; ok {
 			all[i] = map[string]any{"name": name}
 		}
 	}
@@ -180,7 +184,7 @@ func settleServiceAccount(_, after map[string]any, _ string) error {
 func settleNamespace(before, after map[string]any, subresource string) error {
 	if subresource == "" {
 		spec := own(after, "spec")
-		keep(object(before["spec"]), spec, "finalizers")
+		keep(tree.Object(before["spec"]), spec, "finalizers")
 	}
 	return nil
 }
@@ -191,7 +195,7 @@ func settleVolume(before, after map[string]any, subresource string) error {
 	if subresource != "status" {
 		return nil
 	}
-	old, status := object(before["status"]), own(after, "status")
+	old, status := tree.Object(before["status"]), own(after, "status")
 	was, is := old["lastPhaseTransitionTime"], status["lastPhaseTransitionTime"]
 	switch {
 	case old["phase"] == status["phase"] && is == nil:
@@ -204,8 +208,8 @@ func settleVolume(before, after map[string]any, subresource string) error {
 
 func settleClaim(before, after map[string]any, subresource string) error {
 	for _, name := range []string{"dataSource", "dataSourceRef"} {
-		if subresource == "" && !Equal(at(before, "spec", name), at(after, "spec", name)) {
-			return errUnsure // each may become the other
+		if subresource == "" && !tree.Equal(tree.At(before, "spec", name), tree.At(after, "spec", name)) {
+			return ErrUnsure // each may become the other
 		}
 	}
 	return nil
@@ -213,7 +217,7 @@ func settleClaim(before, after map[string]any, subresource string) error {
 
 func settleDeployment(before, after map[string]any, subresource string) error {
 	if subresource == "status" {
-		keep(object(before["metadata"]), own(after, "metadata"), "labels")
+		keep(tree.Object(before["metadata"]), own(after, "metadata"), "labels")
 	}
 	return nil
 }
@@ -222,14 +226,14 @@ const templateGeneration = "deprecated.daemonset.template.generation"
 
 // settleDaemonSet counts the versions of the template in an annotation.
 func settleDaemonSet(before, after map[string]any, subresource string) error {
-	n, err := strconv.ParseInt(text(at(before, "metadata", "annotations", templateGeneration)), 10, 64)
+	n, err := strconv.ParseInt(tree.Text(tree.At(before, "metadata", "annotations", templateGeneration)), 10, 64)
 	if err != nil {
-		return errUnsure
+		return ErrUnsure
 	}
-	old, now := at(before, "spec", "template"), at(after, "spec", "template")
-	if subresource == "" && !Equal(old, now) {
+	old, now := tree.At(before, "spec", "template"), tree.At(after, "spec", "template")
+	if subresource == "" && !tree.Equal(old, now) {
 		if spelled(old, now) {
-			return errUnsure // equal quantities are no change
+			return ErrUnsure // equal quantities are no change
 		}
 		n++
 	}
@@ -239,43 +243,43 @@ func settleDaemonSet(before, after map[string]any, subresource string) error {
 
 func settleSigning(before, after map[string]any, subresource string) error {
 	keep(before, after, "spec")
-	if subresource != "" && !Equal(before["status"], after["status"]) {
-		return errUnsure // the server sets times
+	if subresource != "" && !tree.Equal(before["status"], after["status"]) {
+		return ErrUnsure // the server sets times
 	}
 	return nil
 }
 
 func settleFlow(before, after map[string]any, subresource string) error {
 	if subresource == "status" {
-		meta := with(object(before["metadata"]), "managedFields", member(object(after["metadata"]), "managedFields"))
-		after["metadata"] = with(meta, "resourceVersion", absent)
+		meta := tree.With(tree.Object(before["metadata"]), "managedFields", tree.Member(tree.Object(after["metadata"]), "managedFields"))
+		after["metadata"] = tree.With(meta, "resourceVersion", tree.Absent)
 	}
 	return nil
 }
 
 // setGeneration counts on where that follows from a change of the specification.
 func setGeneration(before, after map[string]any, kind string) {
-	was, ok := integer(at(before, "metadata", "generation"))
+	was, ok := tree.Integer(tree.At(before, "metadata", "generation"))
 	if !ok && kind != "csidrivers.storage.k8s.io" { // which are created without
 		return
 	}
-	changed := !Equal(before["spec"], after["spec"])
+	changed := !tree.Equal(before["spec"], after["spec"])
 	switch kind {
 	case "pods.", "replicationcontrollers.", "replicasets.apps", "statefulsets.apps", "daemonsets.apps", "jobs.batch", "cronjobs.batch",
 		"ingresses.networking.k8s.io", "poddisruptionbudgets.policy", "csidrivers.storage.k8s.io",
 		"flowschemas.flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations.flowcontrol.apiserver.k8s.io":
 	case "deployments.apps":
-		changed = changed || !Equal(at(before, "metadata", "annotations"), at(after, "metadata", "annotations"))
+		changed = changed || !tree.Equal(tree.At(before, "metadata", "annotations"), tree.At(after, "metadata", "annotations"))
 	case "networkpolicies.networking.k8s.io", "validatingwebhookconfigurations.admissionregistration.k8s.io", "mutatingwebhookconfigurations.admissionregistration.k8s.io":
 		// A list that is empty where there was none counts as a change, and is not stored.
-		if !changed && Equal(before["webhooks"], after["webhooks"]) {
+		if !changed && tree.Equal(before["webhooks"], after["webhooks"]) {
 			delete(own(after, "metadata"), "generation")
 			return
 		}
 		changed = true
 	case "endpointslices.discovery.k8s.io":
-		changed = !Equal(with(before, "metadata", absent), with(after, "metadata", absent)) ||
-			!Equal(at(before, "metadata", "labels"), at(after, "metadata", "labels"))
+		changed = !tree.Equal(tree.With(before, "metadata", tree.Absent), tree.With(after, "metadata", tree.Absent)) ||
+			!tree.Equal(tree.At(before, "metadata", "labels"), tree.At(after, "metadata", "labels"))
 	default:
 		if changed {
 			delete(own(after, "metadata"), "generation") // it may be another now
@@ -284,7 +288,7 @@ func setGeneration(before, after map[string]any, kind string) {
 	}
 	switch {
 	case !changed:
-	case spelled(before["spec"], after["spec"]) && !Equal(before["spec"], after["spec"]):
+	case spelled(before["spec"], after["spec"]) && !tree.Equal(before["spec"], after["spec"]):
 		delete(own(after, "metadata"), "generation") // equal quantities are no change
 	default:
 		own(after, "metadata")["generation"] = was + 1
@@ -316,5 +320,5 @@ func spelled(a, b any) bool {
 		}
 		return sameQuantity(x, y)
 	}
-	return Equal(a, b)
+	return tree.Equal(a, b)
 }

@@ -1,4 +1,4 @@
-package patch
+package tree
 
 import (
 	"bytes"
@@ -21,7 +21,7 @@ func value(t testing.TB, text string) map[string]any {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return object(v)
+	return Object(v)
 }
 
 func TestChanges(t *testing.T) {
@@ -182,7 +182,7 @@ func FuzzChanges(f *testing.F) {
 		if errA != nil || errB != nil {
 			return
 		}
-		before, after := object(x), object(y)
+		before, after := Object(x), Object(y)
 		if len(Changes(before, before)) != 0 {
 			t.Fatal("a difference of what is the same")
 		}

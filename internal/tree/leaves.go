@@ -1,4 +1,4 @@
-package patch
+package tree
 
 import (
 	"maps"
@@ -12,7 +12,7 @@ import (
 // their names, with the path that Changes would give it. It leaves out what Canonical does.
 func Leaves(o map[string]any, yield func(path string, v any)) {
 	o = Canonical(o)
-	leaves("", o, typeOf(o), yield)
+	leaves("", o, TypeOf(o), yield)
 }
 
 func leaves(path string, v any, t *schema.Type, yield func(path string, v any)) {

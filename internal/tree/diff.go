@@ -1,4 +1,4 @@
-package patch
+package tree
 
 import (
 	"fmt"
@@ -45,19 +45,19 @@ func Changes(before, after map[string]any) []Change {
 	case after == nil:
 		d.add("", Removed, before, nil)
 	default:
-		d.objects("", before, after, typeOf(after))
+		d.objects("", before, after, TypeOf(after))
 	}
 	return d.changes
 }
 
-// typeOf is the type of an object by its apiVersion and kind; that of metadata alone
+// TypeOf is the type of an object by its apiVersion and kind; that of metadata alone
 // where the kind is not built in.
-func typeOf(o map[string]any) *schema.Type {
-	group, version := splitGroupVersion(text(o["apiVersion"]))
-	return schema.TypeOf(group, version, text(o["kind"]))
+func TypeOf(o map[string]any) *schema.Type {
+	group, version := SplitGroupVersion(Text(o["apiVersion"]))
+	return schema.TypeOf(group, version, Text(o["kind"]))
 }
 
-func splitGroupVersion(gv string) (group, version string) {
+func SplitGroupVersion(gv string) (group, version string) {
 	if group, version, ok := strings.Cut(gv, "/"); ok {
 		return group, version
 	}
@@ -90,7 +90,7 @@ func (d *differ) values(path string, a, b any, t *schema.Type) {
 }
 
 func (d *differ) objects(path string, a, b map[string]any, t *schema.Type) {
-	if same(a, b) {
+	if Same(a, b) {
 		return
 	}
 	keys := slices.Collect(maps.Keys(a))
@@ -236,7 +236,7 @@ func itemNames(l []any, t *schema.Type) (names []string, ok bool) {
 	names = make([]string, len(l))
 	seen := make(map[string]bool, len(l))
 	for i, v := range l {
-		names[i], ok = itemName(v, keys)
+		names[i], ok = ItemName(v, keys)
 		if !ok || seen[names[i]] {
 			return nil, false
 		}
@@ -248,7 +248,7 @@ func itemNames(l []any, t *schema.Type) (names []string, ok bool) {
 // maxName bounds the names of items that are long values.
 const maxName = 256
 
-func itemName(v any, keys []string) (string, bool) {
+func ItemName(v any, keys []string) (string, bool) {
 	switch v := v.(type) {
 	case string:
 		return v, len(v) <= maxName

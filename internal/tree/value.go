@@ -1,13 +1,14 @@
-// Package patch rebuilds what a kube-apiserver stored from what it had before and what
-// the audit log says of a request: the body of a patch, an update or a create. It says
-// with each object how certain that is.
+// Package tree reads, compares and prints objects of the API as they are in JSON: what
+// differs between two versions, with items of lists known by their keys, as paths or as
+// lines of YAML.
 //
 // Objects are decoded JSON: map[string]any, []any, string, bool, int64, float64 and nil.
 // Nothing here changes a value that it was given; what is returned shares with it whatever
 // is the same, and must not be changed either.
-package patch
+package tree
 
 import (
+	"encoding/json"
 	"errors"
 	"maps"
 	"math"
@@ -18,7 +19,7 @@ import (
 
 const (
 	maxBody  = 32 << 20 // bytes of a body
-	maxDepth = 1000     // levels of a value
+	MaxDepth = 1000     // levels of a value
 )
 
 // Errors of Decode.
@@ -33,7 +34,7 @@ func Decode(text []byte) (any, error) {
 	if len(text) > maxBody {
 		return nil, ErrTooLarge
 	}
-	if depth(text) > maxDepth {
+	if depth(text) > MaxDepth {
 		return nil, ErrTooDeep
 	}
 	var v any
@@ -70,7 +71,7 @@ func Equal(a, b any) bool {
 		if !ok || len(a) != len(b) || (a == nil) != (b == nil) {
 			return false
 		}
-		if same(a, b) {
+		if Same(a, b) {
 			return true
 		}
 		for k, x := range a {
@@ -105,16 +106,16 @@ func Equal(a, b any) bool {
 	return a == b
 }
 
-// same tells whether two maps are one and the same.
-func same(a, b map[string]any) bool {
+// Same tells whether two maps are one and the same.
+func Same(a, b map[string]any) bool {
 	return len(a) > 0 && len(a) == len(b) && reflect.ValueOf(a).Pointer() == reflect.ValueOf(b).Pointer()
 }
 
-// with returns m with a member set, or taken away where v is absent.
-func with(m map[string]any, key string, v any) map[string]any {
+// With returns m with a member set, or taken away where v is absent.
+func With(m map[string]any, key string, v any) map[string]any {
 	out := make(map[string]any, len(m)+1)
 	maps.Copy(out, m)
-	if v == absent {
+	if v == Absent {
 		delete(out, key)
 	} else {
 		out[key] = v
@@ -123,64 +124,64 @@ func with(m map[string]any, key string, v any) map[string]any {
 }
 
 // absent is no value at all, where nil is null.
-var absent any = missing{}
+var Absent any = missing{}
 
 type missing struct{}
 
-// member returns m[key], absent where there is none.
-func member(m map[string]any, key string) any {
+// Member returns m[key], absent where there is none.
+func Member(m map[string]any, key string) any {
 	if v, ok := m[key]; ok {
 		return v
 	}
-	return absent
+	return Absent
 }
 
-// object returns v as an object, nil where it is none.
-func object(v any) map[string]any {
+// Object returns v as an object, nil where it is none.
+func Object(v any) map[string]any {
 	m, _ := v.(map[string]any)
 	return m
 }
 
-// list returns v as a list, nil where it is none.
-func list(v any) []any {
+// List returns v as a list, nil where it is none.
+func List(v any) []any {
 	l, _ := v.([]any)
 	return l
 }
 
-// text returns v as a string, "" where it is none.
-func text(v any) string {
+// Text returns v as a string, "" where it is none.
+func Text(v any) string {
 	s, _ := v.(string)
 	return s
 }
 
-// at returns what stands in an object below the names of path, nil where nothing does.
-func at(v any, path ...string) any {
+// At returns what stands in an object below the names of path, nil where nothing does.
+func At(v any, path ...string) any {
 	for _, name := range path {
-		v = object(v)[name]
+		v = Object(v)[name]
 	}
 	return v
 }
 
-// put returns m with the value at path replaced, and the objects above it copied. An
+// Put returns m with the value at path replaced, and the objects above it copied. An
 // object that is missing on the way is made, unless v is absent.
-func put(m map[string]any, v any, path ...string) map[string]any {
+func Put(m map[string]any, v any, path ...string) map[string]any {
 	if len(path) == 1 {
-		if v == absent {
+		if v == Absent {
 			if _, ok := m[path[0]]; !ok {
 				return m
 			}
 		}
-		return with(m, path[0], v)
+		return With(m, path[0], v)
 	}
-	below := object(m[path[0]])
-	if below == nil && v == absent {
+	below := Object(m[path[0]])
+	if below == nil && v == Absent {
 		return m
 	}
-	return with(m, path[0], put(below, v, path[1:]...))
+	return With(m, path[0], Put(below, v, path[1:]...))
 }
 
-// integer returns a number that is whole as an int64.
-func integer(v any) (int64, bool) {
+// Integer returns a number that is whole as an int64.
+func Integer(v any) (int64, bool) {
 	switch v := v.(type) {
 	case int64:
 		return v, true
@@ -190,4 +191,13 @@ func integer(v any) (int64, bool) {
 		}
 	}
 	return 0, false
+}
+
+// Compact writes a value as JSON with ordered members.
+func Compact(v any) string {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return ""
+	}
+	return string(b)
 }
