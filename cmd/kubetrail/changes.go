@@ -13,11 +13,12 @@ import (
 
 const changesLong = `Changes tells what changed in the cluster before something happened: writes that
 were carried out, in the order of time, newest last. What controllers wrote
-because of them is counted under the change that caused it. Routine is hidden
-and counted: signs of life, leaderships, status, Events, dry runs, reviews.
+because of them is counted under the change that caused it. What changed nothing
+of note is hidden and counted: heartbeats, leader leases, status, Events, dry
+runs, issued tokens, reviews of access.
 
-A person's writes to one object are one row, and so are a program's to objects of
-one resource in a namespace, and a controller's of one resource.`
+A person's writes to one object are one row, and so are a program's to objects
+of one resource in a namespace, and a controller's of one resource.`
 
 const changesExample = `  # what changed in the half hour before it broke?
   kubetrail changes --before 2026-11-20T14:05:00Z --window 30m
@@ -38,11 +39,14 @@ func (a *app) changesVerb() *cobra.Command {
 	}
 	fs := cmd.Flags()
 	fs.StringVar(&before, "before", "", "What changed in the time before this `TIME`")
-	fs.StringVar(&window, "window", "30m", "How `LONG` before --before")
+	fs.StringVar(&window, "window", "30m", "With --before: how `LONG` before it")
 	fs.BoolVar(&cfg.Failed, "failed", false, "List what was tried and failed, apart")
-	fs.BoolVar(&cfg.All, "all", false, "Show routine, too")
+	fs.BoolVar(&cfg.All, "all", false, "Show also what is hidden as nothing of note")
 	fs.BoolVar(&cfg.ByNamespace, "by-namespace", false, "Print changes by namespace")
 	return a.answer(cmd, f, 0, func(ctx context.Context, r *opened, _ []string, q trail.Query) (output.Report, error) {
+		if before == "" && cmd.Flags().Changed("window") {
+			return output.Report{}, usage("for example --before 2026-11-20T14:05:00Z --window 30m", "--window goes with --before")
+		}
 		if before != "" {
 			if q.Since != audit.NoTime || q.Until != audit.NoTime {
 				return output.Report{}, usage("give one of them", "--before excludes --since and --until")

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"strings"
 
 	"kubetrail/audit"
 	"kubetrail/internal/history"
@@ -42,7 +43,7 @@ type Change struct {
 	Resource    string   `json:"resource,omitempty"`
 	Subresource string   `json:"subresource,omitempty"`
 	Namespace   string   `json:"namespace,omitempty"` // empty for objects of the cluster, and for a controller's work in several
-	Names       []string `json:"names,omitempty"`     // the first in the alphabet
+	Names       []string `json:"names,omitempty"`     // the first in the alphabet; NAMESPACE/NAME where it is several
 	Objects     int      `json:"objects,omitempty"`   // how many names there are
 
 	Class    string `json:"class"` // as history.Class
@@ -132,7 +133,7 @@ func (c *changes) add(e *audit.Event) error {
 		if !c.cfg.Failed {
 			return nil
 		}
-	case class == history.Real || class == history.Unknown || class.Routine() && c.cfg.All:
+	case class == history.Real || class == history.Unknown || c.cfg.All:
 	case class == history.StatusOnly && byHand(e): // an address of a Service, a condition of a certificate
 	default:
 		c.hidden[class]++
@@ -161,7 +162,9 @@ func (c *changes) count(e *audit.Event, class history.Class, cause string) *Chan
 	}
 	d.Note(at)
 	d.refs.Note(e)
-	if name := e.Text[audit.Name]; len(name) > 0 {
+	if name := e.Text[audit.Name]; len(name) > 0 && machine(e) && len(e.Text[audit.Namespace]) > 0 {
+		d.names.Note(slices.Concat(e.Text[audit.Namespace], []byte("/"), name)) // it may be about several
+	} else if len(name) > 0 {
 		d.names.Note(name)
 	} else {
 		d.unnamed = true
@@ -226,8 +229,13 @@ func (c *changes) finish(d *Change) {
 	d.Written()
 	d.Events = d.refs.List()
 	d.Names, d.Objects = d.names.First, d.names.Len()
+	if d.Namespace != "" {
+		for i, name := range d.Names {
+			d.Names[i] = strings.TrimPrefix(name, d.Namespace+"/")
+		}
+	}
 	d.deed = deed{verb: d.Verb, group: d.Group, resource: d.Resource, sub: d.Subresource, namespace: d.Namespace, path: d.path,
-		names: d.Names, named: d.Objects, atLeast: d.names.Full, unnamed: d.unnamed, count: d.Count, code: d.Code}
+		names: d.Names, named: d.Objects, atLeast: d.names.Full, unnamed: d.unnamed, count: d.Count, code: d.Code, dryRun: d.Class == history.DryRun.String()}
 	d.Sentence = who(d.User, d.As, c.cfg.Chinese) + either(c.cfg.Chinese, "：", " ") + d.deed.sentence(c.cfg.Chinese)
 }
 

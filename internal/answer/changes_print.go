@@ -110,22 +110,22 @@ func (c *changes) notes(p *output.Page) {
 			hidden = append(hidden, fmt.Sprintf("%s %d", p.Pick(k.English(), k.Chinese()), n))
 		}
 	}
-	if c.shown.Count+total+c.failed == 0 {
+	if total == 0 && (c.failed == 0 || c.cfg.Failed) && c.trace != nil && c.left == 0 {
 		return
 	}
 	p.Say("", "")
 	if total > 0 {
-		p.Say("Hidden: %[2]d writes that changed nothing of note (%[1]s); --all shows routine.",
-			"已隐藏 %[2]d 个无实质变更的写操作（%[1]s）；用 --all 显示例行写操作。", strings.Join(hidden, p.Pick(", ", "，")), total)
+		p.Say("Hidden: %[2]s that changed nothing of note (%[1]s); --all shows them.",
+			"已隐藏 %[2]s 个无实质变更的写操作（%[1]s）；用 --all 显示。", strings.Join(hidden, p.Pick(", ", "，")), p.Pick(output.Count(total, "write"), itoa(total)))
 	}
 	if c.failed > 0 && !c.cfg.Failed {
-		p.Say("Not shown: %d writes that failed or were refused; --failed lists them.", "未列出 %d 个失败或被拒绝的写操作；用 --failed 列出。", c.failed)
+		p.Say("Not shown: %s that failed or were refused; --failed lists them.", "未列出 %s 个失败或被拒绝的写操作；用 --failed 列出。", p.Pick(output.Count(c.failed, "write"), itoa(c.failed)))
 	}
 	if c.trace == nil {
 		p.Say("What controllers did is not told by what caused it: there are too many writes; narrow the time.",
 			"未按起因归并控制器的写操作：写操作过多；请缩小时间范围。")
 	}
 	if c.left > 0 {
-		p.Say("Left out: %d changes that there was no room for; narrow the question.", "另有 %d 个变更因数量过多未列出；请缩小问题的范围。", c.left)
+		p.Say("Left out: %s that there was no room for; narrow the question.", "另有 %s 个变更因数量过多未列出；请缩小问题的范围。", p.Pick(output.Count(c.left, "change"), itoa(c.left)))
 	}
 }

@@ -183,3 +183,42 @@ func TestChangesHideNothing(t *testing.T) {
 		}
 	}
 }
+
+// TestChangesAll: --all shows every write that did not fail, and tells a dry run from a
+// deed; objects of the same name in several namespaces are several; what controllers did
+// to the same objects again is told as often as it was done.
+func TestChangesAll(t *testing.T) {
+	r := sampled(t)
+	report := changed(t, r, "", ChangesConfig{All: true})
+	if hidden := report.Head["hidden"].(map[string]int); len(hidden) != 0 {
+		t.Errorf("hidden: %v", hidden)
+	}
+	for _, x := range []struct {
+		text string
+		want []string
+	}{
+		{printed(t, report, false), []string{"created Deployment dry in shop (dry run: nothing was done)", "requested a token of ServiceAccount deployer in ci\n"}},
+		{printed(t, changed(t, r, "", ChangesConfig{}), false), []string{"created 7 Roles\n", "created 4 ServiceAccounts\n"}},
+		{printed(t, changed(t, r, "user:alice", ChangesConfig{}), false), []string{"Hidden: 1 write that"}},
+	} {
+		for _, want := range x.want {
+			if !strings.Contains(x.text, want) {
+				t.Errorf("%q is not said:\n%s", want, x.text)
+			}
+		}
+	}
+	for _, x := range changed(t, r, "verb:create and resource:nodes", ChangesConfig{}).Items {
+		if got := x.(*Change).consequences(false); got != "; controllers then patched Nodes 60 times" {
+			t.Error(got)
+		}
+	}
+	report = changed(t, r, "sub:token", ChangesConfig{All: true, Chinese: true})
+	if len(report.Items) == 0 {
+		t.Error("no tokens")
+	}
+	for _, x := range changed(t, r, "resource:deployments and name:dry", ChangesConfig{All: true, Chinese: true}).Items {
+		if got := x.(*Change).Sentence; got != "jai：创建 shop 命名空间的 Deployment dry（试运行，未实际执行）" {
+			t.Error(got)
+		}
+	}
+}

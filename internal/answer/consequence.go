@@ -60,11 +60,16 @@ func (d *Change) consequences(chinese bool) string {
 	for _, k := range keys {
 		x := deed{verb: k.verb, group: k.group, resource: k.resource, sub: k.sub, namespace: "-", code: 200, unnamed: true}
 		kind, _ := kindOf(k.group, k.resource)
-		if n := d.follows[k].count; n > 1 {
+		n, often := d.follows[k].count, ""
+		switch {
+		case n == 1:
+		case k.sub == "" && (k.verb == "create" || k.verb == "delete"): // an object once
 			kind = either(chinese, fmt.Sprintf("%d 个 %s", n, kind), fmt.Sprintf("%d %s", n, plural(kind)))
+		default:
+			kind, often = either(chinese, kind, plural(kind)), either(chinese, fmt.Sprintf(" %d 次", n), fmt.Sprintf(" %d times", n))
 		}
 		w := wordingOf(x.verb, x.resource, x.sub)
-		parts = append(parts, fill(either(chinese, w.zh, w.past), kind))
+		parts = append(parts, fill(either(chinese, w.zh, w.past), kind)+often)
 	}
 	return either(chinese, "，随后控制器：", "; controllers then ") + strings.Join(parts, either(chinese, "，", ", "))
 }

@@ -21,6 +21,7 @@ type deed struct {
 	unnamed                    bool // some requests named none
 	count                      int
 	code                       int32
+	dryRun                     bool // nothing was done
 }
 
 // wording is how a verb is said: done, tried, and in Chinese, each with %s for what it
@@ -135,7 +136,7 @@ func (d *deed) phrase(chinese bool) string {
 		if d.repeats() {
 			s += fmt.Sprintf(" %d 次", d.count)
 		}
-		return s
+		return s + either(d.dryRun, "（试运行，未实际执行）", "")
 	}
 	s := w.past
 	if !tally.Succeeded(d.code) {
@@ -145,7 +146,7 @@ func (d *deed) phrase(chinese bool) string {
 	if d.repeats() {
 		s += fmt.Sprintf(" %d times", d.count)
 	}
-	return s
+	return s + either(d.dryRun, " (dry run: nothing was done)", "")
 }
 
 // repeats reports whether something was done more often than there are objects to do it
