@@ -115,7 +115,7 @@ func Access(ctx context.Context, r trail.Reader, q trail.Query, cfg AccessConfig
 		return output.Report{}, err
 	}
 	rows := now.sorted()
-	report := output.Report{Kind: "AccessList", Head: map[string]any{"target": cfg.target(), "coverage": cover, "moreSubjects": now.more,
+	report := output.Report{Kind: "AccessList", Head: map[string]any{"target": cfg.target(), "coverage": cover, "moreSubjects": now.more, "openUnknown": now.blind,
 		"comparedWithPastFrom": output.RFC3339(begin)}}
 	for _, a := range rows {
 		report.Items = append(report.Items, a)
@@ -190,7 +190,8 @@ type access struct {
 	rows map[[2]string]*Accessor
 	more int // requests by subjects beyond those kept
 
-	unnamed int // refused creations in the namespace, whose names are not recorded
+	unnamed int  // refused creations in the namespace, whose names are not recorded
+	blind   bool // there were too many requests to know which have not ended
 }
 
 // accessors counts what concerns the object.
@@ -222,6 +223,7 @@ func accessors(ctx context.Context, r trail.Reader, q trail.Query, cfg AccessCon
 		return nil
 	})
 	open.Unended(func(b asking) { b.row.unended(b) })
+	a.blind = open.Full()
 	return a, err
 }
 
@@ -530,6 +532,10 @@ func (a *access) refused(p *output.Page, rows []*Accessor) {
 func (a *access) asides(p *output.Page) {
 	if a.more > 0 {
 		p.Say("By further subjects, not listed: %s.", "其他未列出的主体：%s。", times(a.more, p.Chinese))
+	}
+	if a.blind {
+		p.Say("There were too many requests to tell which had not ended: a watch that is still open may be missing. Ask for a shorter time.",
+			"请求过多，无法判断哪些尚未结束：仍在进行的 watch 可能未列出。请缩小时间范围。")
 	}
 	if a.unnamed > 0 {
 		p.Say("Creations without a name in the event (refused, or generated): %d; one may have been of it.", "有 %d 个创建请求的事件中没有名称（被拒绝或由服务器生成名称），其中可能涉及它。", a.unnamed)

@@ -92,6 +92,7 @@ var deniedColumns = request.KeyColumns | output.RefColumns | audit.Set(audit.Res
 const (
 	maxDenials = 20_000
 	maxNames   = 200
+	maxWaiting = 64 << 20 // bytes of requests that have not ended
 )
 
 // Denied tells of refused requests: who was refused what, how often and why, and the
@@ -113,6 +114,10 @@ func Denied(ctx context.Context, r trail.Reader, q trail.Query, cfg DeniedConfig
 		}
 		if longRunning(e) { // refused at both stages, of which the policy may omit one
 			open.Note(e, func() func() {
+				if d.waiting > maxWaiting {
+					d.blind = true
+					return func() {}
+				}
 				at, ref := *e, output.Ref(e)
 				at.Text = d.copied(e)
 				return func() { d.note(&at, why, ref) }
@@ -124,6 +129,7 @@ func Denied(ctx context.Context, r trail.Reader, q trail.Query, cfg DeniedConfig
 		return output.Report{}, err
 	}
 	open.Unended(func(note func()) { note() })
+	d.blind = d.blind || open.Full()
 	cover, err := recorded.Cover(ctx, r, q, cfg.Policy)
 	if err != nil {
 		return output.Report{}, err
@@ -132,7 +138,7 @@ func Denied(ctx context.Context, r trail.Reader, q trail.Query, cfg DeniedConfig
 	rows := d.sorted()
 	proposals := d.proposals(rows)
 	report := output.Report{Kind: "DenialList", Head: map[string]any{"total": d.total, "from": output.RFC3339(d.first), "to": output.RFC3339(d.last),
-		"every": output.Brief(d.every()), "proposals": proposals, "moreKinds": d.more, "coverage": cover}}
+		"every": output.Brief(d.every()), "proposals": proposals, "moreKinds": d.more, "openUnknown": d.blind, "coverage": cover}}
 	for _, x := range rows {
 		report.Items = append(report.Items, x)
 	}
@@ -167,13 +173,17 @@ type denied struct {
 	unit        time.Duration // how exactly times are kept
 	slots       int           // counts by time, of all rows
 	cover       *recorded.Coverage
+	waiting     int  // bytes that requests without an end take
+	blind       bool // there were too many to know which have not ended
 }
 
 // copied keeps the text of an event beyond the call.
 func (d *denied) copied(e *audit.Event) (text [audit.NumText][]byte) {
+	d.waiting += 2 << 10
 	for c := range e.Text {
 		if deniedColumns.Has(audit.Column(c)) && len(e.Text[c]) < 64<<10 {
 			text[c] = slices.Clone(e.Text[c])
+			d.waiting += len(text[c])
 		}
 	}
 	return text
@@ -528,6 +538,10 @@ func (d *denied) advise(p *output.Page, rows []*Denial, proposals []*Proposal) {
 	}
 	if n := count[refusal.PodSecurity] + count[refusal.Policy] + count[refusal.Webhook] + count[refusal.Quota] + count[refusal.Admission]; n > 0 {
 		p.Say("What admission denied (%s) RBAC had allowed: the object has to change, or the policy.", "准入控制拒绝的请求（%s）已通过 RBAC：需要修改对象或策略。", times(n, p.Chinese))
+	}
+	if d.blind {
+		p.Say("There were too many watches and connections to tell which had not ended: refused ones may be missing.",
+			"watch 与长连接过多，无法判断哪些尚未结束：被拒绝的请求可能未全部列出。")
 	}
 	if d.more > 0 {
 		p.Say("Of further kinds, not kept: %d.", "其他未保留的种类：%d 个。", d.more)

@@ -39,7 +39,9 @@ func (g *gifts) impersonations(ctx context.Context, r trail.Reader, q trail.Quer
 		if e.Code == 403 || e.Code == 401 {
 			x.Refused++
 		}
-		x.at = earlier(x.at, e.Time())
+		if t := e.Time(); t != audit.NoTime && (x.at == audit.NoTime || t < x.at) {
+			x.at, x.Address, x.Tool = t, address(e), tool(e) // of the first, in whatever order they come
+		}
 		x.Time, x.Last = output.RFC3339(x.at), max(x.Last, output.RFC3339(e.Time()))
 		x.Events = keptRef(x.Events, output.Ref(e))
 		return nil

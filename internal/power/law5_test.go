@@ -1,6 +1,8 @@
 package power
 
 import (
+	"strconv"
+	"strings"
 	"testing"
 
 	"kubetrail/internal/recorded"
@@ -73,4 +75,19 @@ func TestFollowedLogs(t *testing.T) {
 			t.Errorf("%q: %d sessions, %v", query, len(report.Items), err)
 		}
 	}
+}
+
+// More refused connections without an end than there is room for are not passed over
+// in silence.
+func TestManyOpen(t *testing.T) {
+	var log strings.Builder
+	for i := range 34_000 {
+		log.WriteString(line(strconv.Itoa(i), "ResponseStarted", "eve", "get", "/api/v1/namespaces/a/pods/p/exec", `"resource":"pods","namespace":"a","name":"p","subresource":"exec","apiVersion":"v1"`, 403,
+			"10:00:00.000000", "10:00:00.100000", ""))
+	}
+	report, err := Denied(t.Context(), logOf([]byte(log.String())), when(t, "", "", ""), DeniedConfig{By: "subject"})
+	if err != nil || report.Head["openUnknown"] != true {
+		t.Errorf("%v, %v", report.Head, err)
+	}
+	wants(t, told(t, report, false), "refused ones may be missing")
 }
