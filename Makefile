@@ -45,11 +45,14 @@ KILLS = 200
 crash:
 	go test ./cmd/kubetrail -run Crash -count=1 -timeout 30m $(FLAGS) -kills $(KILLS)
 
-# Collect a real control plane, which is built first (minutes, once), while kubetrail is
-# killed KILLS times and all around it fails.
+# Judge by a real control plane, which is built first (minutes, once): what is collected
+# while kubetrail is killed KILLS times and all around it fails, histories of objects that
+# were patched PATCHES times, commands of kubectl, and who was behind what happened.
+PATCHES = 5000
 e2e:
 	go -C test/e2e vet ./...
-	go -C test/e2e test -count=1 -timeout 60m $(FLAGS) . -kills $(KILLS)
+	go -C test/e2e test -count=1 -timeout 60m $(FLAGS) . -kills $(KILLS) -patches $(PATCHES)
+	go -C test/e2e test -count=1 -timeout 20m $(FLAGS) ./cause
 
 # Measure beside others; write docs/benchmarks.md with: make bench FLAGS=--markdown
 bench:
