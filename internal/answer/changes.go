@@ -71,7 +71,8 @@ type changes struct {
 	cfg    ChangesConfig
 	key    []byte
 	rows   map[string]*Change
-	left   int // changes that there was no row for
+	left   int  // changes that there was no row for
+	full   bool // rows are too different to be joined
 	shown  tally.Span
 	hidden [history.NumClasses]int // by class
 	failed int                     // writes that failed or were refused
@@ -103,7 +104,7 @@ func Changes(ctx context.Context, r trail.Reader, q trail.Query, cfg ChangesConf
 	for _, part := range []struct {
 		question string
 		columns  audit.Columns
-	}{{"not (" + deleting + ")", changesColumns}, {deleting, changesColumns | request.DryRunColumns}} {
+	}{{deleting, changesColumns | request.DryRunColumns}, {"not (" + deleting + ")", changesColumns}} {
 		some := narrow
 		some.Where = query.Both(narrow.Where, tally.Must(part.question))
 		if err := tally.Scan(ctx, r, some, part.columns, c.add); err != nil {
@@ -209,6 +210,9 @@ func (c *changes) row(e *audit.Event, class history.Class, cause string) *Change
 	}
 	c.key = k
 	d := c.rows[string(k)]
+	if d == nil && len(c.rows) == c.cfg.Rows && !c.full && c.trace == nil {
+		c.fold()
+	}
 	if d == nil && len(c.rows) < c.cfg.Rows {
 		d = &Change{User: t(audit.Username), As: t(audit.ImpersonatedUsername), Tool: c.tool.Of(e.Text[audit.UserAgent])[0],
 			Verb: t(audit.Verb), Group: t(audit.APIGroup), Resource: t(audit.Resource), Subresource: t(audit.Subresource),
@@ -237,6 +241,21 @@ func (c *changes) finish(d *Change) {
 	d.deed = deed{verb: d.Verb, group: d.Group, resource: d.Resource, sub: d.Subresource, namespace: d.Namespace, path: d.path,
 		names: d.Names, named: d.Objects, atLeast: d.names.Full, unnamed: d.unnamed, count: d.Count, code: d.Code, dryRun: d.Class == history.DryRun.String()}
 	d.Sentence = who(d.User, d.As, c.cfg.Chinese) + either(c.cfg.Chinese, "：", " ") + d.deed.sentence(c.cfg.Chinese)
+}
+
+// fold makes room by joining rows as [folded] does in the end, so that nobody hides a
+// change behind many others that are alike.
+func (c *changes) fold() {
+	keys := make(map[*Change]string, len(c.rows))
+	for k, d := range c.rows {
+		keys[d] = k
+	}
+	kept := folded(c.rows)
+	clear(c.rows)
+	for _, d := range kept {
+		c.rows[keys[d]] = d
+	}
+	c.full = len(c.rows) > c.cfg.Rows-c.cfg.Rows/8 // it does not pay to look again
 }
 
 // few is up to how many objects of one resource are rows of their own.

@@ -3,6 +3,7 @@ package answer
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"reflect"
 	"slices"
 	"strings"
@@ -220,5 +221,22 @@ func TestChangesAll(t *testing.T) {
 		if got := x.(*Change).Sentence; got != "jai：创建 shop 命名空间的 Deployment dry（试运行，未实际执行）" {
 			t.Error(got)
 		}
+	}
+}
+
+// Many changes that are alike leave room for those that are not.
+func TestChangesAlikeMakeRoom(t *testing.T) {
+	var log bytes.Buffer
+	write := func(user, resource, name string) {
+		fmt.Fprintf(&log, `{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Metadata","auditID":"%s","stage":"ResponseComplete","requestURI":"/x","verb":"create","user":{"username":"%s"},`+
+			`"objectRef":{"resource":"%s","namespace":"shop","name":"%s","apiVersion":"v1"},"responseStatus":{"metadata":{},"code":201},"stageTimestamp":"2026-01-01T10:00:00.100000Z"}`+"\n", name, user, resource, name)
+	}
+	for i := range 1000 {
+		write("eve", "configmaps", fmt.Sprint("c", i))
+	}
+	write("eve", "secrets", "s")
+	report := changed(t, logged(log.Bytes(), nil), "", ChangesConfig{Rows: 40, Traced: 1})
+	if len(report.Items) != 2 || report.Head["changesLeftOut"] != nil {
+		t.Errorf("%d rows, %v left out: want the ConfigMaps and the Secret", len(report.Items), report.Head["changesLeftOut"])
 	}
 }
