@@ -232,6 +232,9 @@ func (c *changes) row(e *audit.Event, class history.Class, cause string) *Change
 func (c *changes) finish(d *Change) {
 	d.Written()
 	d.Events = d.refs.List()
+	slices.SortStableFunc(d.Consequences, func(x, y Consequence) int {
+		return cmp.Or(cmp.Compare(x.Event.Time, y.Event.Time), cmp.Compare(x.Event.Seq, y.Event.Seq))
+	})
 	d.Names, d.Objects = d.names.First, d.names.Len()
 	if d.Namespace != "" {
 		for i, name := range d.Names {

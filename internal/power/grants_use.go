@@ -1,6 +1,7 @@
 package power
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -47,6 +48,7 @@ func (g *gifts) impersonations(ctx context.Context, r trail.Reader, q trail.Quer
 		return nil
 	})
 	for _, x := range rows {
+		slices.SortFunc(x.Events, func(a, b output.EventRef) int { return cmp.Or(cmp.Compare(a.Time, b.Time), cmp.Compare(a.Seq, b.Seq)) })
 		g.list = append(g.list, x)
 	}
 	return err

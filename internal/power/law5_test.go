@@ -91,3 +91,17 @@ func TestManyOpen(t *testing.T) {
 	}
 	wants(t, told(t, report, false), "refused ones may be missing")
 }
+
+// Whatever the order in which a trail is read, who acted as somebody else did so first
+// with the first request.
+func TestFirstImpersonation(t *testing.T) {
+	var log string
+	for _, at := range []string{"10:00:02", "10:00:00", "10:00:01"} {
+		log += strings.Replace(line(at, "ResponseComplete", "eve", "get", "/api/v1/nodes", `"resource":"nodes","apiVersion":"v1"`, 200, at+".000000", at+".100000", `,"userAgent":"t`+at[7:]+`/v1"`),
+			`"user":{`, `"impersonatedUser":{"username":"bob"},"user":{`, 1)
+	}
+	_, rows := giftsOf(t, logOf([]byte(log)), when(t, "", "", ""), GrantsConfig{})
+	if len(rows) != 1 || len(rows[0].Events) != 3 || rows[0].Events[0].AuditID != "10:00:00" || rows[0].Events[2].AuditID != "10:00:02" || rows[0].Tool != "t0" {
+		t.Errorf("%+v", rows)
+	}
+}
