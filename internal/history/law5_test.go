@@ -1,8 +1,12 @@
 package history
 
 import (
+	"context"
+	"errors"
+	"hash/maphash"
 	"testing"
 
+	"kubetrail/audit"
 	"kubetrail/internal/recorded"
 	"kubetrail/policy"
 )
@@ -33,5 +37,20 @@ func TestHiddenWrites(t *testing.T) {
 		if v := recorded.By(doc, target.writes()...); v.All() == c.hidden {
 			t.Errorf("%s, None for %s: all recorded is %t", c.object, c.rule, v.All())
 		}
+	}
+}
+
+// Ctrl-C ends a history between two versions: to work one out may take long.
+func TestInterrupted(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	r := &reader{seed: maphash.MakeSeed(), kept: []*audit.Event{{Code: 1}, {Code: 2}, {Code: 3}}}
+	n := 0
+	err := r.each(ctx, func(*audit.Event) error {
+		n++
+		stop()
+		return nil
+	})
+	if n != 1 || !errors.Is(err, context.Canceled) {
+		t.Errorf("%d events, %v", n, err)
 	}
 }

@@ -65,6 +65,9 @@ type reader struct {
 // event belongs to the reader again when take returns.
 func (r *reader) each(ctx context.Context, take func(*audit.Event) error) error {
 	yield := func(e *audit.Event) error {
+		if err := ctx.Err(); err != nil {
+			return err // to work out one version may take long
+		}
 		if r.again(e) {
 			return nil
 		}
@@ -77,7 +80,7 @@ func (r *reader) each(ctx context.Context, take func(*audit.Event) error) error 
 				return err
 			}
 		}
-		return ctx.Err()
+		return nil
 	}
 	waiting, size, next := map[int]*audit.Event{}, 0, 0
 	err := r.trail.Search(ctx, r.q, trail.Page{Oldest: true, Columns: r.columns | bodies}, func(e *audit.Event) error {
