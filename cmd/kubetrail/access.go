@@ -46,6 +46,7 @@ func (a *app) accessVerb() *cobra.Command {
 		if err != nil {
 			return output.Report{}, err
 		}
-		return power.Access(ctx, r.Reader, q, power.AccessConfig{Target: schema.ParseTarget(words[0]), Namespace: namespace, Policy: p})
+		f.object, f.objectIn = schema.ParseTarget(words[0]), namespace
+		return power.Access(ctx, r.Reader, q, power.AccessConfig{Target: f.object, Namespace: namespace, Policy: p})
 	})
 }

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
+	"kubetrail/audit"
 	"kubetrail/internal/output"
 	"kubetrail/internal/trail"
 )
@@ -41,9 +44,33 @@ func (a *app) answer(cmd *cobra.Command, f *asked, before int, find finder) *cob
 		if err == nil {
 			err = report.Print(a.page(f), f.output)
 		}
+		if err == nil && len(report.Items) == 0 {
+			err = a.doubt(cmd.Context(), f, r)
+		}
 		return a.finish(f, r, len(report.Items), err)
 	}
 	return cmd
+}
+
+// doubt warns of what was perhaps mistyped, where nothing was found.
+func (a *app) doubt(ctx context.Context, f *asked, r *opened) error {
+	if t := f.object; t.Resource != "" && t.Kind == "" {
+		fmt.Fprintf(a.err, "warning: that is no built-in type; custom resources called %q were looked for\n", output.Plain(t.Resource, false))
+	}
+	object := asked{namespace: cmp.Or(f.objectIn, f.namespace), cluster: f.cluster}
+	verb, err := audit.Resolve("verb")
+	if object.namespace == "" || err != nil {
+		return err
+	}
+	q, err := object.question(nil, a.now())
+	if err != nil {
+		return err
+	}
+	g, err := r.Aggregate(ctx, q, []audit.Ref{verb}, 1)
+	if err == nil && g.Events == 0 {
+		fmt.Fprintf(a.err, "warning: there is no event of namespace %q\n", output.Plain(object.namespace, false))
+	}
+	return err
 }
 
 // page is where the flags want a report printed.

@@ -107,6 +107,10 @@ func (a *app) explain(ctx context.Context, f *explainEventsFlags, words []string
 	if err == nil {
 		err = p.Close()
 	}
+	if err == nil && n == 0 {
+		fmt.Fprintln(a.err, "no event matches")
+		err = a.doubt(ctx, &f.asked, r)
+	}
 	return n, a.finish(&f.asked, r, n, err)
 }
 

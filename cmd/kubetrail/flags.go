@@ -11,6 +11,7 @@ import (
 	"kubetrail/audit"
 	"kubetrail/internal/output"
 	"kubetrail/internal/query"
+	"kubetrail/internal/schema"
 	"kubetrail/internal/trail"
 )
 
@@ -25,6 +26,8 @@ type asked struct {
 
 	since, until string
 	namespace    string
+	object       schema.Target // what history and access are asked about
+	objectIn     string        // its namespace
 
 	output    string
 	fields    []string

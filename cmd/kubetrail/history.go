@@ -11,10 +11,10 @@ import (
 	"kubetrail/internal/trail"
 )
 
-const historyLong = `History tells the life of one object: who changed what and when, from its creation
-to its end, and how sure that is. exact: the answer of the API server was
-recorded. derived: worked out from the request. unknown: events without bodies
-do not tell.
+const historyLong = `History tells the life of one object: who changed what and when, from its
+creation to its end, and how sure that is. exact: the answer of the API server
+was recorded. derived: worked out from the request. unknown: events without
+bodies do not tell.
 
 Heartbeats, status, what changed nothing and what was refused are counted, and
 shown with --all. QUESTION and --since choose what is shown; what a request
@@ -33,7 +33,7 @@ const historyExample = `  # what happened to it, as differences
 
 func (a *app) historyVerb() *cobra.Command {
 	f, at, known, c := &asked{}, "", "", history.Config{}
-	cmd := &cobra.Command{Use: "history KIND/NAME [QUESTION]", Short: "Tell the life of one object: every change, by whom, and how sure that is",
+	cmd := &cobra.Command{Use: "history KIND/NAME [QUESTION]", Short: "Tell the life of one object: every change, by whom, how sure",
 		Long: historyLong, Example: historyExample}
 	fs := cmd.Flags()
 	policyFlag(fs, &known)
@@ -52,6 +52,7 @@ func (a *app) historyVerb() *cobra.Command {
 		if c.Target, err = history.ParseTarget(words[0], namespace, f.cluster); err != nil {
 			return output.Report{}, usage("for example deploy/nginx, secret/db-password, crontabs.example.com/mine", "%w", err)
 		}
+		f.object, f.objectIn = c.Target.Target, c.Target.Namespace
 		c.Where, c.Since, c.Until = q.Where, q.Since, q.Until
 		if at != "" && at != "last" {
 			if c.Until, err = f.moment("--at", at, a.now()); err != nil {
