@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -11,11 +12,13 @@ import (
 
 	"kubetrail/audit"
 	"kubetrail/internal/output"
+	"kubetrail/internal/query"
 	"kubetrail/internal/recorded"
 	"kubetrail/internal/refusal"
 	"kubetrail/internal/request"
 	"kubetrail/internal/schema"
 	"kubetrail/internal/subject"
+	"kubetrail/internal/tally"
 	"kubetrail/internal/trail"
 )
 
@@ -84,7 +87,7 @@ const maxAccessors = 20_000
 // Access tells who read, listed, watched or wrote an object, or tried to. Lists and
 // watches of all objects that it is one of count as well, apart.
 func Access(ctx context.Context, r trail.Reader, q trail.Query, cfg AccessConfig) (output.Report, error) {
-	narrow, err := narrowed(q, cfg.question())
+	narrow, err := tally.Narrowed(q, cfg.question())
 	if err != nil {
 		return output.Report{}, err
 	}
@@ -139,19 +142,19 @@ func (cfg *AccessConfig) target() string {
 // question is what concerns the object: requests for it by name, and those without a
 // name in its namespace or in all.
 func (cfg *AccessConfig) question() string {
-	parts := []string{"resource:" + quoted(cfg.Target.Resource)}
+	parts := []string{"resource:" + query.Quote(cfg.Target.Resource)}
 	switch {
 	case cfg.Target.AnyGroup:
 	case cfg.Target.Group == "":
 		parts = append(parts, "not apigroup:*")
 	default:
-		parts = append(parts, "apigroup:"+quoted(cfg.Target.Group))
+		parts = append(parts, "apigroup:"+query.Quote(cfg.Target.Group))
 	}
 	if cfg.Namespace != "" {
-		parts = append(parts, "(ns:"+quoted(cfg.Namespace)+" or not ns:*)")
+		parts = append(parts, "(ns:"+query.Quote(cfg.Namespace)+" or not ns:*)")
 	}
 	if cfg.Target.Name != "" {
-		parts = append(parts, "(name:"+quoted(cfg.Target.Name)+" or not name:*)")
+		parts = append(parts, "(name:"+query.Quote(cfg.Target.Name)+" or not name:*)")
 	}
 	return strings.Join(parts, " and ")
 }
@@ -198,7 +201,7 @@ type access struct {
 func accessors(ctx context.Context, r trail.Reader, q trail.Query, cfg AccessConfig) (*access, error) {
 	a := &access{cfg: cfg, rows: map[[2]string]*Accessor{}}
 	open := request.NewPairs[asking]()
-	err := scan(ctx, r, q, accessColumns, func(e *audit.Event) error {
+	err := tally.Scan(ctx, r, q, accessColumns, func(e *audit.Event) error {
 		if cfg.Target.Name != "" && len(e.Text[audit.Name]) == 0 && string(e.Text[audit.Verb]) == "create" {
 			// Which object a creation was to make is recorded with its end, and not even
 			// then where it was refused.
@@ -224,6 +227,9 @@ func accessors(ctx context.Context, r trail.Reader, q trail.Query, cfg AccessCon
 	})
 	open.Unended(func(b asking) { b.row.unended(b) })
 	a.blind = open.Full()
+	// As whom somebody acts is not yet known when a request is received: it counts in
+	// the row of its end.
+	maps.DeleteFunc(a.rows, func(_ [2]string, row *Accessor) bool { return row.Counts == Counts{} })
 	return a, err
 }
 
@@ -502,7 +508,7 @@ func (a *access) unusual(p *output.Page, rows []*Accessor, begin int64) {
 			p.Say("%s: tried for the first time ever in this trail, which begins at %s.", "%s：在本日志（始于 %s）中首次尝试。", name, output.RFC3339(begin))
 		case x.used() == 0:
 		case u.FirstTime && u.Refused > 0:
-			p.Say("%s: never succeeded before in this trail, which begins at %s; was refused %d times.", "%s：在本日志（始于 %s）中此前从未成功，曾被拒绝 %d 次。", name, output.RFC3339(begin), u.Refused)
+			p.Say("%s: never succeeded before in this trail, which begins at %s; was refused %s.", "%s：在本日志（始于 %s）中此前从未成功，曾被拒绝 %s。", name, output.RFC3339(begin), times(u.Refused, p.Chinese))
 		case u.FirstTime:
 			p.Say("%s: first time ever in this trail, which begins at %s.", "%s：在本日志（始于 %s）中首次出现。", name, output.RFC3339(begin))
 		case u.PerDay > 0:

@@ -34,6 +34,9 @@ func TestAccessOfSecret(t *testing.T) {
 				if x.Reads > 0 && user != "bob" && user != "breakglass" && user != "mallory" {
 					t.Errorf("%s is said to have read it", user)
 				}
+				if x.Counts == (Counts{}) {
+					t.Errorf("%s did nothing", user)
+				}
 				if x.Open > 0 {
 					t.Errorf("%s: %d requests without an end", user, x.Open)
 				}

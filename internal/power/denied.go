@@ -14,6 +14,7 @@ import (
 	"kubetrail/internal/recorded"
 	"kubetrail/internal/refusal"
 	"kubetrail/internal/request"
+	"kubetrail/internal/tally"
 	"kubetrail/internal/trail"
 )
 
@@ -98,13 +99,13 @@ const (
 // Denied tells of refused requests: who was refused what, how often and why, and the
 // smallest grants that would allow it.
 func Denied(ctx context.Context, r trail.Reader, q trail.Query, cfg DeniedConfig) (output.Report, error) {
-	narrow, err := narrowed(q, deniedQuestion)
+	narrow, err := tally.Narrowed(q, deniedQuestion)
 	if err != nil {
 		return output.Report{}, err
 	}
 	d := &denied{cfg: cfg, rows: map[denialKey]*Denial{}, unit: cmp.Or(cfg.Every, time.Second), first: audit.NoTime, last: audit.NoTime}
 	open := request.NewPairs[func()]()
-	err = scan(ctx, r, narrow, deniedColumns, func(e *audit.Event) error {
+	err = tally.Scan(ctx, r, narrow, deniedColumns, func(e *audit.Event) error {
 		why := refusal.Of(e)
 		if why.Cause == "" {
 			return nil
@@ -418,7 +419,7 @@ func (d *denied) print(p *output.Page, rows []*Denial, proposals []*Proposal) er
 		d.cover.None(p, "No request was refused", "没有被拒绝的请求")
 		return nil
 	}
-	p.Say("Refused: %d requests, %s to %s. %s", "被拒绝的请求：%d 个，%s 至 %s。%s", d.total, output.RFC3339(d.first), output.RFC3339(d.last), d.spark(p, rows))
+	p.Say("Refused: %s, %s to %s. %s", "被拒绝的请求：%s，%s 至 %s。%s", p.Pick(output.Count(d.total, "request"), fmt.Sprintf("%d 个", d.total)), output.RFC3339(d.first), output.RFC3339(d.last), d.spark(p, rows))
 	head, shown := "", 0
 	var t *output.Table
 	for i, x := range rows {
