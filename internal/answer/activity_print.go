@@ -75,8 +75,12 @@ func (a *activity) print(p *output.Page, who, creds, from, tools []Seen) {
 		return
 	}
 	n := a.requests.Count
-	p.Say("%s%s: %d requests, %d writes among them, %d refused, %s", "%s%s：%d 个请求，其中写操作 %d 个，被拒绝 %d 个，%s",
-		name, p.Pick(subjectWord(a.cfg.Subject)), n, a.writes, a.refused, tally.LongPeriod(a.requests.From, a.requests.To))
+	reads := n - a.left.Count - a.writes - a.refused
+	count := func(n int, noun, chinese string) string {
+		return p.Pick(output.Count(n, noun), fmt.Sprintf("%d 个"+chinese, n))
+	}
+	p.Say("%s%s: %s (%s, %s, %d refused), %s", "%s%s：%s（%s，%s，被拒绝 %d 个），%s", name, p.Pick(subjectWord(a.cfg.Subject)),
+		count(n, "request", "请求"), count(a.writes, "write", "写操作"), count(reads, "read", "读操作"), a.refused, tally.LongPeriod(a.requests.From, a.requests.To))
 	if len(who) > 1 || who[0].As != "" {
 		for i, w := range who {
 			if i == printedSeen && !p.Wide {

@@ -153,14 +153,14 @@ func TestActivityStory(t *testing.T) {
 		says    []string
 	}{
 		{"mallory", false, false, []string{
-			"mallory: 37 requests, 6 writes among them, 16 refused, 2026-11-20 15:22:08–15:23:07 UTC",
+			"mallory: 37 requests (6 writes, 15 reads, 16 refused), 2026-11-20 15:22:08–15:23:07 UTC",
 			"ok           ran commands in Pod toolbox in kube-system",
 			"ok           requested a token of ServiceAccount deployer in ci",
 			"refused 403  tried to list Secrets in all namespaces 9 times",
 			"203.0.113.8 > 127.0.0.1: 1, 15:22",
 		}},
 		{"mallory", true, true, []string{
-			"mallory：37 个请求，其中写操作 6 个，被拒绝 16 个",
+			"mallory：37 个请求（6 个写操作，15 个读操作，被拒绝 16 个）",
 			"escalation  申请 ci 命名空间的 ServiceAccount deployer 的令牌",
 			"尝试列出所有命名空间的 Secret 9 次",
 			"在 kube-system 命名空间的 Pod toolbox 中执行命令",
@@ -168,7 +168,7 @@ func TestActivityStory(t *testing.T) {
 		{"veeru", false, false, []string{"identity    kubernetes-admin as veeru: ", "kubernetes-admin->veeru  listed Pods in default"}},
 		{"ci/deployer", false, false, []string{"system:serviceaccount:ci:deployer (service account): ", "patched Deployment cart in shop"}},
 		{"group:interns", false, false, []string{"interns (group): "}},
-		{"203.0.113.7", false, false, []string{"(address): 1 requests"}},
+		{"203.0.113.7", false, false, []string{"(address): 1 request ("}},
 		{"tool:curl", false, false, []string{"curl (tool): "}},
 		{"nobody", false, false, []string{"nobody: no requests found. Only what the audit policy records is known."}},
 	} {

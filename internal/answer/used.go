@@ -265,8 +265,8 @@ func (u *used) print(p *output.Page, rights []*Right) error {
 			"%s：没有找到被允许的请求，被拒绝 %d 个。只知道审计策略所记录的内容。", name, u.denied)
 		return nil
 	}
-	p.Say("%s used these rights in %d requests, %s (%d requests were denied):", "%s 使用过以下权限，共 %d 个请求，%s（另有 %d 个请求被拒绝）：",
-		name, u.requests.Count, tally.LongPeriod(u.requests.From, u.requests.To), u.denied)
+	p.Say("%s used these rights in %s, %s (%d more denied):", "%s 使用过以下权限，共 %s，%s（另有 %d 个请求被拒绝）：",
+		name, p.Pick(output.Count(u.requests.Count, "request"), itoa(u.requests.Count)+" 个请求"), tally.LongPeriod(u.requests.From, u.requests.To), u.denied)
 	p.Say("", "")
 	t := p.Table("NAMESPACE", "RESOURCE", "VERB", "COUNT", "LAST", "NAMES")
 	t.Right, t.Soft = []int{3}, []int{5, 1}

@@ -260,8 +260,8 @@ func (f *filling) print(p *output.Page, tables [][]*Filling) error {
 		return nil
 	}
 	perDay := int64(float64(f.bytes) / max(float64(f.span.To-f.span.From)/86_400e6, 1/86_400.0))
-	p.Say("%d events, %s of audit log, %s: %s in a day at that rate", "%d 个事件，审计日志 %s，%s；按此速度每天 %s",
-		f.span.Count, size(f.bytes), tally.LongPeriod(f.span.From, f.span.To), size(perDay))
+	p.Say("%s, %s of audit log, %s: %s in a day at that rate", "%s，审计日志 %s，%s；按此速度每天 %s",
+		p.Pick(output.Count(f.span.Count, "event"), fmt.Sprintf("%d 个事件", f.span.Count)), size(f.bytes), tally.LongPeriod(f.span.From, f.span.To), size(perDay))
 	for i, t := range f.tables {
 		p.Say("", "")
 		if err := f.printTable(p, t, tables[i]); err != nil {

@@ -19,9 +19,9 @@ func (l *load) print(p *output.Page, rows []*Share) error {
 		return nil
 	}
 	a := &l.all
-	p.Say("%d requests, %s per second, %s; %s of audit log; %d failed, %d of them with 429",
-		"%d 个请求，每秒 %s 个，%s；审计日志 %s；失败 %d 个，其中 429 有 %d 个",
-		a.Requests, decimal(a.Rate), tally.LongPeriod(l.span.From, l.span.To), size(a.LogBytes), a.Errors, a.Throttle)
+	p.Say("%s, %s per second, %s; %s of audit log; %d failed, %d of them with 429",
+		"%s，每秒 %s 个，%s；审计日志 %s；失败 %d 个，其中 429 有 %d 个",
+		p.Pick(output.Count(a.Requests, "request"), fmt.Sprintf("%d 个请求", a.Requests)), decimal(a.Rate), tally.LongPeriod(l.span.From, l.span.To), size(a.LogBytes), a.Errors, a.Throttle)
 	p.Say("", "")
 	t := p.Table()
 	for i, d := range l.by {
@@ -97,13 +97,13 @@ func brief(d time.Duration) string {
 func size(n int64) string {
 	switch {
 	case n < 1000:
-		return fmt.Sprintf("%dB", n)
+		return fmt.Sprintf("%d B", n)
 	case n < 1_000_000:
-		return fmt.Sprintf("%.1fkB", float64(n)/1e3)
+		return fmt.Sprintf("%.1f kB", float64(n)/1e3)
 	case n < 1_000_000_000:
-		return fmt.Sprintf("%.1fMB", float64(n)/1e6)
+		return fmt.Sprintf("%.1f MB", float64(n)/1e6)
 	}
-	return fmt.Sprintf("%.1fGB", float64(n)/1e9)
+	return fmt.Sprintf("%.1f GB", float64(n)/1e9)
 }
 
 func percent(x float64) string { return strconv.FormatFloat(100*x, 'f', 1, 64) + "%" }

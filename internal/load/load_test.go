@@ -114,12 +114,12 @@ func TestLoadStory(t *testing.T) {
 		t.Errorf("the list is %+v", nodes)
 	}
 	text := printed(t, report, false)
-	for _, want := range []string{"38.4MB of audit log", "whole cluster, no limit, resourceVersion unset", "serialize-response-object", "within 1.6%"} {
+	for _, want := range []string{"38.4 MB of audit log", "whole cluster, no limit, resourceVersion unset", "serialize-response-object", "within 1.6%"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is not said:\n%s", want, text)
 		}
 	}
-	if text := printed(t, report, true); !strings.Contains(text, "审计日志 38.4MB") || !strings.Contains(text, "未分页") || !strings.Contains(text, "误差在 1.6% 以内") {
+	if text := printed(t, report, true); !strings.Contains(text, "审计日志 38.4 MB") || !strings.Contains(text, "未分页") || !strings.Contains(text, "误差在 1.6% 以内") {
 		t.Error(text)
 	}
 }
