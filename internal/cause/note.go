@@ -356,6 +356,9 @@ func (t *Tracer) result(w *write, e *audit.Event) {
 	if w.sub == "scale" {
 		return // a Scale has neither owners nor generation
 	}
+	if len(m.OwnerReferences) > maxOwners {
+		return // whose it is stays unknown
+	}
 	w.flags |= bodied
 	w.gen, w.owners = m.Generation, m.OwnerReferences
 	w.desired = t.intern([]byte(m.Annotations["deployment.kubernetes.io/desired-replicas"]))
@@ -475,6 +478,9 @@ func (t *Tracer) insert(w *write) {
 		}
 	}
 }
+
+// maxOwners bounds the work for one object, whose writer chooses how many owners it has.
+const maxOwners = 256
 
 // forget removes every trace of w.
 func (t *Tracer) forget(w *write) {
