@@ -2,7 +2,6 @@ package cause
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	"kubetrail/audit"
@@ -35,10 +34,10 @@ func Of(ctx context.Context, r trail.Reader, e *audit.Event) (Chain, error) {
 	near := trail.Query{Since: at - reachBefore.Microseconds(), Until: at + reachAfter.Microseconds()}
 	where := "objectRef.resource:(namespaces or nodes or clusterroles or customresourcedefinitions)"
 	if w.key.namespace != "" {
-		where = "ns:" + quote(w.key.namespace) + " or objectRef.resource:nodes or objectRef.resource:namespaces and objectRef.name:" + quote(w.key.namespace) +
+		where = "ns:" + query.Quote(w.key.namespace) + " or objectRef.resource:nodes or objectRef.resource:namespaces and objectRef.name:" + query.Quote(w.key.namespace) +
 			" or sub:token and ns:kube-system"
 	} else if w.key.resource != "namespaces" && w.key.resource != "nodes" {
-		where = "objectRef.resource:(" + quote(w.key.resource) + " or customresourcedefinitions)"
+		where = "objectRef.resource:(" + query.Quote(w.key.resource) + " or customresourcedefinitions)"
 	}
 	if w.key.resource != "events" {
 		where = "(" + where + ") and not objectRef.resource:events"
@@ -77,17 +76,11 @@ func (t *Tracer) agentsOf(ctx context.Context, r trail.Reader, at int64) error {
 
 // question asks for the writes to one object.
 func (k key) question() string {
-	q := "objectRef.resource:" + quote(k.resource) + " and objectRef.name:" + quote(k.name) + " and not sub:status"
+	q := "objectRef.resource:" + query.Quote(k.resource) + " and objectRef.name:" + query.Quote(k.name) + " and not sub:status"
 	if k.namespace != "" {
-		q += " and ns:" + quote(k.namespace)
+		q += " and ns:" + query.Quote(k.namespace)
 	}
 	return q
-}
-
-// quote writes a value of a question: names in a log may hold anything.
-func quote(s string) string {
-	s = strings.ToValidUTF8(s, "\uFFFD")
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\x00", "\uFFFD").Replace(s) + `"`
 }
 
 // learn notes the answers of r to a question, the newest up to a number.

@@ -11,6 +11,7 @@ import (
 
 	"bytes"
 	"io"
+
 	"pgregory.net/rapid"
 
 	"kubetrail/audit"

@@ -134,9 +134,9 @@ func (x *remover) collection(ctx context.Context, w *write) error {
 	if w.has(listed) {
 		return nil
 	}
-	where := "objectRef.resource:" + quote(w.key.resource)
+	where := "objectRef.resource:" + query.Quote(w.key.resource)
 	if w.key.namespace != "" {
-		where += " and ns:" + quote(w.key.namespace)
+		where += " and ns:" + query.Quote(w.key.namespace)
 	}
 	known, err := x.existed(ctx, where, w.at)
 	if err != nil {
@@ -186,11 +186,11 @@ func (x *remover) existed(ctx context.Context, where string, at int64) (known []
 
 func (x *remover) namespace(ctx context.Context, w *write) error {
 	ns := w.key.name
-	known, err := x.existed(ctx, "ns:"+quote(ns), w.at)
+	known, err := x.existed(ctx, "ns:"+query.Quote(ns), w.at)
 	if err != nil {
 		return err
 	}
-	n, err := query.Parse("ns:" + quote(ns) + " and stage:ResponseComplete and code >= 200 and code < 300 and " +
+	n, err := query.Parse("ns:" + query.Quote(ns) + " and stage:ResponseComplete and code >= 200 and code < 300 and " +
 		"(verb:(deletecollection or delete) or sub:finalize or verb:create and objectRef.resource:namespaces)")
 	if err != nil {
 		return err
@@ -226,7 +226,7 @@ func (x *remover) dependents(ctx context.Context, e *audit.Event, w *write) erro
 	q := trail.Query{Since: w.at - story.Microseconds(), Until: w.at + story.Microseconds()}
 	page := trail.Page{Limit: maxSeen, Oldest: true, Columns: Columns}
 	var after []*write
-	where := "ns:" + quote(w.key.namespace) + " and not objectRef.resource:(events or leases) and not sub:status"
+	where := "ns:" + query.Quote(w.key.namespace) + " and not objectRef.resource:(events or leases) and not sub:status"
 	if err := x.t.learnInto(ctx, x.r, q, where, page, func(*audit.Event) {}); err != nil {
 		return err
 	}
@@ -249,9 +249,9 @@ func (x *remover) dependents(ctx context.Context, e *audit.Event, w *write) erro
 }
 
 func (x *remover) drain(ctx context.Context, w *write) error {
-	where := "user:" + quote(w.actor.User) + " and sub:eviction and objectRef.resource:pods"
+	where := "user:" + query.Quote(w.actor.User) + " and sub:eviction and objectRef.resource:pods"
 	if w.actor.As != "" {
-		where += " and as:" + quote(w.actor.As)
+		where += " and as:" + query.Quote(w.actor.As)
 	}
 	n, err := query.Parse(where + " and verb:create and code >= 200 and code < 300 and stage:ResponseComplete")
 	if err != nil {

@@ -241,15 +241,15 @@ func count(ctx context.Context, r trail.Reader, q trail.Query) (uint64, error) {
 
 // settle finds the cluster and the namespace that the object is in.
 func (t *Target) settle(ctx context.Context, r trail.Reader) error {
-	own := "resource:" + quote(t.Resource) + " and name:" + quote(t.Name) + " and code < 400"
+	own := "resource:" + query.Quote(t.Resource) + " and name:" + query.Quote(t.Name) + " and code < 400"
 	if t.Cluster != "" {
-		own += " and cluster:" + quote(t.Cluster)
+		own += " and cluster:" + query.Quote(t.Cluster)
 	}
 	switch {
 	case t.namespaced() && t.Namespace != "":
-		own += " and ns:" + quote(t.Namespace)
+		own += " and ns:" + query.Quote(t.Namespace)
 	case t.Group != "":
-		own += " and apigroup:" + quote(t.Group)
+		own += " and apigroup:" + query.Quote(t.Group)
 	}
 	where, err := query.Parse(own)
 	if err != nil {

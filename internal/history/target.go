@@ -76,14 +76,14 @@ func (t *Target) questions(all bool) (own, beats *query.Node, err error) {
 }
 
 func (t *Target) kql() string {
-	of := "resource:" + quote(t.Resource)
+	of := "resource:" + query.Quote(t.Resource)
 	switch {
 	case t.Group != "":
-		of += " and apigroup:" + quote(t.Group)
+		of += " and apigroup:" + query.Quote(t.Group)
 	case !t.AnyGroup:
 		of += " and not apigroup:*"
 	}
-	name := quote(t.Name)
+	name := query.Quote(t.Name)
 	how := "name:" + name + " and not sub:(exec or attach or portforward or proxy or log or token)" +
 		" and (verb:(create or update or patch or delete) or verb:get and level:RequestResponse and code:200)"
 	how += " or verb:deletecollection"
@@ -96,7 +96,7 @@ func (t *Target) kql() string {
 		return text + t.rest()
 	}
 	if t.Namespace != "" {
-		text = "(ns:" + quote(t.Namespace) + " and (" + text + " or resource:namespaces and not apigroup:* and not sub:* and verb:delete))"
+		text = "(ns:" + query.Quote(t.Namespace) + " and (" + text + " or resource:namespaces and not apigroup:* and not sub:* and verb:delete))"
 	}
 	return text + t.rest()
 }
@@ -105,7 +105,7 @@ func (t *Target) kql() string {
 func (t *Target) rest() string {
 	text := " and not stage:(RequestReceived or ResponseStarted)"
 	if t.Cluster != "" {
-		text += " and cluster:" + quote(t.Cluster)
+		text += " and cluster:" + query.Quote(t.Cluster)
 	}
 	return text
 }
@@ -172,10 +172,6 @@ func generated(name string) bool {
 		}
 	}
 	return true
-}
-
-func quote(s string) string {
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\x00", `\u0000`).Replace(strings.ToValidUTF8(s, "\uFFFD")) + `"`
 }
 
 // about reports whether an event names the object itself, rather than a collection or

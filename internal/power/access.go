@@ -40,15 +40,15 @@ type Accessor struct {
 
 	First     string            `json:"first"`
 	Last      string            `json:"last"`
-	Addresses []Tally           `json:"addresses"`
-	Tools     []Tally           `json:"tools"`
-	AllowedBy []Tally           `json:"allowedBy,omitempty"`
-	Refusals  []Tally           `json:"refusals,omitempty"` // why
+	Addresses []tally.Count     `json:"addresses"`
+	Tools     []tally.Count     `json:"tools"`
+	AllowedBy []tally.Count     `json:"allowedBy,omitempty"`
+	Refusals  []tally.Count     `json:"refusals,omitempty"` // why
 	Usual     *Usual            `json:"usual,omitempty"`    // nil where there is no past to compare with
 	Events    []output.EventRef `json:"events"`             // the first ones, at most 20
 
 	first, last                         int64
-	addresses, tools, allowed, refusals tallies
+	addresses, tools, allowed, refusals tally.Counts
 }
 
 // Counts are requests by what came of them.
@@ -293,14 +293,14 @@ func (a *Accessor) note(e *audit.Event) {
 	switch {
 	case e.Code == 401 || e.Code == 403 || e.Code == 429:
 		a.Refused++
-		a.refusals.add(refusal.Of(e).Why())
+		a.refusals.Add(refusal.Of(e).Why())
 		return
 	case e.Code >= 400 || string(e.Text[audit.Stage]) == "Panic":
 		a.Failed++
 		return
 	}
 	if reason := string(e.Text[audit.Reason]); reason != "" {
-		a.allowed.add(reason)
+		a.allowed.Add(reason)
 	}
 	switch sub, verb := string(e.Text[audit.Subresource]), string(e.Text[audit.Verb]); {
 	case sub == "exec" || sub == "attach" || sub == "portforward" || sub == "proxy" || verb == "proxy":
@@ -322,10 +322,10 @@ func (a *Accessor) note(e *audit.Event) {
 // from notes where a request came from.
 func (a *Accessor) from(address, tool string) {
 	if address != "" {
-		a.addresses.add(address)
+		a.addresses.Add(address)
 	}
 	if tool != "" {
-		a.tools.add(tool)
+		a.tools.Add(tool)
 	}
 }
 
@@ -378,19 +378,19 @@ func (a *access) compare(before *access, days float64) {
 		if days >= 2 {
 			u.PerDay = float64(int(10*float64(u.Before)/days+0.5)) / 10
 		}
-		if past.addresses.more == 0 && len(past.addresses.list) > 0 {
+		if past.addresses.More == 0 && len(past.addresses.List) > 0 {
 			u.NewAddresses = unknown(&row.addresses, &past.addresses)
 		}
-		if past.tools.more == 0 && len(past.tools.list) > 0 {
+		if past.tools.More == 0 && len(past.tools.List) > 0 {
 			u.NewTools = unknown(&row.tools, &past.tools)
 		}
 	}
 }
 
 // unknown are the values of now that are not in past.
-func unknown(now, past *tallies) (values []string) {
-	for _, t := range now.list {
-		if !past.has(t.Value) {
+func unknown(now, past *tally.Counts) (values []string) {
+	for _, t := range now.List {
+		if !past.Has(t.Value) {
 			values = append(values, t.Value)
 		}
 	}
@@ -402,8 +402,8 @@ func (a *access) sorted() []*Accessor {
 	rows := make([]*Accessor, 0, len(a.rows))
 	for _, row := range a.rows {
 		row.First, row.Last = output.RFC3339(row.first), output.RFC3339(row.last)
-		row.Addresses, row.Tools = row.addresses.values(), row.tools.values()
-		row.AllowedBy, row.Refusals = row.allowed.values(), row.refusals.values()
+		row.Addresses, row.Tools = row.addresses.Values(), row.tools.Values()
+		row.AllowedBy, row.Refusals = row.allowed.Values(), row.refusals.Values()
 		slices.SortFunc(row.Events, func(x, y output.EventRef) int { return cmp.Or(cmp.Compare(x.Time, y.Time), cmp.Compare(x.Seq, y.Seq)) })
 		rows = append(rows, row)
 	}

@@ -38,18 +38,18 @@ type Denial struct {
 	Cause   refusal.Cause `json:"cause"`
 	Detail  string        `json:"detail,omitempty"`  // the name of the policy, webhook, quota or standard
 	Message string        `json:"message,omitempty"` // of the first one
-	Codes   []Tally       `json:"codes"`
+	Codes   []tally.Count `json:"codes"`
 
 	Count     int               `json:"count"`
 	First     string            `json:"first,omitempty"`
 	Last      string            `json:"last,omitempty"`
 	Times     []Bucket          `json:"times"` // how often when; empty buckets are left out
-	Addresses []Tally           `json:"addresses,omitempty"`
-	Tools     []Tally           `json:"tools,omitempty"`
+	Addresses []tally.Count     `json:"addresses,omitempty"`
+	Tools     []tally.Count     `json:"tools,omitempty"`
 	Events    []output.EventRef `json:"events"`
 
 	first, last             int64
-	codes, addresses, tools tallies
+	codes, addresses, tools tally.Counts
 	at                      map[int64]int
 	asked                   []rbac.Attributes // one for each name
 }
@@ -209,10 +209,10 @@ func (d *denied) note(e *audit.Event, why refusal.Refused, ref output.EventRef) 
 		d.rows[key] = x
 	}
 	x.Count++
-	x.codes.add(fmt.Sprint(e.Code))
-	x.tools.add(tool(e))
+	x.codes.Add(fmt.Sprint(e.Code))
+	x.tools.Add(tool(e))
 	if ip := address(e); ip != "" {
-		x.addresses.add(ip)
+		x.addresses.Add(ip)
 	}
 	x.Events = keptRef(x.Events, ref)
 	x.asks(e)
@@ -341,7 +341,7 @@ func (d *denied) sorted() []*Denial {
 	every := int64(d.every() / time.Second)
 	for _, x := range d.rows {
 		totals[d.head(x)] += x.Count
-		x.First, x.Last, x.Codes, x.Addresses, x.Tools = output.RFC3339(x.first), output.RFC3339(x.last), x.codes.values(), x.addresses.values(), x.tools.values()
+		x.First, x.Last, x.Codes, x.Addresses, x.Tools = output.RFC3339(x.first), output.RFC3339(x.last), x.codes.Values(), x.addresses.Values(), x.tools.Values()
 		slices.Sort(x.Names)
 		x.at = rounded(x.at, every)
 		x.Times = []Bucket{}

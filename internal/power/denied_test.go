@@ -16,6 +16,7 @@ import (
 	"kubetrail/internal/output"
 	"kubetrail/internal/rbac"
 	"kubetrail/internal/refusal"
+	"kubetrail/internal/tally"
 	"kubetrail/internal/trail"
 )
 
@@ -80,7 +81,7 @@ func TestGrantsAllowWhatWasRefused(t *testing.T) {
 		objects = append(objects, p.Objects...)
 	}
 	refused := 0
-	err := scan(context.Background(), r, when(t, "", "", `code:403 and decision:forbid and stage:ResponseComplete`), audit.AllColumns, func(e *audit.Event) error {
+	err := tally.Scan(context.Background(), r, when(t, "", "", `code:403 and decision:forbid and stage:ResponseComplete`), audit.AllColumns, func(e *audit.Event) error {
 		a, ok := rbac.ParseRefusal(string(e.Text[audit.Message])) // in kube-apiserver's own words
 		if !ok {
 			t.Fatalf("cannot read %s", e.Text[audit.Message])

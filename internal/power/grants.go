@@ -17,6 +17,7 @@ import (
 	"kubetrail/internal/request"
 	"kubetrail/internal/schema"
 	"kubetrail/internal/subject"
+	"kubetrail/internal/tally"
 	"kubetrail/internal/trail"
 )
 
@@ -90,12 +91,12 @@ type Use struct {
 	First   string            `json:"first,omitempty"`
 	Last    string            `json:"last,omitempty"`
 	Seconds float64           `json:"secondsAfter,omitempty"` // the first one after it was given
-	By      []Tally           `json:"by,omitempty"`
-	Did     []Tally           `json:"did,omitempty"` // in the order in which it was done first
+	By      []tally.Count     `json:"by,omitempty"`
+	Did     []tally.Count     `json:"did,omitempty"` // in the order in which it was done first
 	More    int               `json:"more,omitempty"`
 	Events  []output.EventRef `json:"events,omitempty"`
 
-	by, did     tallies
+	by, did     tally.Counts
 	first, last int64
 }
 
@@ -154,11 +155,11 @@ func Grants(ctx context.Context, r trail.Reader, q trail.Query, cfg GrantsConfig
 	g := &gifts{cfg: cfg, roles: map[string][]rbac.Danger{}, seen: map[uint64]bool{}, keys: request.NewKeys()}
 	g.cfg.Next = cmp.Or(cfg.Next, time.Hour)
 	for _, question := range giftQuestions(cfg.All) {
-		narrow, err := narrowed(q, question)
+		narrow, err := tally.Narrowed(q, question)
 		if err != nil {
 			return output.Report{}, err
 		}
-		if err := scan(ctx, r, narrow, giftColumns, g.note); err != nil {
+		if err := tally.Scan(ctx, r, narrow, giftColumns, g.note); err != nil {
 			return output.Report{}, err
 		}
 	}
@@ -239,7 +240,7 @@ func (g *gifts) countTokens(ctx context.Context, r trail.Reader, q trail.Query) 
 	if g.cfg.All {
 		return nil
 	}
-	q, err := narrowed(q, tokenQuestion+" and stage:ResponseComplete and "+tokenMachines)
+	q, err := tally.Narrowed(q, tokenQuestion+" and stage:ResponseComplete and "+tokenMachines)
 	if err != nil {
 		return err
 	}
@@ -262,18 +263,18 @@ func (g *gifts) follow(ctx context.Context, r trail.Reader) error {
 		from, to := int64(audit.NoTime), int64(audit.NoTime)
 		for _, x := range g.list {
 			if k := x.bindingKey(); k != "" && !asked[k] {
-				asked[k], names = true, appendOnce(names, quoted(x.reasonName()))
+				asked[k], names = true, appendOnce(names, query.Quote(x.reasonName()))
 				given[k] = append(given[k], x)
 				from, to = earlier(from, x.at), max(to, x.at)
 			}
 		}
 		next := g.cfg.Next.Microseconds()
 		for words := range slices.Chunk(names, maxAsked) {
-			q, err := narrowed(trail.Query{Since: from, Until: to + next}, "("+strings.Join(giftQuestions(g.cfg.All), ") or (")+") and reason:("+strings.Join(words, " or ")+")")
+			q, err := tally.Narrowed(trail.Query{Since: from, Until: to + next}, "("+strings.Join(giftQuestions(g.cfg.All), ") or (")+") and reason:("+strings.Join(words, " or ")+")")
 			if err != nil {
 				return err
 			}
-			err = scan(ctx, r, q, giftColumns, func(e *audit.Event) error {
+			err = tally.Scan(ctx, r, q, giftColumns, func(e *audit.Event) error {
 				b, ok := rbac.ParseReason(string(e.Text[audit.Reason]))
 				if !ok || latest(given[bindingKey(string(e.Text[audit.Cluster]), b.Kind, b.Namespace, b.Name)], e, next) == nil {
 					return nil

@@ -9,20 +9,22 @@ import (
 
 	"kubetrail/audit"
 	"kubetrail/internal/output"
+	"kubetrail/internal/query"
 	"kubetrail/internal/rbac"
 	"kubetrail/internal/request"
+	"kubetrail/internal/tally"
 	"kubetrail/internal/trail"
 )
 
 // impersonations notes who acted as whom, once for each pair.
 func (g *gifts) impersonations(ctx context.Context, r trail.Reader, q trail.Query) error {
-	q, err := narrowed(q, "as:*")
+	q, err := tally.Narrowed(q, "as:*")
 	if err != nil {
 		return err
 	}
 	rows := map[[3]string]*Gift{}
 	columns := output.RefColumns | audit.Set(audit.Username, audit.ImpersonatedUsername, audit.Code, audit.SourceIPs, audit.UserAgent)
-	err = scan(ctx, r, q, columns, func(e *audit.Event) error {
+	err = tally.Scan(ctx, r, q, columns, func(e *audit.Event) error {
 		if !request.Ended(e) {
 			return nil
 		}
@@ -90,10 +92,10 @@ func (g *gifts) uses(ctx context.Context, r trail.Reader) error {
 		}
 		switch {
 		case x.bindingKey() != "":
-			reasons = appendOnce(reasons, quoted(x.reasonName()))
+			reasons = appendOnce(reasons, query.Quote(x.reasonName()))
 			given[x.bindingKey()] = append(given[x.bindingKey()], x)
 		case x.credential != "":
-			ids = appendOnce(ids, quoted(x.credential))
+			ids = appendOnce(ids, query.Quote(x.credential))
 			k := bindingKey(x.cluster, "credential", "", x.credential)
 			given[k] = append(given[k], x)
 		default:
@@ -114,7 +116,7 @@ func (g *gifts) uses(ctx context.Context, r trail.Reader) error {
 		words []string
 	}{{"reason", reasons}, {"user.extra.authentication.kubernetes.io/credential-id", ids}} {
 		for words := range slices.Chunk(list.words, maxAsked) {
-			narrow, err := narrowed(q, list.field+":("+strings.Join(words, " or ")+")")
+			narrow, err := tally.Narrowed(q, list.field+":("+strings.Join(words, " or ")+")")
 			if err != nil {
 				return err
 			}
@@ -174,8 +176,8 @@ func (x *Gift) used(e *audit.Event, b rbac.Binding) {
 	if as := string(e.Text[audit.ImpersonatedUsername]); as != "" {
 		user += "->" + as
 	}
-	u.by.add(user)
-	u.did.add(did(e))
+	u.by.Add(user)
+	u.did.Add(did(e))
 	u.Events = keptRef(u.Events, output.Ref(e))
 	if b.Name != "" && x.Unknown {
 		// What the body would have said, the authorizer does.
@@ -215,12 +217,12 @@ func (g *gifts) removals(ctx context.Context, r trail.Reader) error {
 		if x.Outcome == "done" && x.Action != "removed" && (x.Kind == "binding" || x.Kind == "role" || x.Kind == "admission") && x.Name != "" && x.at != audit.NoTime {
 			k := bindingKey(x.cluster, x.Group+"/"+x.Resource, x.Namespace, x.Name)
 			given[k] = append(given[k], x)
-			names = appendOnce(names, quoted(x.Name))
+			names = appendOnce(names, query.Quote(x.Name))
 			from = earlier(from, x.at)
 		}
 	}
 	for words := range slices.Chunk(names, maxAsked) {
-		q, err := narrowed(trail.Query{Since: from, Until: audit.NoTime}, `verb:delete and apigroup:("`+rbacGroup+`" or "admissionregistration.k8s.io") and name:(`+strings.Join(words, " or ")+")")
+		q, err := tally.Narrowed(trail.Query{Since: from, Until: audit.NoTime}, `verb:delete and apigroup:("`+rbacGroup+`" or "admissionregistration.k8s.io") and name:(`+strings.Join(words, " or ")+")")
 		if err != nil {
 			return err
 		}
@@ -259,7 +261,7 @@ func (g *gifts) join() {
 	}
 	for _, x := range g.list {
 		if u := x.Use; u != nil {
-			u.First, u.Last, u.By, u.Did, u.More = output.RFC3339(u.first), output.RFC3339(u.last), u.by.values(), slices.Clone(u.did.list), u.did.more
+			u.First, u.Last, u.By, u.Did, u.More = output.RFC3339(u.first), output.RFC3339(u.last), u.by.Values(), slices.Clone(u.did.List), u.did.More
 			if u.Count > 0 {
 				u.Seconds = float64(u.first-x.at) / 1e6
 			}

@@ -2,80 +2,17 @@ package power
 
 import (
 	"cmp"
-	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"kubetrail/audit"
 	"kubetrail/internal/output"
-	"kubetrail/internal/query"
 	"kubetrail/internal/subject"
-	"kubetrail/internal/trail"
+	"kubetrail/internal/tally"
 )
-
-// scan calls yield for every answer, in the order that is cheapest to read.
-func scan(ctx context.Context, r trail.Reader, q trail.Query, columns audit.Columns, yield func(*audit.Event) error) error {
-	if s, ok := r.(trail.Scanner); ok {
-		return s.Scan(ctx, q, columns, yield)
-	}
-	return r.Search(ctx, q, trail.Page{Oldest: true, Columns: columns}, yield)
-}
-
-// narrowed is q for those answers that are answers to text, too.
-func narrowed(q trail.Query, text string) (trail.Query, error) {
-	n, err := query.Parse(text)
-	if err != nil {
-		return q, err
-	}
-	q.Where = query.Both(q.Where, n)
-	return q, nil
-}
-
-// quoted is a value as a question has it, so that nothing in it is special.
-func quoted(s string) string {
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\x00", `\u0000`).Replace(strings.ToValidUTF8(s, "\uFFFD")) + `"`
-}
-
-// A Tally counts one value.
-type Tally struct {
-	Value string `json:"value"`
-	Count int    `json:"count"`
-}
-
-// tallies counts values, of which it keeps those that came first.
-type tallies struct {
-	list []Tally
-	more int // of other values
-}
-
-const maxTallies = 16
-
-func (t *tallies) add(value string) {
-	i := slices.IndexFunc(t.list, func(x Tally) bool { return x.Value == value })
-	switch {
-	case i >= 0:
-		t.list[i].Count++
-	case len(t.list) < maxTallies:
-		t.list = append(t.list, Tally{value, 1})
-	default:
-		t.more++
-	}
-}
-
-func (t *tallies) has(value string) bool {
-	return slices.ContainsFunc(t.list, func(x Tally) bool { return x.Value == value })
-}
-
-// values are what was counted, most frequent first.
-func (t *tallies) values() []Tally {
-	list := slices.Clone(t.list)
-	slices.SortStableFunc(list, func(a, b Tally) int { return b.Count - a.Count })
-	return list
-}
 
 // address is where a request came from, as far as that is sure: who sends it can put
 // others before the last one.
@@ -131,7 +68,7 @@ func times(n int, chinese bool) string {
 }
 
 // cells are the values of tallies in one cell of a table.
-func cells(list []Tally) string {
+func cells(list []tally.Count) string {
 	var out []string
 	for _, t := range list {
 		out = append(out, output.Plain(strings.ReplaceAll(t.Value, " ", "_"), false))

@@ -14,6 +14,7 @@ import (
 	"kubetrail/internal/recorded"
 	"kubetrail/internal/refusal"
 	"kubetrail/internal/request"
+	"kubetrail/internal/tally"
 	"kubetrail/internal/trail"
 )
 
@@ -87,7 +88,7 @@ const maxSessions = 10_000
 // Sessions tells of every connection into a pod, or to a node or a service, that began
 // or ended in the time of q.
 func Sessions(ctx context.Context, r trail.Reader, q trail.Query, cfg SessionsConfig) (output.Report, error) {
-	narrow, err := narrowed(q, sessionQuestion)
+	narrow, err := tally.Narrowed(q, sessionQuestion)
 	if err != nil {
 		return output.Report{}, err
 	}
@@ -339,11 +340,11 @@ func debugged(ctx context.Context, r trail.Reader, q trail.Query, rows []*Sessio
 	if len(byID) == 0 {
 		return nil
 	}
-	q, err := narrowed(q, "sub:ephemeralcontainers and requestObject:*")
+	q, err := tally.Narrowed(q, "sub:ephemeralcontainers and requestObject:*")
 	if err != nil {
 		return err
 	}
-	return scan(ctx, r, q, sessionColumns|audit.Set(audit.RequestObject), func(e *audit.Event) error {
+	return tally.Scan(ctx, r, q, sessionColumns|audit.Set(audit.RequestObject), func(e *audit.Event) error {
 		x := byID[output.RFC3339(e.Received)+string(e.Text[audit.Username])+string(e.Text[audit.Name])]
 		if x == nil || x.Container != "" {
 			return nil

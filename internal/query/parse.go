@@ -476,3 +476,9 @@ func (p *parser) each(f field, at value, make func(audit.Ref) (*Node, error)) (*
 	}
 	return or(kids), nil
 }
+
+// Quote writes a value as a question has it, so that nothing in it is special and Parse
+// reads it as it is. What is not UTF-8 becomes U+FFFD.
+func Quote(value string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\x00", `\u0000`).Replace(strings.ToValidUTF8(value, "\uFFFD")) + `"`
+}

@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"kubetrail/audit"
+
 	"pgregory.net/rapid"
 )
 
@@ -52,7 +53,7 @@ func genQuestion(depth int) *rapid.Generator[string] {
 		value := rapid.OneOf(
 			rapid.SampledFrom([]string{"get", "ns*", "*", "a*b", `"two words"`, `two words`, `\and`, `"*"`, `x\*y`, `x\u0020y*`,
 				"system:node:*", `"or"`, "10.0.0.0/8", "3", "3.50", "true", `/a\:b/*/`, `"\\"`, `"\u0000"`, "é*", "密码", `a\"*`, "-1", "~x"}),
-			rapid.Map(rapid.String(), quote),
+			rapid.Map(rapid.String(), Quote),
 		)
 		field := rapid.SampledFrom([]string{"user", "verb", "message", "group", "ip", "annotations.k8s.io/x", "requestObject.spec.a.b/c",
 			`requestObject.metadata."x \"y".z`, "requestObject", "requestObject.*.image", "extra.k", "objectRef.*", "annotations.*x", "*name", `annotations."a:b"`, "details.*"})
@@ -72,7 +73,7 @@ func genQuestion(depth int) *rapid.Generator[string] {
 		case 3:
 			return "( " + kids(0) + ")"
 		case 4:
-			return quote(rapid.StringN(1, 10, 30).Draw(t, "text"))
+			return Quote(rapid.StringN(1, 10, 30).Draw(t, "text"))
 		case 5:
 			return rapid.SampledFrom([]string{"words to find", "frag*ment", "*", `a\*b*`, "密*"}).Draw(t, "bare")
 		case 6:
@@ -89,12 +90,6 @@ func genQuestion(depth int) *rapid.Generator[string] {
 		}
 		return field.Draw(t, "field") + " : " + value.Draw(t, "v")
 	})
-}
-
-func quote(s string) string {
-	var b strings.Builder
-	printQuoted(&b, []byte(s))
-	return b.String()
 }
 
 func TestRoundTrip(t *testing.T) {

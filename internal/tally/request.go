@@ -54,3 +54,13 @@ func Refused(code int32) bool { return code == 401 || code == 403 }
 
 // Succeeded reports whether a request did what it asked for.
 func Succeeded(code int32) bool { return code == 101 || code >= 200 && code < 400 }
+
+// Narrowed is q for those answers that are answers to text, too.
+func Narrowed(q trail.Query, text string) (trail.Query, error) {
+	n, err := query.Parse(text)
+	if err != nil {
+		return q, err
+	}
+	q.Where = query.Both(q.Where, n)
+	return q, nil
+}
