@@ -174,7 +174,7 @@ func (a *activity) printRows(p *output.Page, rows []*Done) error {
 				p.Say("\n%s", "\n%s", p.Pick(part.en, part.zh))
 				any = true
 			}
-			cells := []string{tally.Clock(d.From, day), tally.Clock(d.To, day), result(d.Code)}
+			cells := []string{tally.Clock(d.From, day), tally.Clock(d.To, day), result(d.Code, p.Chinese)}
 			if a.cfg.Notable {
 				cells = append(cells, output.Cell(d.Notable))
 			}
@@ -196,14 +196,14 @@ func (a *activity) printRows(p *output.Page, rows []*Done) error {
 }
 
 // result is how a request ended, in one word.
-func result(code int32) string {
+func result(code int32, chinese bool) string {
 	switch {
 	case code == 0:
-		return "unknown"
+		return either(chinese, "未知", "unknown")
 	case tally.Succeeded(code):
-		return "ok"
+		return either(chinese, "成功", "ok")
 	case tally.Refused(code):
-		return fmt.Sprintf("refused %d", code)
+		return fmt.Sprintf(either(chinese, "被拒绝 %d", "refused %d"), code)
 	}
-	return fmt.Sprintf("failed %d", code)
+	return fmt.Sprintf(either(chinese, "失败 %d", "failed %d"), code)
 }

@@ -71,7 +71,7 @@ func (c *changes) table(p *output.Page, rows []*Change) error {
 		third := output.None
 		switch {
 		case failed:
-			third = result(d.Code)
+			third = result(d.Code, p.Chinese)
 		case d.ConsequenceCount > 0:
 			third = itoa(d.ConsequenceCount)
 		}

@@ -31,6 +31,7 @@ func (l *load) print(p *output.Page, rows []*Share) error {
 	n := len(l.by)
 	t.Titles = append(t.Titles, "REQUESTS", "SHARE", "PER-S", "LOG", "P50", "P99", "MAX", "ERRORS", "429")
 	t.Right = []int{n, n + 1, n + 2, n + 3, n + 4, n + 5, n + 6, n + 7, n + 8}
+	t.Spare = []int{n + 2, n + 8, n + 4} // who it is must not be clipped for these
 	for i, x := range rows {
 		if i == printedRows && !p.Wide {
 			break
