@@ -55,7 +55,7 @@ func (a *app) explainVerb() *cobra.Command {
 				f.limit = 0
 			}
 			n, err := a.explain(cmd.Context(), f, words)
-			if err == nil && n == f.limit && !cmd.Flags().Changed("limit") {
+			if err == nil && n > 0 && n == f.limit && !cmd.Flags().Changed("limit") {
 				fmt.Fprintf(a.err, "only %d are explained; --limit 0 explains all\n", n)
 			}
 			return err
