@@ -441,7 +441,7 @@ func (a *access) print(p *output.Page, cfg AccessConfig, rows []*Accessor, begin
 	t.Right, t.Soft, t.Spare = []int{1, 2, 3, 4, 5}, []int{0}, []int{7, 9, 8, 10}[:len(titles)-7]
 	for _, x := range rows {
 		cells := []string{who(x.User, x.As, p.Chinese), count(x.Reads), count(x.Lists), count(x.Watches), count(x.Writes), count(x.Refused),
-			shortTime(x.last), shortTime(x.first), cells(x.Addresses), cells(x.Tools), x.Usual.word()}
+			shortTime(x.last), shortTime(x.first), cells(x.Addresses), cells(x.Tools), x.Usual.word(p)}
 		if err := t.Add(cells[:len(titles)]...); err != nil {
 			return err
 		}
@@ -462,16 +462,16 @@ func (a *access) print(p *output.Page, cfg AccessConfig, rows []*Accessor, begin
 func (a *Accessor) used() int { return a.Reads + a.Lists + a.Watches + a.Writes + a.Connects }
 
 // word is USUAL in the table.
-func (u *Usual) word() string {
+func (u *Usual) word(p *output.Page) string {
 	switch {
 	case u == nil:
 		return output.None
 	case u.FirstTime:
-		return "first-time"
+		return p.Pick("first-time", "首次")
 	case len(u.NewAddresses)+len(u.NewTools) > 0:
-		return "new-place"
+		return p.Pick("new-place", "新来源")
 	}
-	return "yes"
+	return p.Pick("yes", "是")
 }
 
 // lists says which lists count, and which of them may have left the object out.

@@ -531,7 +531,7 @@ func (d *denied) advise(p *output.Page, rows []*Denial, proposals []*Proposal) {
 		count[x.Cause] += x.Count
 	}
 	if len(proposals) > 0 {
-		p.Say("What RBAC refused %s would allow: kubetrail denied --grant writes them as YAML.", "RBAC 拒绝的请求需要 %s：kubetrail denied --grant 以 YAML 输出。", p.Pick(output.Count(len(proposals), "grant"), fmt.Sprintf("%d 个授权", len(proposals))))
+		p.Say("%s would allow what RBAC refused: kubetrail denied --grant prints YAML.", "RBAC 拒绝的请求需要 %s：kubetrail denied --grant 以 YAML 输出。", p.Pick(output.Count(len(proposals), "grant"), fmt.Sprintf("%d 个授权", len(proposals))))
 	}
 	adviseAgainst(p, proposals)
 	if count[refusal.Login] > 0 {

@@ -65,7 +65,7 @@ func TestDeniedOfStory(t *testing.T) {
 				}
 			}
 			wants(t, told(t, report, false), "mallory: refused ", "Against failed authentication (401,", "Dangerous, it lets them read Secrets: a grant to ",
-				"kubetrail denied --grant writes them as YAML")
+				"would allow what RBAC refused: kubetrail denied --grant prints YAML")
 			wants(t, told(t, report, true), "身份认证失败（401", "有风险的授权（可以读取 Secret）")
 		})
 	}

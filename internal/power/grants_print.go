@@ -88,11 +88,11 @@ func (g *gifts) told(x *Gift, say func(en, zh string)) {
 	next := output.Brief(g.cfg.Next)
 	evidence, evidenceZH := "the authorizer names it", "授权理由中写明"
 	if x.Kind == "token" {
-		evidence, evidenceZH = "by the id of the token", "凭 token 的 id 确认"
+		evidence, evidenceZH = "by the id of the token", "由令牌的 ID 得知"
 	}
 	if left := g.last - x.at; u.Count == 0 && left < g.cfg.Next.Microseconds() {
 		until := output.Lasting(float64(left) / 1e6)
-		say("No use of it is recorded in the "+until+" until the trail ends.", "到日志结束的 "+until+" 内没有使用它的记录。")
+		say("No use of it is recorded in the "+until+" until the trail ends.", "到日志结束为止（"+until+"）没有使用它的记录。")
 		return
 	}
 	if u.Count == 0 {
@@ -159,13 +159,13 @@ func (x *Gift) deed() (en, zh string) {
 		}
 		return en, zh
 	case "token":
-		return "had a token issued for ServiceAccount " + output.Cell(x.Namespace+"/"+x.Name), "获取了 ServiceAccount " + output.Cell(x.Namespace+"/"+x.Name) + " 的 token"
+		return "had a token issued for ServiceAccount " + output.Cell(x.Namespace+"/"+x.Name), "获取了 ServiceAccount " + output.Cell(x.Namespace+"/"+x.Name) + " 的令牌"
 	case "pod":
 		return x.Action + " " + name + ": " + detail, x.pastZH() + " " + name + "：" + detail
 	case "session":
 		return "opened a session in Pod " + output.Cell(x.Namespace+"/"+x.Name) + ": " + detail, "进入了 Pod " + output.Cell(x.Namespace+"/"+x.Name) + "：" + detail
 	case "secret":
-		return "created a Secret with a token of a service account: " + output.Cell(x.Namespace+"/"+x.Name), "创建了存放 ServiceAccount token 的 Secret " + output.Cell(x.Namespace+"/"+x.Name)
+		return "created a Secret with a token of a service account: " + output.Cell(x.Namespace+"/"+x.Name), "创建了存放服务账号令牌的 Secret " + output.Cell(x.Namespace+"/"+x.Name)
 	case "impersonation":
 		en = fmt.Sprintf("acted as %s %s", output.Cell(x.As), times(x.Count, false))
 		zh = fmt.Sprintf("扮演 %s %s", output.Cell(x.As), times(x.Count, true))

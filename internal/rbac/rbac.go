@@ -277,7 +277,7 @@ func (d Danger) Brief(chinese bool) string {
 	case DangerPods:
 		en, zh = "starting pods", "启动 Pod"
 	case DangerToken:
-		en, zh = "tokens of service accounts", "签发 ServiceAccount token"
+		en, zh = "tokens of service accounts", "签发服务账号令牌"
 	case DangerNodes:
 		en, zh = "kubelets (nodes/proxy)", "直接访问 kubelet（nodes/proxy）"
 	case DangerCSR:
