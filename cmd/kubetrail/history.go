@@ -26,7 +26,7 @@ const historyExample = `  # what happened to it, as differences
   kubetrail history deploy/nginx -n default --diff
 
   # the last YAML before it was deleted
-  kubetrail history cm/app-config -n shop --at last > app-config.yaml
+  kubetrail history deploy/nginx-old -n default --at last > nginx-old.yaml
 
   # who set which field?
   kubetrail history deploy/cart -n shop --blame --at 2026-11-20T15:22:40Z`

@@ -13,7 +13,13 @@ import (
 
 // print prints the changes, and what is not shown of them.
 func (c *changes) print(p *output.Page, done, failed []*Change) error {
+	written := c.shown.Count + c.failed
+	for _, n := range c.hidden {
+		written += n
+	}
 	switch {
+	case written == 0:
+		p.Say("No such write is in the trail. Only what the audit policy records is known.", "日志中没有此类写操作。只知道审计策略所记录的内容。")
 	case len(done) == 0:
 		p.Say("Nothing changed, as far as it was recorded.", "没有发生变更（就已记录的内容而言）。")
 	case c.cfg.ByNamespace:

@@ -283,6 +283,9 @@ func constants(p *policy.Policy, of func(*policy.PolicyRule) []string) []string 
 // Text says what the hole hides, in one clause.
 func (h *Hole) Text(chinese bool) string {
 	verbs, who := strings.Join(h.Verbs, ", "), h.who(chinese)
+	if chinese {
+		verbs = strings.Join(h.Verbs, "、")
+	}
 	if verbs == "" {
 		verbs = "some requests"
 		if chinese {
