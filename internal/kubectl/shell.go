@@ -78,10 +78,15 @@ func hidden(r rune, n int) bool {
 	return r >= 0x80 && r != utf8.RuneError && unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Co)
 }
 
-// hereDocument writes text as the standard input of a command. No line of it ends it.
+// hereDocument writes text as the standard input of a command. No line of it begins as
+// the end does, as far as there are letters: dash loses a byte that is not ASCII behind
+// such a beginning.
 func hereDocument(text []byte) string {
-	end := "EOF"
-	for bytes.Contains(append([]byte{'\n'}, text...), []byte("\n"+end)) {
+	lines, end := append([]byte{'\n'}, text...), "EOF"
+	for c := 'A'; c <= 'Z' && bytes.Contains(lines, []byte("\n"+end[:1])); c++ {
+		end = string(c) + "EOF"
+	}
+	for bytes.Contains(lines, []byte("\n"+end)) {
 		end += "_"
 	}
 	return " <<'" + end + "'\n" + strings.TrimSuffix(string(text), "\n") + "\n" + end

@@ -40,7 +40,7 @@ func TestQuote(t *testing.T) {
 	hostile := rapid.OneOf(
 		rapid.String(),
 		rapid.StringMatching(`[-a-z'"$\\(){};&|<>!#*?~= `+"`"+`\n\t\r]{1,12}`),
-		rapid.SampledFrom([]string{"", "'", "--a=$(id)", "-n", "=ls", "EOF", "\n", "\x1b[2J", "\u202egnp.exe", "a\xffb", "$(reboot)", "`id`", "~", "*", "a\n'\n", "\\", "\r\n", "--", "{a,b}", "é\u0301", "\\033", "%s%n"}),
+		rapid.SampledFrom([]string{"", "E\x80", "EO\u00e9", "'", "--a=$(id)", "-n", "=ls", "EOF", "\n", "\x1b[2J", "\u202egnp.exe", "a\xffb", "$(reboot)", "`id`", "~", "*", "a\n'\n", "\\", "\r\n", "--", "{a,b}", "é\u0301", "\\033", "%s%n"}),
 		rapid.Map(rapid.SliceOf(rapid.Byte()), func(b []byte) string { return string(b) }),
 	)
 	rapid.Check(t, func(t *rapid.T) {
