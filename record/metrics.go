@@ -1,0 +1,34 @@
+package record
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// Metrics count what is recorded, under upstream's names where upstream has the same.
+// A nil *Metrics counts nothing.
+type Metrics struct {
+	events, rejected prometheus.Counter
+	errors           *prometheus.CounterVec // by plugin
+	levels           *prometheus.CounterVec // by level
+	lost             *prometheus.CounterVec // by backend and cause
+}
+
+// NewMetrics registers metrics with r.
+func NewMetrics(r prometheus.Registerer) *Metrics {
+	m := &Metrics{
+		events:   prometheus.NewCounter(prometheus.CounterOpts{Name: "apiserver_audit_event_total", Help: "Audit events generated and sent to the audit backend."}),
+		rejected: prometheus.NewCounter(prometheus.CounterOpts{Name: "apiserver_audit_requests_rejected_total", Help: "Requests rejected because their audit event could not be stored."}),
+		errors:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "apiserver_audit_error_total", Help: "Audit events that a plugin failed to audit properly."}, []string{"plugin"}),
+		levels:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "apiserver_audit_level_total", Help: "Policy levels of audited requests, one for each request."}, []string{"level"}),
+		lost:     prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kubetrail_record_lost_total", Help: "Audit events that were lost, by backend and cause."}, []string{"backend", "cause"}),
+	}
+	r.MustRegister(m.events, m.rejected, m.errors, m.levels, m.lost)
+	return m
+}
+
+// Lost counts n events that plugin lost by cause.
+func (m *Metrics) Lost(plugin, cause string, n int) {
+	if m == nil {
+		return
+	}
+	m.errors.WithLabelValues(plugin).Add(float64(n))
+	m.lost.WithLabelValues(plugin, cause).Add(float64(n))
+}
