@@ -101,6 +101,7 @@ func rooms() []room {
 		{"internal/access", 4, impure, "who may do what, and the part of a trail that they see"},
 		{"internal/server", 5, impure, "the HTTP API, health, metrics and a plain page"},
 		{"internal/serve", 6, impure, "serve, put together: what collects, what answers, and what changes while both run"},
+		{"record/backend", 4, impure, "where events go: log files, webhooks, and what stands between"},
 		{"cmd/kubetrail", 7, impure, "the command line; everything is put together here"},
 		{"bench", 6, impure, "measures us beside others and prints one table"},
 	}
