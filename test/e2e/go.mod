@@ -1,7 +1,7 @@
 // A real control plane to collect from. A module of its own, so that the product never
 // requires Kubernetes. What it runs are its tools, built as upstream is: the replacements
 // are those of k8s.io/kubernetes. It imports nothing but the standard library, and asks
-// kubetrail as people do, by its commands.
+// kubetrail as people do, by its commands. kwok is built in a module of its own below.
 module kubetrail/test/e2e
 
 go 1.26.0
@@ -12,6 +12,7 @@ tool (
 	go.etcd.io/etcd/server/v3
 	k8s.io/kubernetes/cmd/kube-apiserver
 	k8s.io/kubernetes/cmd/kube-controller-manager
+	k8s.io/kubernetes/cmd/kube-scheduler
 	k8s.io/kubernetes/cmd/kubectl
 )
 

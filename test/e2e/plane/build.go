@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -21,13 +22,23 @@ import (
 // Version is the release of Kubernetes that is built; go.mod says the same.
 const Version = "v1.36.3"
 
-// programs are built in this order: what is needed first comes first.
-func programs() [][2]string {
-	return [][2]string{
-		{"etcd", "go.etcd.io/etcd/server/v3"},
-		{"kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"},
-		{"kubectl", "k8s.io/kubernetes/cmd/kubectl"},
-		{"kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager"},
+// program is one that can be built.
+type program struct {
+	name, path string
+	module     string // the module's directory below that of test/e2e
+	asked      bool   // it is built only for whoever asks for it
+}
+
+// programs are built in this order: what is needed first comes first. kwok has a module
+// of its own, so that what it requires changes nothing of what Kubernetes is built from.
+func programs() []program {
+	return []program{
+		{name: "etcd", path: "go.etcd.io/etcd/server/v3"},
+		{name: "kube-apiserver", path: "k8s.io/kubernetes/cmd/kube-apiserver"},
+		{name: "kubectl", path: "k8s.io/kubernetes/cmd/kubectl"},
+		{name: "kube-controller-manager", path: "k8s.io/kubernetes/cmd/kube-controller-manager"},
+		{name: "kube-scheduler", path: "k8s.io/kubernetes/cmd/kube-scheduler", asked: true},
+		{name: "kwok", path: "sigs.k8s.io/kwok/cmd/kwok", module: "kwok", asked: true},
 	}
 }
 
@@ -38,24 +49,20 @@ type Binaries string
 func (b Binaries) Path(name string) string { return filepath.Join(string(b), name) }
 
 // Build builds what is not there yet of the tools of the module in dir, one after the
-// other and gently, into a directory below the user's cache that is named after go.mod.
-// That takes minutes the first time, and nothing afterwards. It says on out what it
-// does. Several processes at a time wait for each other.
-func Build(ctx context.Context, dir string, out io.Writer) (Binaries, error) {
-	mod, err := os.ReadFile(filepath.Join(dir, "go.mod"))
-	if err != nil {
-		return "", err
-	}
+// other and gently, into a directory below the user's cache that is named after what
+// go.mod requires. That takes minutes the first time, and nothing afterwards. It says on
+// out what it does. Several processes at a time wait for each other. kube-scheduler and
+// kwok are built where more names them.
+func Build(ctx context.Context, dir string, out io.Writer, more ...string) (Binaries, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		return "", err
 	}
-	sum := sha256.Sum256(withoutComments(mod))
-	to := filepath.Join(cache, "kubetrail-e2e", hex.EncodeToString(sum[:8]))
-	if err := os.MkdirAll(to, 0o755); err != nil {
+	cache = filepath.Join(cache, "kubetrail-e2e")
+	if err := os.MkdirAll(cache, 0o755); err != nil {
 		return "", err
 	}
-	lock, err := os.OpenFile(filepath.Join(to, "lock"), os.O_CREATE|os.O_RDWR, 0o644)
+	lock, err := os.OpenFile(filepath.Join(cache, "lock"), os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
 		return "", err
 	}
@@ -63,30 +70,71 @@ func Build(ctx context.Context, dir string, out io.Writer) (Binaries, error) {
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
 		return "", err
 	}
+	var to string
 	for _, p := range programs() {
-		path := filepath.Join(to, p[0])
-		if _, err := os.Stat(path); err == nil {
+		if p.asked && !slices.Contains(more, p.name) {
 			continue
 		}
-		begun := time.Now()
-		fmt.Fprintf(out, "building %s\n", p[0])
-		cmd := exec.CommandContext(ctx, "nice", "go", "build", "-p", "2", "-trimpath", "-ldflags", stamp(), "-o", path+".tmp", p[1])
-		cmd.Dir = dir
-		if text, err := cmd.CombinedOutput(); err != nil {
-			return "", fmt.Errorf("build %s: %w\n%s", p[0], err, text)
-		}
-		if err := os.Rename(path+".tmp", path); err != nil {
+		made, err := p.build(ctx, filepath.Join(dir, p.module), cache, out)
+		if err != nil {
 			return "", err
 		}
-		fmt.Fprintf(out, "built %s in %s\n", p[0], time.Since(begun).Round(time.Second))
+		if p.module == "" {
+			to = filepath.Dir(made)
+			continue
+		}
+		link := filepath.Join(to, p.name)
+		if at, err := os.Readlink(link); err == nil && at == made {
+			continue
+		}
+		_ = os.Remove(link) // it may not be there
+		if err := os.Symlink(made, link); err != nil {
+			return "", err
+		}
 	}
 	return Binaries(to), nil
 }
 
-// withoutComments drops the lines of a go.mod that are nothing but a comment.
-func withoutComments(mod []byte) (out []byte) {
+// build builds the program with the module in dir, if it is not there, and returns where
+// it is.
+func (p program) build(ctx context.Context, dir, cache string, out io.Writer) (string, error) {
+	mod, err := os.ReadFile(filepath.Join(dir, "go.mod"))
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(required(mod))
+	path := filepath.Join(cache, hex.EncodeToString(sum[:8]), p.name)
+	if _, err := os.Stat(path); err == nil {
+		return path, nil
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return "", err
+	}
+	begun := time.Now()
+	fmt.Fprintf(out, "building %s\n", p.name)
+	cmd := exec.CommandContext(ctx, "nice", "go", "build", "-p", "2", "-trimpath", "-ldflags", stamp(), "-o", path+".tmp", p.path)
+	cmd.Dir = dir
+	if text, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build %s: %w\n%s", p.name, err, text)
+	}
+	if err := os.Rename(path+".tmp", path); err != nil {
+		return "", err
+	}
+	fmt.Fprintf(out, "built %s in %s\n", p.name, time.Since(begun).Round(time.Second))
+	return path, nil
+}
+
+// required drops the lines of a go.mod that change no program: those that are nothing but
+// a comment, and the list of tools.
+func required(mod []byte) (out []byte) {
+	tools := false
 	for line := range bytes.Lines(mod) {
-		if !bytes.HasPrefix(line, []byte("//")) {
+		switch {
+		case bytes.HasPrefix(line, []byte("tool (")):
+			tools = true
+		case tools:
+			tools = !bytes.HasPrefix(line, []byte(")"))
+		case !bytes.HasPrefix(line, []byte("//")) && !bytes.HasPrefix(line, []byte("tool ")):
 			out = append(out, line...)
 		}
 	}

@@ -8,7 +8,9 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -160,6 +162,9 @@ func (s *Server) Restart(ctx context.Context) error {
 // Stderr is the file with what the server says.
 func (s *Server) Stderr() string { return filepath.Join(s.plane.Dir, s.Name+".stderr") }
 
+// Process is the one that runs, or ran last.
+func (s *Server) Process() *Process { return s.process }
+
 // Kill ends the server at once. It reports whether it ran until then.
 func (s *Server) Kill() bool { return s.process.Kill() }
 
@@ -193,6 +198,15 @@ func (p *Plane) Manager() *Process {
 		return nil
 	}
 	return p.managers[len(p.managers)-1]
+}
+
+// Kubectl runs kubectl with that kubeconfig and input, and returns what it prints on both
+// its outputs.
+func (p *Plane) Kubectl(ctx context.Context, kubeconfig, stdin string, args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, p.Bin.Path("kubectl"), append([]string{"--kubeconfig", kubeconfig,
+		"--cache-dir", filepath.Join(p.Dir, "kubectl-cache")}, args...)...)
+	cmd.Stdin = strings.NewReader(stdin)
+	return cmd.CombinedOutput()
 }
 
 // Logs lists the files with what the processes said.

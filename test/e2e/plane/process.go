@@ -47,6 +47,45 @@ func Start(name, log, program string, args ...string) (*Process, error) {
 // PID is its number.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
+// RSS is how much memory it holds, and how much it held at most, in bytes.
+func (p *Process) RSS() (now, most int64, err error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID()))
+	if err != nil {
+		return 0, 0, err
+	}
+	for line := range bytes.Lines(text) {
+		for name, to := range map[string]*int64{"VmRSS:": &now, "VmHWM:": &most} {
+			if rest, found := bytes.CutPrefix(line, []byte(name)); found {
+				if _, err := fmt.Sscanf(string(rest), "%d kB", to); err != nil {
+					return 0, 0, err
+				}
+				*to <<= 10
+			}
+		}
+	}
+	return now, most, nil
+}
+
+// CPU is how long it has computed, in user and system mode.
+func (p *Process) CPU() (time.Duration, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.PID()))
+	if err != nil {
+		return 0, err
+	}
+	// The name, in parentheses, may hold anything; the times are 12th and 13th after it.
+	fields := bytes.Fields(text[bytes.LastIndexByte(text, ')')+1:])
+	if len(fields) < 13 {
+		return 0, fmt.Errorf("%s: %q", p.Name, text)
+	}
+	var ticks [2]int64 // of a hundredth of a second
+	for i := range ticks {
+		if _, err := fmt.Sscan(string(fields[11+i]), &ticks[i]); err != nil {
+			return 0, err
+		}
+	}
+	return time.Duration(ticks[0]+ticks[1]) * 10 * time.Millisecond, nil
+}
+
 // Done is closed when the process has ended.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
