@@ -12,6 +12,7 @@ package explain
 import (
 	"kubetrail/audit"
 	requests "kubetrail/internal/request"
+	"kubetrail/internal/trail"
 )
 
 // Columns is what an Explainer looks at but for bodies: without them a sentence has no
@@ -57,6 +58,9 @@ func New(cfg Config) *Explainer {
 // Append appends one or more short sentences about e, without a newline. Whatever e
 // holds, they are safe to show on a terminal and not longer than a few lines.
 func (x *Explainer) Append(b []byte, e *audit.Event) []byte {
+	if l, ok := trail.ReportedLoss(e); ok {
+		return x.appendLoss(b, l)
+	}
 	r := &x.r
 	r.read(e)
 	r.thing = x.thing(r)

@@ -153,6 +153,9 @@ func New(cfg Config) *Detector {
 // one server should come in about the order of time; those that come later than that
 // fill the gaps that they lie in.
 func (d *Detector) Observe(e *audit.Event) {
+	if f, ok := reported(e); ok {
+		d.Lose(f)
+	}
 	if len(d.waiting) > 0 {
 		d.follow(e)
 	}

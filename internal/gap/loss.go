@@ -30,10 +30,11 @@ func lost(f *trail.Fault) bool {
 	return f.Lost != nil || f.Offset > 0 && strings.HasPrefix(f.Reason, "NUL bytes")
 }
 
-// readFaults takes what the trail says it lost.
+// readFaults takes what the trail says it lost, and what the recorders say whose events
+// it holds.
 func (d *Detector) readFaults(ctx context.Context, r trail.Reader, q Question) error {
 	n := 0
-	return r.Faults(ctx, func(f trail.Fault) error {
+	take := func(f trail.Fault) error {
 		if !lost(&f) || q.Server != "" && f.Server != q.Server || q.Cluster != "" && f.Cluster != q.Cluster {
 			return nil
 		}
@@ -43,7 +44,29 @@ func (d *Detector) readFaults(ctx context.Context, r trail.Reader, q Question) e
 		}
 		d.expect(&loss{fault: f, before: audit.NoTime, after: audit.NoTime, seqs: span{-1, -1}})
 		return nil
+	}
+	if err := r.Faults(ctx, take); err != nil {
+		return err
+	}
+	where, err := trail.ReportedLosses()
+	if err != nil {
+		return err
+	}
+	page := trail.Page{Oldest: true, Columns: trail.LossColumns() | audit.Set(audit.Cluster, audit.Server, audit.Source, audit.Seq)}
+	return r.Search(ctx, trail.Query{Where: where, Since: q.Since, Until: q.Until}, page, func(e *audit.Event) error {
+		f, ok := reported(e)
+		if !ok {
+			return nil
+		}
+		return take(f)
 	})
+}
+
+// reported is the fault that an event of a recorder tells of.
+func reported(e *audit.Event) (trail.Fault, bool) {
+	l, ok := trail.ReportedLoss(e)
+	return trail.Fault{Source: string(e.Text[audit.Source]), Cluster: string(e.Text[audit.Cluster]), Server: string(e.Text[audit.Server]),
+		Reason: l.Cause, Lost: &l, Seq: e.Seq}, ok
 }
 
 // expect keeps a loss, in the order of the numbers of faults.

@@ -131,20 +131,34 @@ func requestOf(e *audit.Event) (q policy.Request, ok bool) {
 	return policy.Request{Authenticated: who, User: string(e.Text[audit.Username]), Groups: output.StringList(e.Text[audit.UserGroups]), RequestInfo: info}, true
 }
 
-// losses counts what the trail says it lacks of a time.
+// losses counts what the trail and its recorders say that they lack of a time.
 func (c *Coverage) losses(ctx context.Context, r trail.Reader, s trail.Summary, from, to int64) error {
-	if s.Faults == 0 {
+	lost := func(l trail.Loss) {
+		if l.From != audit.NoTime && l.From > to || l.To != audit.NoTime && l.To < from {
+			return
+		}
+		if c.Losses++; c.Losses == 1 {
+			c.Cause = l.Cause
+		}
+	}
+	where, err := trail.ReportedLosses()
+	if err != nil {
+		return err
+	}
+	err = r.Search(ctx, trail.Always(where), trail.Page{Limit: looked, Columns: trail.LossColumns()}, func(e *audit.Event) error {
+		if l, ok := trail.ReportedLoss(e); ok {
+			lost(l)
+		}
 		return nil
+	})
+	if err != nil || s.Faults == 0 {
+		return err
 	}
 	return r.Faults(ctx, func(f trail.Fault) error {
-		switch {
-		case f.Lost == nil:
+		if f.Lost == nil {
 			c.Damaged++
-		case f.Lost.From != audit.NoTime && f.Lost.From > to, f.Lost.To != audit.NoTime && f.Lost.To < from:
-		default:
-			if c.Losses++; c.Losses == 1 {
-				c.Cause = f.Lost.Cause
-			}
+		} else {
+			lost(*f.Lost)
 		}
 		return nil
 	})
