@@ -20,16 +20,16 @@ import (
 // Why events were lost. There are no other causes, so that they can be labels of a
 // metric.
 const (
-	CauseBufferFull = "buffer full"     // more came than the buffer holds
-	CauseShutDown   = "shut down"       // it came after the end of Run
-	CauseTooLarge   = "too large"       // it does not fit, even without bodies
-	CauseWrite      = "write failed"    // the file or stream took no more
-	CauseSync       = "sync failed"     // it was written, but the disk may have lost it
-	CauseRefused    = "refused"         // the receiver answered that it will not have it
-	CauseUnsent     = "not delivered"   // every attempt to send it failed
-	CauseSpillFull  = "spill full"      // what waits on disk has reached its bound
-	CauseSpill      = "spill failed"    // the disk did not take it, or not give it back
-	CauseEncoding   = "cannot be coded" // no line could be made of it
+	CauseBufferFull = "buffer-full"   // more came than the buffer holds
+	CauseShutDown   = "shut-down"     // it came after the end of Run
+	CauseTooLarge   = "too-large"     // it does not fit, even without bodies
+	CauseWrite      = "write-failed"  // the file or stream took no more
+	CauseSync       = "sync-failed"   // it was written, but the disk may have lost it
+	CauseRefused    = "refused"       // the receiver answered that it will not have it
+	CauseUnsent     = "not-delivered" // every attempt to send it failed
+	CauseSpillFull  = "spill-full"    // what waits on disk has reached its bound
+	CauseSpill      = "spill-failed"  // the disk did not take it, or not give it back
+	CauseEncoding   = "not-encoded"   // no line could be made of it
 )
 
 // Annotations of an event that tells of losses.

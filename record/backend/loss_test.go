@@ -40,7 +40,7 @@ func TestLossEvent(t *testing.T) {
 		`"stage":"ResponseComplete","requestURI":"","verb":"lost","user":{"username":"system:kubetrail"},` +
 		`"requestReceivedTimestamp":"2026-11-20T15:13:23.604000Z","stageTimestamp":"2026-11-20T15:13:25.604000Z",` +
 		`"annotations":{"kubetrail.io/cluster":"a\u003cb\u003e\u0026c","kubetrail.io/lost":"16004",` +
-		`"kubetrail.io/lost-backend":"webhook","kubetrail.io/lost-cause":"buffer full","z":"\u2028 ü"}}` + "\n"
+		`"kubetrail.io/lost-backend":"webhook","kubetrail.io/lost-cause":"buffer-full","z":"\u2028 ü"}}` + "\n"
 	if string(line) != want {
 		t.Errorf("the event is\n%swant\n%s", line, want)
 	}
