@@ -105,11 +105,11 @@ func TestLossesAreLogged(t *testing.T) {
 		time.Sleep(time.Second)
 		l.Take()
 		lines := slices.Collect(strings.Lines(out.String()))
-		if len(lines) != 2 || !strings.Contains(lines[1], `"log: write failed"=2000`) {
+		if len(lines) != 2 || !strings.Contains(lines[1], `"log: write-failed"=2000`) {
 			t.Errorf("after a second:\n%s", &out)
 		}
 		want := fmt.Sprintf("# HELP %[1]s Audit events that were lost, by backend and cause.\n# TYPE %[1]s counter\n"+
-			"%[1]s{backend=\"log\",cause=\"write failed\"} 2001\n", "kubetrail_record_lost_total")
+			"%[1]s{backend=\"log\",cause=\"write-failed\"} 2001\n", "kubetrail_record_lost_total")
 		if err := testutil.GatherAndCompare(metrics, strings.NewReader(want), "kubetrail_record_lost_total"); err != nil {
 			t.Error(err)
 		}
