@@ -292,7 +292,7 @@ func (r *Reader) acceptInside(e *Event, raw, text []byte) bool {
 	}
 	cluster := e.Text[Cluster]
 	r.found(e, raw)
-	if len(r.cluster) == 0 {
+	if len(r.cluster) == 0 && len(cluster) > 0 {
 		e.Text[Cluster] = cluster
 	}
 	return true

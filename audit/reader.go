@@ -30,7 +30,8 @@ type ReaderConfig struct {
 	Growing bool
 
 	// Source, Cluster and Server become the columns of these names of every event.
-	// Where Cluster is empty, the carrier may name the cluster.
+	// Where Cluster is empty, the carrier may name the cluster, or an annotation of the
+	// event ([ClusterAnnotation]); where Server is, likewise [ServerAnnotation].
 	Source, Cluster, Server string
 }
 
@@ -181,7 +182,38 @@ func (r *Reader) found(e *Event, raw []byte) {
 	e.Text[Cluster] = r.cluster
 	e.Text[Server] = r.server
 	e.Text[Destination], e.Text[Marks] = nil, nil
+	if annotations := e.Text[Annotations]; len(annotations) > 0 {
+		if len(r.cluster) == 0 {
+			e.Text[Cluster] = annotated(annotations, ClusterAnnotation)
+		}
+		if len(r.server) == 0 {
+			e.Text[Server] = annotated(annotations, ServerAnnotation)
+		}
+	}
 	r.advance(len(raw))
+}
+
+// Annotations by which a recorder says where it observed an event, which an event of
+// kube-apiserver does not tell.
+const (
+	ClusterAnnotation = "kubetrail.io/cluster"
+	ServerAnnotation  = "kubetrail.io/server"
+)
+
+// annotated returns the value of a key in the JSON of annotations, or nil where it is
+// absent or not written plainly. What stands within a string cannot be taken for it: its
+// quotes have backslashes.
+func annotated(annotations []byte, key string) []byte {
+	i := bytes.Index(annotations, []byte(key))
+	if i < 1 || annotations[i-1] != '"' {
+		return nil
+	}
+	value, found := bytes.CutPrefix(annotations[i+len(key):], []byte(`":"`))
+	end := bytes.IndexAny(value, `"\`)
+	if !found || end < 0 || value[end] != '"' {
+		return nil
+	}
+	return value[:end]
 }
 
 // step passes one piece of syntax or reads one event. It is called with at least
