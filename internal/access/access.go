@@ -18,6 +18,7 @@ import (
 	"sync/atomic"
 
 	"kubetrail/internal/config"
+	"kubetrail/internal/service"
 )
 
 // Rules say who may do what. Files are read again when they change; a new version
@@ -132,21 +133,21 @@ type credentials struct {
 
 type token struct {
 	name string
-	hash *reloaded[[sha256.Size]byte]
+	hash *service.Reloaded[[sha256.Size]byte]
 	grant
 }
 
 // tlsFiles are what a handshake takes from files.
 type tlsFiles struct {
-	pair *reloaded[*tls.Certificate]
-	pool *reloaded[*x509.CertPool] // nil: no client certificate is asked for
+	pair *service.Reloaded[*tls.Certificate]
+	pool *service.Reloaded[*x509.CertPool] // nil: no client certificate is asked for
 }
 
 // readAccess reads the files that a names. Its error may have a method Hint() string.
 func readAccess(a Rules, log *slog.Logger) (*credentials, error) {
 	c := &credentials{certs: a.Certificates}
 	for _, t := range a.Tokens {
-		hash, err := newReloaded(log, parseToken, t.File)
+		hash, err := service.NewReloaded(log, parseToken, t.File)
 		if err != nil {
 			return nil, &startError{fmt.Sprintf("bearer token: %v", err), "make one: openssl rand -hex 32 > " + t.File}
 		}
@@ -157,13 +158,13 @@ func readAccess(a Rules, log *slog.Logger) (*credentials, error) {
 	}
 	c.tls = &tlsFiles{}
 	var err error
-	if c.tls.pair, err = newReloaded(log, parseKeyPair, a.TLS.Cert, a.TLS.Key); err != nil {
+	if c.tls.pair, err = service.NewReloaded(log, parseKeyPair, a.TLS.Cert, a.TLS.Key); err != nil {
 		return nil, fmt.Errorf("TLS certificate %s and key %s: %w", a.TLS.Cert, a.TLS.Key, err)
 	}
 	if a.TLS.ClientCA == "" {
 		return c, nil
 	}
-	if c.tls.pool, err = newReloaded(log, parsePool, a.TLS.ClientCA); err != nil {
+	if c.tls.pool, err = service.NewReloaded(log, parsePool, a.TLS.ClientCA); err != nil {
 		return nil, fmt.Errorf("client CA %s: %w", a.TLS.ClientCA, err)
 	}
 	return c, nil
@@ -232,7 +233,7 @@ func (c *credentials) of(r *http.Request) Grants {
 	}
 	hash := sha256.Sum256([]byte(strings.TrimSpace(given)))
 	for _, t := range c.tokens {
-		want := t.hash.get()
+		want := t.hash.Get()
 		if subtle.ConstantTimeCompare(hash[:], want[:]) == 1 && ok {
 			all = append(all, t.grant)
 		}
@@ -267,7 +268,7 @@ func (g *Gate) TLS() *tls.Config {
 	t := &tls.Config{
 		MinVersion:     tls.VersionTLS12,
 		NextProtos:     []string{"h2", "http/1.1"},
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return g.now.Load().tls.pair.get(), nil },
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return g.now.Load().tls.pair.Get(), nil },
 
 		// A CA taken out of the file, or the file out of the configuration, would live on
 		// in resumed sessions.
@@ -278,7 +279,7 @@ func (g *Gate) TLS() *tls.Config {
 		c := plain.Clone()
 		if pool := g.now.Load().tls.pool; pool != nil {
 			c.ClientAuth = tls.VerifyClientCertIfGiven // the guard asks for one, but not of probes
-			c.ClientCAs = pool.get()
+			c.ClientCAs = pool.Get()
 		}
 		return c, nil
 	}

@@ -1,15 +1,20 @@
-package access
+package service
 
 import (
 	"log/slog"
 	"os"
 	"sync"
+	"time"
 )
 
-// reloaded is a value made from files and made again when one of them has changed,
+// A Reloaded is a value made from files and made again when one of them has changed,
 // however the change was done: in place, by rename, or by the swap of a symbolic
 // link as the kubelet does it for a mounted Secret. It is safe for concurrent use.
-type reloaded[T any] struct {
+type Reloaded[T any] struct {
+	// Every is how often Get looks at the files at most; 0: whenever it is called. It is
+	// set before the first Get.
+	Every time.Duration
+
 	paths []string
 	parse func(contents [][]byte) (T, error)
 	log   *slog.Logger
@@ -18,11 +23,12 @@ type reloaded[T any] struct {
 	made   []os.FileInfo // the files that value was made from
 	failed []os.FileInfo // the files that the last error was about, to log it once
 	value  T
+	looked time.Time // at the files, by Get
 }
 
-// newReloaded reads the files for the first time.
-func newReloaded[T any](log *slog.Logger, parse func([][]byte) (T, error), paths ...string) (*reloaded[T], error) {
-	r := &reloaded[T]{paths: paths, parse: parse, log: log}
+// NewReloaded reads the files for the first time. parse is given their contents, in order.
+func NewReloaded[T any](log *slog.Logger, parse func([][]byte) (T, error), paths ...string) (*Reloaded[T], error) {
+	r := &Reloaded[T]{paths: paths, parse: parse, log: log}
 	var err error
 	if r.made, err = r.stat(); err != nil {
 		return nil, err
@@ -33,12 +39,19 @@ func newReloaded[T any](log *slog.Logger, parse func([][]byte) (T, error), paths
 	return r, nil
 }
 
-// get returns the value of the files as they are now, or the last good one.
-func (r *reloaded[T]) get() T {
+// Get returns the value of the files as they are now, or the last good one.
+func (r *Reloaded[T]) Get() T {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.Every > 0 {
+		now := time.Now()
+		if now.Sub(r.looked) < r.Every {
+			return r.value
+		}
+		r.looked = now
+	}
 	files, err := r.stat()
-	if err == nil && same(files, r.made) {
+	if err == nil && sameFiles(files, r.made) {
 		return r.value
 	}
 	var value T
@@ -46,7 +59,7 @@ func (r *reloaded[T]) get() T {
 		value, err = r.read()
 	}
 	if err != nil {
-		if r.failed == nil || !same(files, r.failed) {
+		if r.failed == nil || !sameFiles(files, r.failed) {
 			r.log.Warn("a changed file is no good, the former content stays in force", "err", err)
 			r.failed = files
 		}
@@ -59,7 +72,7 @@ func (r *reloaded[T]) get() T {
 
 // stat is called before read: a change between the two is then seen next time. A
 // file that is not there is nil.
-func (r *reloaded[T]) stat() ([]os.FileInfo, error) {
+func (r *Reloaded[T]) stat() ([]os.FileInfo, error) {
 	files := make([]os.FileInfo, len(r.paths))
 	for i, path := range r.paths {
 		var err error
@@ -70,7 +83,7 @@ func (r *reloaded[T]) stat() ([]os.FileInfo, error) {
 	return files, nil
 }
 
-func (r *reloaded[T]) read() (T, error) {
+func (r *Reloaded[T]) read() (T, error) {
 	contents := make([][]byte, len(r.paths))
 	for i, path := range r.paths {
 		b, err := os.ReadFile(path)
@@ -83,9 +96,9 @@ func (r *reloaded[T]) read() (T, error) {
 	return r.parse(contents)
 }
 
-// same reports whether two looks at the files found nothing changed: another file
+// sameFiles reports whether two looks at the files found nothing changed: another file
 // under the name, another time or another size.
-func same(a, b []os.FileInfo) bool {
+func sameFiles(a, b []os.FileInfo) bool {
 	for i := range a {
 		if a[i] == nil || b[i] == nil {
 			if a[i] != b[i] {
