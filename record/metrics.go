@@ -9,6 +9,7 @@ type Metrics struct {
 	errors           *prometheus.CounterVec // by plugin
 	levels           *prometheus.CounterVec // by level
 	lost             *prometheus.CounterVec // by backend and cause
+	reloads          *prometheus.CounterVec // of the policy, by result
 }
 
 // NewMetrics registers metrics with r.
@@ -19,8 +20,9 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		errors:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "apiserver_audit_error_total", Help: "Audit events that a plugin failed to audit properly."}, []string{"plugin"}),
 		levels:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "apiserver_audit_level_total", Help: "Policy levels of audited requests, one for each request."}, []string{"level"}),
 		lost:     prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kubetrail_record_lost_total", Help: "Audit events that were lost, by backend and cause."}, []string{"backend", "cause"}),
+		reloads:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kubetrail_record_policy_reloads_total", Help: "Times that the audit policy was read again, by result: success or failure."}, []string{"result"}),
 	}
-	r.MustRegister(m.events, m.rejected, m.errors, m.levels, m.lost)
+	r.MustRegister(m.events, m.rejected, m.errors, m.levels, m.lost, m.reloads)
 	return m
 }
 
@@ -31,4 +33,16 @@ func (m *Metrics) Lost(plugin, cause string, n int) {
 	}
 	m.errors.WithLabelValues(plugin).Add(float64(n))
 	m.lost.WithLabelValues(plugin, cause).Add(float64(n))
+}
+
+// PolicyReloaded counts that the policy was read again, and whether it was good.
+func (m *Metrics) PolicyReloaded(good bool) {
+	if m == nil {
+		return
+	}
+	result := "success"
+	if !good {
+		result = "failure"
+	}
+	m.reloads.WithLabelValues(result).Inc()
 }
