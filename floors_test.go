@@ -88,6 +88,7 @@ func rooms() []room {
 		{"internal/body", 0, plain, "what an object in a body tells of whose it is and what became of it"},
 		{"internal/evidence", 2, plain, "words for what an answer rests on"},
 		{"internal/cause", 3, plain, "through whom something happened: from a person through controllers to the object"},
+		{"record", 3, impure, "records the requests to an API server: middleware, stages, bodies"},
 		{"record/redact", 4, plain, "takes out of events what must not be recorded in clear"},
 		{"record/options", 5, impure, "the --audit-* flags of kube-apiserver, and what they build"},
 		{"internal/trail/disk", 3, impure, "the embedded trail: Parquet parts in a directory"},

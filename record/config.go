@@ -1,7 +1,9 @@
 package record
 
 import (
+	"encoding/binary"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"time"
 
@@ -64,4 +66,47 @@ type Wire struct {
 	// and Content-Encoding; package record/wire has one. An error records the body as
 	// {"raw": base64}.
 	JSON func(contentType, contentEncoding string, body []byte) ([]byte, error)
+}
+
+func (c *Config) setDefaults() {
+	if c.LongRunning == nil {
+		c.LongRunning = func(_ *http.Request, i *policy.RequestInfo) bool { return i.LongRunning() }
+	}
+	if c.MaxBody == 0 {
+		c.MaxBody = 8 << 20
+	}
+	if c.MaxBodies == 0 {
+		c.MaxBodies = 256 << 20
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.NewID == nil {
+		c.NewID = newID
+	}
+}
+
+// newID makes a random UUID (version 4). It need not be unguessable: clients choose
+// audit IDs as they like.
+func newID() string {
+	var b [16]byte
+	binary.NativeEndian.PutUint64(b[:8], rand.Uint64())
+	binary.NativeEndian.PutUint64(b[8:], rand.Uint64())
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	const digits = "0123456789abcdef"
+	var text [36]byte
+	n := 0
+	for i, x := range b {
+		switch i {
+		case 4, 6, 8, 10:
+			text[n] = '-'
+			n++
+		}
+		text[n], text[n+1] = digits[x>>4], digits[x&15]
+		n += 2
+	}
+	return string(text[:])
 }
