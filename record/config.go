@@ -66,6 +66,25 @@ type Wire struct {
 	// and Content-Encoding; package record/wire has one. An error records the body as
 	// {"raw": base64}.
 	JSON func(contentType, contentEncoding string, body []byte) ([]byte, error)
+
+	// Peek begins to look at a body with these headers while it passes, at levels that
+	// do not record it. It returns nil for a body of which it knows nothing.
+	Peek func(contentType, contentEncoding string) Peeker
+}
+
+// A Peeker is written a body piece by piece and keeps a few strings of it, in bounded
+// memory. What it cannot read it ignores. There is one for each encoding.
+type Peeker interface {
+	// Write takes the next piece. It never fails, and reports whether more is needed:
+	// after a false it is not called again.
+	Write(piece []byte) (more bool)
+
+	// Object is what stands in metadata of an object, each "" where it is not known.
+	Object() (namespace, name, uid, resourceVersion string)
+
+	// Status is what a Status says, ok being false for every other kind; details are
+	// JSON as rawjson.Append makes it, or nil.
+	Status() (status, message, reason string, details []byte, code int32, ok bool)
 }
 
 func (c *Config) setDefaults() {
