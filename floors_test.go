@@ -63,6 +63,7 @@ func rooms() []room {
 		{"internal/stored", 2, plain, "what the API server makes of an object before it stores it"},
 		{"internal/patch", 3, plain, "what was stored, rebuilt from the version before and the body of a request"},
 		{"internal/query", 1, plain, "the question language and its tree; matches one event"},
+		{"record/wire", 2, plain, "bodies as they pass over the network: JSON of them, and who they are about"},
 		{"internal/kubectl", 2, plain, "the kubectl command line that makes the request of an event again"},
 		{"internal/klog", 2, plain, "finds the events that kube-apiserver lost in what it logs itself"},
 		{"policy/explain", 2, plain, "which rule decides about a request, and why the others do not"},

@@ -209,7 +209,7 @@ func TestOmitManagedFieldsOfObjects(t *testing.T) {
 		p.Annotations = map[string]string{"managedFields": "[]", "metadata": `{"managedFields":[]}`}
 		return p
 	}
-	field := metav1.ManagedFieldsEntry{Manager: "m&m", FieldsV1: &metav1.FieldsV1{Raw: []byte(`{"f:metadata":{"f:labels":{".":{}}}}`)}}
+	field := metav1.ManagedFieldsEntry{Manager: "m&m", FieldsV1: metav1.NewFieldsV1(`{"f:metadata":{"f:labels":{".":{}}}}`)}
 	makers := map[string]func(*corev1.Pod) any{
 		"object": func(p *corev1.Pod) any { return p },
 		"bare": func(p *corev1.Pod) any {

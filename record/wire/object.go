@@ -1,0 +1,173 @@
+package wire
+
+import "encoding/json"
+
+const (
+	// maxKept is how much is kept of a body that cannot be read while it passes, and of
+	// an answer that may be a metav1.Status.
+	maxKept = 64 << 10
+	// maxText is how long a name or another text of Meta may be, as it stands in the body.
+	maxText = 1 << 10
+)
+
+// Meta is what an event says of an object at every level, and what says which it is.
+type Meta struct {
+	APIVersion, Kind                                    string
+	Name, GenerateName, Namespace, UID, ResourceVersion string
+}
+
+// An Object looks at one object while it passes, for a request whose body is not
+// recorded. Of JSON and protobuf it keeps the texts of Meta alone; of YAML, CBOR and what
+// is packed by gzip at most 64 KiB, and where such a body is larger it knows nothing.
+//
+// What a body says twice counts as it does for Go's decoder into a struct: the last text
+// wins, members of several "metadata" add up, null changes nothing. Names are case
+// sensitive. Texts longer than 1 KiB are not told. JSON is not checked further than
+// finding its end takes: whether the server takes the body, its answer tells.
+//
+// It is not safe for concurrent use.
+type Object struct {
+	format format
+	packed string // Content-Encoding, if the body must be unpacked
+	kept   []byte // of a body that cannot be read while it passes
+	lost   bool   // nothing is known
+	meta   Meta
+	json   jsonLook
+	proto  protoLook
+}
+
+// NewObject begins to look at a body with the headers given.
+func NewObject(contentType, contentEncoding string) Object {
+	o := Object{format: formatOf(contentType)}
+	if contentEncoding != "" && contentEncoding != "identity" {
+		o.packed = contentEncoding
+	}
+	o.lost = o.format == formatUnknown
+	return o
+}
+
+// Write is told the next bytes of the body. It never fails, and does not keep p.
+func (o *Object) Write(p []byte) (int, error) {
+	switch {
+	case o.lost:
+	case o.packed == "" && o.format == formatJSON:
+		o.lost = !o.json.write(p, &o.meta)
+	case o.packed == "" && o.format == formatProtobuf:
+		o.lost = !o.proto.write(p, &o.meta)
+	case len(o.kept)+len(p) > maxKept:
+		o.kept, o.lost = nil, true
+	default:
+		o.kept = append(o.kept, p...)
+	}
+	return len(p), nil
+}
+
+// Meta tells what the body said, when all of it has passed, and whether it is known.
+func (o *Object) Meta() (Meta, bool) {
+	if o.kept != nil && !o.lost {
+		o.readKept()
+	}
+	known := !o.lost && (o.json.ended || o.proto.complete())
+	if !known {
+		return Meta{}, false
+	}
+	return o.meta, true
+}
+
+// readKept turns what was kept into JSON, and looks at that.
+func (o *Object) readKept() {
+	kept := o.kept
+	o.kept = nil
+	if o.format == formatProtobuf {
+		kept, err := unpack(o.packed, kept, MaxSize)
+		o.lost = err != nil || !o.proto.write(kept, &o.meta)
+		return
+	}
+	out, err := contentJSON(o.format, o.packed, kept, MaxSize)
+	o.lost = err != nil || !o.json.write(out, &o.meta)
+}
+
+// A member is what a name in an object stands for.
+type member uint8
+
+const (
+	otherMember member = iota
+	metadataMember
+	textMembers // from here, those whose values are texts
+	apiVersionMember
+	kindMember
+	nameMember
+	generateNameMember
+	namespaceMember
+	uidMember
+	resourceVersionMember
+)
+
+// text returns where the text of a member goes.
+func (m *Meta) text(f member) *string {
+	switch f {
+	case apiVersionMember:
+		return &m.APIVersion
+	case kindMember:
+		return &m.Kind
+	case nameMember:
+		return &m.Name
+	case generateNameMember:
+		return &m.GenerateName
+	case namespaceMember:
+		return &m.Namespace
+	case uidMember:
+		return &m.UID
+	default:
+		return &m.ResourceVersion
+	}
+}
+
+// memberOf finds what a name at a depth stands for. The name is as it stands between its
+// quotes.
+func memberOf(name []byte, depth int) member {
+	for _, b := range name {
+		if b == '\\' {
+			name = []byte(plainText(name))
+			break
+		}
+	}
+	if depth == 1 {
+		switch string(name) {
+		case "metadata":
+			return metadataMember
+		case "kind":
+			return kindMember
+		case "apiVersion":
+			return apiVersionMember
+		}
+		return otherMember
+	}
+	switch string(name) {
+	case "name":
+		return nameMember
+	case "generateName":
+		return generateNameMember
+	case "namespace":
+		return namespaceMember
+	case "uid":
+		return uidMember
+	case "resourceVersion":
+		return resourceVersionMember
+	}
+	return otherMember
+}
+
+// plainText returns the text of a string of JSON whose bytes between its quotes are raw,
+// or nothing if it is malformed.
+func plainText(raw []byte) string {
+	for _, b := range raw {
+		if b == '\\' || b < ' ' || b >= 0x80 {
+			var s string
+			quoted := append(append([]byte{'"'}, raw...), '"')
+			_ = json.Unmarshal(quoted, &s)
+			return s
+		}
+	}
+	return string(raw)
+}
