@@ -214,6 +214,7 @@ func (r *recording) logResponse(st *metav1.Status, b body) {
 		r.h.drop(&b)
 		return
 	}
+	r.logged = true
 	if st != nil {
 		r.answered = true
 		r.status = status{code: st.Code, status: st.Status, message: st.Message, reason: string(st.Reason)}

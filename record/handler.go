@@ -103,7 +103,7 @@ func (h *recorder) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	var err error
 	if r.request.RequestInfo, err = policy.ParseRequest(req.Method, r.uri); err != nil {
 		h.Logger.Error("a request cannot be resolved", "auditID", r.id, "error", err)
-		internalError(w, req, fmt.Sprintf("failed to create RequestInfo: %v", err))
+		internalError(w, req.RequestURI, fmt.Sprintf("failed to create RequestInfo: %v", err))
 		return
 	}
 	r.decide(req)
@@ -114,10 +114,8 @@ func (h *recorder) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 	r.describe(req)
 	if h.failed == nil && !r.atStage(policy.StageRequestReceived) {
-		if h.Metrics != nil {
-			h.Metrics.rejected.Inc()
-		}
-		internalError(w, req, errNotStored.Error())
+		h.rejected()
+		internalError(w, req.RequestURI, errNotStored.Error())
 		return
 	}
 	r.serve(w, req)
@@ -146,24 +144,33 @@ func (r *recording) decide(req *http.Request) {
 func (r *recording) serve(w http.ResponseWriter, req *http.Request) {
 	h := r.h
 	r.long = h.failed != nil || h.LongRunning(req, &r.request.RequestInfo)
+	wrapped := r.writer.wrap(w, r)
+	if h.Wire != nil {
+		r.tapRequest(req)
+	}
+	r.holdBack(w.Header(), req.RequestURI)
 	defer func() {
 		v := recover()
 		if v != nil {
 			defer panic(v)
 		}
 		r.end(v)
+		r.writer.settle()
 	}()
-	h.next.ServeHTTP(r.writer.wrap(w, r), req)
+	h.next.ServeHTTP(wrapped, req)
 }
 
-// end records the last stage of a request, whose handler panicked with v or returned.
+// end records the last stages of a request whose handler panicked with v or returned.
 func (r *recording) end(v any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	defer r.release()
+	r.takeWire(v == nil)
+	if r.pending {
+		r.store(policy.StageResponseStarted)
+	}
 	switch {
 	case r.h.failed != nil:
-		return
 	case v != nil:
 		if v != http.ErrAbortHandler {
 			r.h.Logger.Error("a handler panicked", "auditID", r.id, "panic", v, "stack", string(debug.Stack()))
@@ -173,24 +180,25 @@ func (r *recording) end(v any) {
 			message: fmt.Sprintf("APIServer panic'd: %v", v),
 		}
 		r.store(policy.StagePanic)
-		return
-	}
-	if !r.answered {
-		r.answered = true
-		r.status = status{code: http.StatusOK, status: "Success", message: "Connection closed early"}
-		if r.long {
-			r.store(policy.StageResponseStarted)
+		r.writer.hold.giveUp()
+	default:
+		if !r.answered {
+			r.answered = true
+			r.status = status{code: http.StatusOK, status: "Success", message: "Connection closed early"}
+			if r.long {
+				r.store(policy.StageResponseStarted)
+			}
 		}
+		r.store(policy.StageResponseComplete)
 	}
-	r.store(policy.StageResponseComplete)
 }
 
 // omits tells whether there is no event at a stage.
 func (r *recording) omits(s policy.Stage) bool { return slices.Contains(r.decision.OmitStages, s) }
 
 // internalError answers with 500. Upstream: responsewriters.InternalError.
-func internalError(w http.ResponseWriter, req *http.Request, cause string) {
-	text := fmt.Sprintf("Internal Server Error: %q: %s", req.RequestURI, cause)
+func internalError(w http.ResponseWriter, uri, cause string) {
+	text := fmt.Sprintf("Internal Server Error: %q: %s", uri, cause)
 	text = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(text)
 	http.Error(w, text, http.StatusInternalServerError)
 }

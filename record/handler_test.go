@@ -52,7 +52,9 @@ func level(l policy.Level, omit ...policy.Stage) func(*policy.Request) policy.De
 func config(s *store, l policy.Level, omit ...policy.Stage) Config {
 	return Config{
 		Policy: level(l, omit...), Backend: s,
-		User:  func(*http.Request) *User { return &User{Username: "jane", Groups: []string{"dev", "system:authenticated"}} },
+		User: func(*http.Request) *User {
+			return &User{Username: "jane", Groups: []string{"dev", "system:authenticated"}}
+		},
 		Now:   func() time.Time { return time.UnixMicro(1795305600123456) },
 		NewID: func() string { return "new-id" },
 	}

@@ -37,8 +37,11 @@ type recording struct {
 
 	mu           sync.Mutex // owns what follows
 	released     bool
-	answered     bool // status is set
-	truncated    bool // bodies were too large
+	answered     bool     // status is set
+	truncated    bool     // bodies were too large
+	pending      bool     // ResponseStarted waits until what is answered is known
+	logged       bool     // the handler told what it answers
+	sent, answer *capture // bodies from the wire, nil where they are not looked at
 	ref          objectRef
 	impersonated *User
 	constraint   string
@@ -143,6 +146,7 @@ func (r *recording) store(s policy.Stage) bool {
 		h.Metrics.events.Inc()
 	}
 	ok := h.Backend.ProcessEvents(p.list[:]...)
+	r.writer.hold.judge(s, ok)
 	if cap(p.line)+cap(p.scratch) <= maxPooled {
 		h.sheets.Put(p)
 	}
@@ -152,13 +156,27 @@ func (r *recording) store(s policy.Stage) bool {
 // started notes that an answer begins, and stores the event that long-running requests
 // have then.
 func (r *recording) started(code int) {
+	r.begin(code)
+	r.writer.settle()
+}
+
+func (r *recording) begin(code int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.released || r.writer.wrote.Swap(true) {
+	w := &r.writer
+	if w.state.Load() != fresh {
+		return
+	}
+	next := int32(passing)
+	if !r.released && r.tapAnswer(code) || w.hold != nil {
+		next = tapped
+	}
+	defer w.state.Store(next)
+	if r.released {
 		return
 	}
 	r.answered, r.status.code = true, int32(code)
-	if r.long {
+	if r.long && !r.pending {
 		r.store(policy.StageResponseStarted)
 	}
 }

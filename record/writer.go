@@ -9,16 +9,24 @@ import (
 	"sync/atomic"
 )
 
-// A writer notes when an answer begins, and with which code. Like what it is given by
-// net/http it serves one goroutine at a time.
+// A writer notes when an answer begins and with which code, has it looked at where it is
+// taken from the wire, and holds it back where its event must be stored first. Like what
+// net/http gives a handler it serves one goroutine at a time.
 //
 // Upstream: auditResponseWriter. It offers what WrapForHTTP1Or2 offers, since filters of
 // k8s.io/apiserver inside look for that, and [http.ResponseController] works through it.
 type writer struct {
 	http.ResponseWriter
 	r     *recording
-	wrote atomic.Bool // set under r.mu, so that one goroutine alone starts the answer
+	state atomic.Int32 // fresh, passing or tapped; changed under r.mu
+	hold  *hold        // nil where nothing was ever held back; what it holds r.mu owns
 }
+
+const (
+	fresh   = iota // the answer has not begun
+	passing        // pieces of it go through
+	tapped         // recording.tap sees each piece
+)
 
 // wrap makes w the writer of r, with the methods that the answer underneath has.
 func (w *writer) wrap(inner http.ResponseWriter, r *recording) http.ResponseWriter {
@@ -37,19 +45,32 @@ func (w *writer) wrap(inner http.ResponseWriter, r *recording) http.ResponseWrit
 	return w
 }
 
+// Unwrap is for [http.ResponseController].
 func (w *writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // WriteHeader notes the code. Informational answers (1xx) come before the answer.
 func (w *writer) WriteHeader(code int) {
-	if !w.wrote.Load() && (code >= 200 || code == http.StatusSwitchingProtocols) {
-		w.r.started(code)
+	if code >= 200 || code == http.StatusSwitchingProtocols {
+		if w.state.Load() == fresh {
+			w.r.started(code)
+		}
+		if w.hold != nil && w.hold.keepCode(w.r, code) {
+			return
+		}
 	}
 	w.ResponseWriter.WriteHeader(code)
 }
 
 func (w *writer) Write(b []byte) (int, error) {
-	if !w.wrote.Load() {
+	if w.state.Load() == fresh {
 		w.r.started(http.StatusOK)
+	}
+	if w.state.Load() == tapped {
+		if kept, err := w.r.tap(b); err != nil {
+			return 0, err
+		} else if kept {
+			return len(b), nil
+		}
 	}
 	return w.ResponseWriter.Write(b)
 }
@@ -57,11 +78,21 @@ func (w *writer) Write(b []byte) (int, error) {
 // A flushWriter is for answers that can be flushed, as all of net/http can.
 type flushWriter struct{ *writer }
 
+// Flush is FlushError.
 func (w flushWriter) Flush() { _ = w.FlushError() }
 
-// FlushError sends what was written. As upstream, it does not count as the beginning of
-// an answer.
+// FlushError sends what was written. Unlike net/http's, and like upstream's, it is not
+// the beginning of an answer as far as the event is concerned, but where the answer
+// depends on the event.
 func (w flushWriter) FlushError() error {
+	if w.hold != nil {
+		if w.state.Load() == fresh {
+			w.r.started(http.StatusOK)
+		}
+		if err := w.letGo(); err != nil {
+			return err
+		}
+	}
 	return http.NewResponseController(w.ResponseWriter).Flush()
 }
 
@@ -79,12 +110,19 @@ func (w flushWriter) CloseNotify() <-chan bool {
 // A connWriter is for answers whose connection can be taken over, as those of HTTP/1 can.
 type connWriter struct{ flushWriter }
 
-// Hijack notes the code 101: what takes the connection over will hardly answer by itself.
+// Hijack notes the code 101: what takes the connection over answers by itself.
 func (w connWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	h, ok := w.ResponseWriter.(http.Hijacker)
 	if !ok {
 		return nil, nil, errors.ErrUnsupported
 	}
-	w.r.started(http.StatusSwitchingProtocols)
+	if w.state.Load() == fresh {
+		w.r.started(http.StatusSwitchingProtocols)
+	}
+	if w.hold != nil {
+		if err := w.letGo(); err != nil {
+			return nil, nil, err
+		}
+	}
 	return h.Hijack()
 }

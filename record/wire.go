@@ -1,0 +1,243 @@
+package record
+
+import (
+	"io"
+	"mime"
+	"net/http"
+	"strings"
+)
+
+// A capture looks at a body as it passes: it keeps it where the level records it, and has
+// a Peeker look for what an event says at every level. recording.mu owns it.
+type capture struct {
+	contentType, encoding string
+
+	peeker Peeker // nil: nothing to look for
+	more   bool   // it wants more
+	keeps  bool
+	kept   body
+	over   bool  // what was to be kept is too large
+	seen   int64 // bytes
+	length int64 // as announced, -1 where it was not
+	ended  bool
+}
+
+func (r *recording) capture(header http.Header, peeks, keeps bool) *capture {
+	c := &capture{contentType: first(header["Content-Type"]), encoding: first(header["Content-Encoding"]), keeps: keeps, length: -1}
+	if c.encoding == "identity" {
+		c.encoding = ""
+	}
+	if peek := r.h.Wire.Peek; peeks && peek != nil {
+		c.peeker = peek(c.contentType, c.encoding)
+		c.more = c.peeker != nil
+	}
+	return c
+}
+
+// write looks at the next piece of the body.
+func (c *capture) write(h *recorder, p []byte) {
+	c.seen += int64(len(p))
+	if c.more && len(p) > 0 {
+		c.more = c.peeker.Write(p)
+	}
+	if !c.keeps || c.over {
+		return
+	}
+	if c.seen > h.MaxBody || !h.reserve(int64(len(p))) {
+		h.drop(&c.kept)
+		c.over = true
+		return
+	}
+	if c.kept.json == nil {
+		c.kept.json = h.memory()
+	}
+	c.kept.budget += int64(len(p))
+	*c.kept.json = append(*c.kept.json, p...)
+}
+
+// whole tells whether all of the body has passed.
+func (c *capture) whole() bool { return c.ended || c.seen == c.length }
+
+// tapRequest has the body of a request looked at: that of every object that is written,
+// of patches, and of deletions that have one.
+func (r *recording) tapRequest(req *http.Request) {
+	i := &r.request.RequestInfo
+	if !i.IsResourceRequest || r.long {
+		return
+	}
+	keeps := r.level() >= request
+	var peeks bool
+	switch i.Verb {
+	case "create", "update":
+		peeks = true
+	case "patch", "delete", "deletecollection":
+	default:
+		return
+	}
+	if !peeks && !keeps {
+		return
+	}
+	c := r.capture(req.Header, peeks, keeps)
+	c.length = req.ContentLength
+	r.sent = c
+	if req.Body == nil || req.Body == http.NoBody {
+		c.ended = true
+		return
+	}
+	req.Body = &tappedBody{req.Body, r}
+}
+
+// A tappedBody shows what is read of a body to its recording.
+type tappedBody struct {
+	io.ReadCloser
+	r *recording
+}
+
+func (b *tappedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if n > 0 || err == io.EOF {
+		b.r.mu.Lock()
+		defer b.r.mu.Unlock()
+		if !b.r.released {
+			b.r.sent.write(b.r.h, p[:n])
+			b.r.sent.ended = b.r.sent.ended || err == io.EOF
+		}
+	}
+	return n, err
+}
+
+// tapAnswer decides, when an answer with a code begins, whether it is looked at. Streams
+// are not, but an error that is an answer instead of the stream is; then ResponseStarted
+// waits for it, as kube-apiserver knows it by then. r.mu is held.
+func (r *recording) tapAnswer(code int) bool {
+	header := r.writer.Header()
+	if r.h.Wire == nil || r.logged || !isObject(first(header["Content-Type"])) {
+		return false
+	}
+	isError := code >= http.StatusBadRequest
+	if !isError && (r.long || !r.request.IsResourceRequest && !isDiscovery(r.request.Path)) {
+		return false
+	}
+	r.answer = r.capture(header, true, r.level() >= requestResponse)
+	r.pending = r.long
+	return true
+}
+
+// tap sees a piece of the answer before it goes out, unless it is kept back.
+func (r *recording) tap(b []byte) (kept bool, err error) {
+	r.mu.Lock()
+	if c := r.answer; c != nil && !r.released {
+		c.write(r.h, b)
+		if !c.more && !c.keeps && r.writer.hold == nil {
+			r.writer.state.Store(passing)
+		}
+	}
+	o := r.writer.hold
+	if o == nil {
+		r.mu.Unlock()
+		return false, nil
+	}
+	kept, err = o.keep(b)
+	r.mu.Unlock()
+	if !kept && err == nil {
+		err = r.writer.letGo()
+	}
+	return kept, err
+}
+
+// takeWire makes of what has passed what the event says, unless the handler has said it:
+// kube-apiserver's own idea of it, as far as the wire tells. whole is false where the
+// answer was broken off. r.mu is held.
+func (r *recording) takeWire(whole bool) {
+	isStatus := false
+	if c := r.answer; c != nil && c.peeker != nil && !r.logged {
+		var s status
+		if s.status, s.message, s.reason, s.details, s.code, isStatus = c.peeker.Status(); isStatus {
+			s.code = r.status.code
+			r.status = s
+		}
+	}
+	if c := r.sent; c != nil && c.whole() && r.bodies[0].json == nil && r.wasRead() {
+		r.takeRequest(c)
+	}
+	// What is an error of a stream or of a URL that is no resource is a Status, or was not
+	// written by an API server.
+	if c := r.answer; c != nil && c.keeps && whole && !r.logged && c.seen > 0 && (c.length < 0 || c.whole()) {
+		if isStatus || c.peeker == nil || !r.long && (r.request.IsResourceRequest || isDiscovery(r.request.Path)) {
+			r.take(1, c, r.decision.OmitManagedFields)
+		}
+	}
+	for _, c := range []*capture{r.sent, r.answer} {
+		if c != nil {
+			r.h.drop(&c.kept)
+		}
+	}
+}
+
+// takeRequest takes what the body of the request says.
+func (r *recording) takeRequest(c *capture) {
+	if c.peeker != nil && c.seen > 0 {
+		var o objectRef
+		o.namespace, o.name, o.uid, o.resourceVersion = c.peeker.Object()
+		r.ref.fill(&o)
+	}
+	isPatch := r.request.Verb == "patch"
+	switch {
+	case !c.keeps:
+	case c.seen > 0:
+		r.take(0, c, r.decision.OmitManagedFields && !isPatch)
+	case isPatch:
+		r.set(0, r.convert([]byte("null"), "application/json", "", false))
+	}
+}
+
+// take makes what was kept the body of the request (0) or of the answer (1).
+func (r *recording) take(i int, c *capture, omit bool) {
+	if c.over {
+		r.truncated = true
+		return
+	}
+	r.set(i, r.convert(*c.kept.json, c.contentType, c.encoding, omit))
+}
+
+// wasRead tells whether an API server has come as far as to know the body of the request,
+// by how it was answered: authentication, authorization, limits of load and of size,
+// routing and decoding come before that.
+func (r *recording) wasRead() bool {
+	switch r.status.code {
+	case http.StatusUnauthorized, http.StatusMethodNotAllowed, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusNotAcceptable:
+		return false
+	case http.StatusNotFound, http.StatusTooManyRequests:
+		return r.answer != nil || r.logged // otherwise a page
+	case http.StatusForbidden:
+		return !strings.Contains(r.status.message, `" cannot `+r.request.Verb+" ")
+	case http.StatusBadRequest:
+		return r.request.Verb == "patch" ||
+			!strings.Contains(r.status.message, " cannot be handled as a ") &&
+				!strings.Contains(r.status.message, " does not match the expected API version ")
+	}
+	return true
+}
+
+// isObject tells whether a Content-Type is one in which an API server writes an object,
+// other than a stream of them.
+func isObject(contentType string) bool {
+	media, parameters, more := strings.Cut(contentType, ";")
+	switch strings.TrimSpace(strings.ToLower(media)) {
+	case "application/json", "application/yaml", "application/cbor", "application/vnd.kubernetes.protobuf":
+	default:
+		return false
+	}
+	if !more || !strings.Contains(parameters, "stream") {
+		return true
+	}
+	_, p, err := mime.ParseMediaType(contentType)
+	return err == nil && p["stream"] == ""
+}
+
+// isDiscovery tells whether a path that is no resource is answered with an object: with
+// the versions, groups or resources of the API.
+func isDiscovery(path string) bool {
+	first, _, _ := strings.Cut(strings.Trim(path, "/"), "/")
+	return first == "api" || first == "apis"
+}
