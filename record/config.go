@@ -2,10 +2,13 @@ package record
 
 import (
 	"encoding/binary"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"kubetrail/policy"
 )
@@ -67,24 +70,13 @@ type Wire struct {
 	// {"raw": base64}.
 	JSON func(contentType, contentEncoding string, body []byte) ([]byte, error)
 
-	// Peek begins to look at a body with these headers while it passes, at levels that
-	// do not record it. It returns nil for a body of which it knows nothing.
-	Peek func(contentType, contentEncoding string) Peeker
-}
-
-// A Peeker is written a body piece by piece and keeps a few strings of it, in bounded
-// memory. What it cannot read it ignores. There is one for each encoding.
-type Peeker interface {
-	// Write takes the next piece. It never fails, and reports whether more is needed:
-	// after a false it is not called again.
-	Write(piece []byte) (more bool)
-
-	// Object is what stands in metadata of an object, each "" where it is not known.
-	Object() (namespace, name, uid, resourceVersion string)
-
-	// Status is what a Status says, ok being false for every other kind; details are
-	// JSON as rawjson.Append makes it, or nil.
-	Status() (status, message, reason string, details []byte, code int32, ok bool)
+	// Object and Status begin to look at a body with these headers while it passes, for
+	// what an event says of it at every level. It is written to w, whose errors do not
+	// matter, and told says what it was when all of it has passed: what stands in the
+	// metadata of an object, "" where it is not known, and a Status, or nil. Package
+	// record/wire has both. Without them an event lacks these things.
+	Object func(contentType, contentEncoding string) (w io.Writer, told func() (namespace, name, uid, resourceVersion string))
+	Status func(contentType, contentEncoding string) (w io.Writer, told func() *metav1.Status)
 }
 
 func (c *Config) setDefaults() {

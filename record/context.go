@@ -217,12 +217,17 @@ func (r *recording) logResponse(st *metav1.Status, b body) {
 	r.logged = true
 	if st != nil {
 		r.answered = true
-		r.status = status{code: st.Code, status: st.Status, message: st.Message, reason: string(st.Reason)}
-		if st.Details != nil {
-			r.status.details, _ = json.Marshal(st.Details)
-		}
+		r.setStatus(st)
 	}
 	r.set(1, b)
+}
+
+// setStatus makes responseStatus of what st says within bounds. r.mu is held.
+func (r *recording) setStatus(st *metav1.Status) {
+	r.status = status{code: st.Code, status: st.Status, message: st.Message, reason: string(st.Reason)}
+	if st.Details != nil {
+		r.status.details, _ = json.Marshal(st.Details)
+	}
 }
 
 // encode makes a body of an object.

@@ -5,15 +5,18 @@ import (
 	"mime"
 	"net/http"
 	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// A capture looks at a body as it passes: it keeps it where the level records it, and has
-// a Peeker look for what an event says at every level. recording.mu owns it.
+// A capture is a body as it passes: it is kept where the level records it, and looked at
+// for what an event says at every level. recording.mu owns it.
 type capture struct {
 	contentType, encoding string
 
-	peeker Peeker // nil: nothing to look for
-	more   bool   // it wants more
+	look   io.Writer // nil: nothing is looked for
+	object func() (namespace, name, uid, resourceVersion string)
+	status func() *metav1.Status
 	keeps  bool
 	kept   body
 	over   bool  // what was to be kept is too large
@@ -22,14 +25,10 @@ type capture struct {
 	ended  bool
 }
 
-func (r *recording) capture(header http.Header, peeks, keeps bool) *capture {
+func capturing(header http.Header, keeps bool) *capture {
 	c := &capture{contentType: first(header["Content-Type"]), encoding: first(header["Content-Encoding"]), keeps: keeps, length: -1}
 	if c.encoding == "identity" {
 		c.encoding = ""
-	}
-	if peek := r.h.Wire.Peek; peeks && peek != nil {
-		c.peeker = peek(c.contentType, c.encoding)
-		c.more = c.peeker != nil
 	}
 	return c
 }
@@ -37,8 +36,8 @@ func (r *recording) capture(header http.Header, peeks, keeps bool) *capture {
 // write looks at the next piece of the body.
 func (c *capture) write(h *recorder, p []byte) {
 	c.seen += int64(len(p))
-	if c.more && len(p) > 0 {
-		c.more = c.peeker.Write(p)
+	if c.look != nil {
+		_, _ = c.look.Write(p)
 	}
 	if !c.keeps || c.over {
 		return
@@ -65,19 +64,19 @@ func (r *recording) tapRequest(req *http.Request) {
 	if !i.IsResourceRequest || r.long {
 		return
 	}
-	keeps := r.level() >= request
-	var peeks bool
+	c := capturing(req.Header, r.level() >= request)
 	switch i.Verb {
 	case "create", "update":
-		peeks = true
+		if r.h.Wire.Object != nil {
+			c.look, c.object = r.h.Wire.Object(c.contentType, c.encoding)
+		}
 	case "patch", "delete", "deletecollection":
 	default:
 		return
 	}
-	if !peeks && !keeps {
+	if c.look == nil && !c.keeps {
 		return
 	}
-	c := r.capture(req.Header, peeks, keeps)
 	c.length = req.ContentLength
 	r.sent = c
 	if req.Body == nil || req.Body == http.NoBody {
@@ -118,8 +117,11 @@ func (r *recording) tapAnswer(code int) bool {
 	if !isError && (r.long || !r.request.IsResourceRequest && !isDiscovery(r.request.Path)) {
 		return false
 	}
-	r.answer = r.capture(header, true, r.level() >= requestResponse)
-	r.pending = r.long
+	c := capturing(header, r.level() >= requestResponse)
+	if r.h.Wire.Status != nil {
+		c.look, c.status = r.h.Wire.Status(c.contentType, c.encoding)
+	}
+	r.answer, r.pending = c, r.long
 	return true
 }
 
@@ -128,9 +130,6 @@ func (r *recording) tap(b []byte) (kept bool, err error) {
 	r.mu.Lock()
 	if c := r.answer; c != nil && !r.released {
 		c.write(r.h, b)
-		if !c.more && !c.keeps && r.writer.hold == nil {
-			r.writer.state.Store(passing)
-		}
 	}
 	o := r.writer.hold
 	if o == nil {
@@ -149,12 +148,12 @@ func (r *recording) tap(b []byte) (kept bool, err error) {
 // kube-apiserver's own idea of it, as far as the wire tells. whole is false where the
 // answer was broken off. r.mu is held.
 func (r *recording) takeWire(whole bool) {
-	isStatus := false
-	if c := r.answer; c != nil && c.peeker != nil && !r.logged {
-		var s status
-		if s.status, s.message, s.reason, s.details, s.code, isStatus = c.peeker.Status(); isStatus {
-			s.code = r.status.code
-			r.status = s
+	var st *metav1.Status
+	if c := r.answer; c != nil && c.status != nil && !r.logged {
+		if st = c.status(); st != nil {
+			code := r.status.code
+			r.setStatus(st)
+			r.status.code = code
 		}
 	}
 	if c := r.sent; c != nil && c.whole() && r.bodies[0].json == nil && r.wasRead() {
@@ -163,7 +162,7 @@ func (r *recording) takeWire(whole bool) {
 	// What is an error of a stream or of a URL that is no resource is a Status, or was not
 	// written by an API server.
 	if c := r.answer; c != nil && c.keeps && whole && !r.logged && c.seen > 0 && (c.length < 0 || c.whole()) {
-		if isStatus || c.peeker == nil || !r.long && (r.request.IsResourceRequest || isDiscovery(r.request.Path)) {
+		if st != nil || c.status == nil || !r.long && (r.request.IsResourceRequest || isDiscovery(r.request.Path)) {
 			r.take(1, c, r.decision.OmitManagedFields)
 		}
 	}
@@ -176,9 +175,9 @@ func (r *recording) takeWire(whole bool) {
 
 // takeRequest takes what the body of the request says.
 func (r *recording) takeRequest(c *capture) {
-	if c.peeker != nil && c.seen > 0 {
+	if c.object != nil && c.seen > 0 {
 		var o objectRef
-		o.namespace, o.name, o.uid, o.resourceVersion = c.peeker.Object()
+		o.namespace, o.name, o.uid, o.resourceVersion = c.object()
 		r.ref.fill(&o)
 	}
 	isPatch := r.request.Verb == "patch"
