@@ -1,13 +1,13 @@
 package redact
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"strings"
+	"sync"
 
 	"kubetrail/audit"
 	"kubetrail/record"
@@ -73,9 +73,15 @@ func parsePath(path string) (audit.Ref, error) {
 
 // A Redactor redacts events. It is safe for concurrent use.
 type Redactor struct {
-	c      Config
-	prefix string // "hmac:KEYID:"
+	c                              Config
+	id                             string // "hmac:KEYID:"
+	request, response, annotations []rule
+	message                        bool // the message of the answer is replaced
+	pool                           sync.Pool
 }
+
+// hashBytes is how much of an HMAC is recorded.
+const hashBytes = 16
 
 // New returns a Redactor. It fails where the key is too short, or a path names nothing
 // that can be redacted.
@@ -83,33 +89,115 @@ func New(c Config) (*Redactor, error) {
 	if len(c.Key) < MinKey {
 		return nil, fmt.Errorf("has %d bytes, but at least %d are needed", len(c.Key), MinKey)
 	}
-	if strings.Trim(string(c.Key), string(c.Key[:1])) == "" {
-		return nil, errors.New("is one byte again and again")
-	}
+	id := sha256.Sum256(c.Key)
+	r := &Redactor{c: c, id: "hmac:" + hex.EncodeToString(id[:4]) + ":"}
 	for _, path := range c.Paths {
-		if _, err := parsePath(path); err != nil {
+		ref, err := parsePath(path)
+		if err != nil {
 			return nil, err
 		}
+		r.addPath(ref)
 	}
-	id := sha256.Sum256(append([]byte("kubetrail redaction key\n"), c.Key...))
-	return &Redactor{c: c, prefix: "hmac:" + hex.EncodeToString(id[:4]) + ":"}, nil
+	key := bytes.Clone(c.Key)
+	r.c.Key = nil
+	r.pool.New = func() any { return &work{mac: hmac.New(sha256.New, key), id: r.id} }
+	return r, nil
+}
+
+func (r *Redactor) addPath(ref audit.Ref) {
+	text := []byte(strings.Join(ref.Sub, "."))
+	for i, c := range text {
+		text[i] = lower(c)
+	}
+	made := rule{text: string(text), glob: bytes.IndexByte(text, '*') >= 0}
+	switch ref.Field.Path {
+	case "requestObject":
+		r.request = append(r.request, made)
+	case "responseObject":
+		r.response = append(r.response, made)
+	case "annotations":
+		if len(ref.Sub) == 0 {
+			made = rule{"*", true}
+		}
+		r.annotations = append(r.annotations, made)
+	default:
+		r.message = true
+	}
 }
 
 // Hash returns what stands for value in redacted events: "hmac:", the first 8 hexadecimal
-// digits of the SHA-256 of the key, ":" and 16 bytes of the HMAC-SHA-256 of value in
-// base64url.
+// digits of the SHA-256 of the key, ":" and the first 16 bytes of the HMAC-SHA-256 of
+// value in base64url.
 func (r *Redactor) Hash(value []byte) string {
-	mac := hmac.New(sha256.New, r.c.Key)
-	mac.Write(value) // never fails
-	return r.prefix + base64.RawURLEncoding.EncodeToString(mac.Sum(nil)[:16])
+	w := r.pool.Get().(*work)
+	defer r.pool.Put(w)
+	return string(w.appendHash(nil, value))
 }
 
 // Redact takes out of e what it must not tell. It must be called before e is encoded.
+// Bodies that change are copied: others may hold them.
 func (r *Redactor) Redact(e *record.Event) {
-	for _, body := range []*[]byte{&e.RequestObject, &e.ResponseObject} {
-		if len(*body) > 0 {
-			*body = []byte(`{"raw":"` + r.Hash(*body) + `"}`)
+	w := r.pool.Get().(*work)
+	defer r.keep(w)
+	topic := r.topic(e)
+	changed := false
+	replace := func(at *[]byte, by []byte) {
+		if by != nil {
+			*at, changed = by, true
 		}
 	}
-	e.Changed()
+	replace(&e.RequestObject, r.body(w, e.RequestObject, topic, r.request))
+	replace(&e.ResponseObject, r.body(w, e.ResponseObject, topic, r.response))
+	if r.c.Tokens {
+		replace(&e.Text[audit.RequestURI], w.uri(e.Text[audit.RequestURI]))
+	}
+	replace(&e.Text[audit.Annotations], r.annotation(w, e.Text[audit.Annotations], topic))
+	if message := e.Text[audit.Message]; r.message && len(message) > 0 {
+		replace(&e.Text[audit.Message], w.appendHash(nil, message))
+	}
+	if changed {
+		e.Changed()
+	}
+}
+
+// keep gives w back for the next call, unless it has grown too large.
+func (r *Redactor) keep(w *work) {
+	if cap(w.f.spans)*24 > maxKept || cap(w.text) > maxKept {
+		return
+	}
+	w.f.b = nil
+	r.pool.Put(w)
+}
+
+// topic tells what the resource of e says about its bodies.
+func (r *Redactor) topic(e *record.Event) topic {
+	switch string(e.Text[audit.Resource]) {
+	case "secrets":
+		if r.c.Secrets {
+			return aSecret
+		}
+	case "tokenreviews", "tokenrequests":
+		if r.c.Tokens {
+			return aToken
+		}
+	default:
+		if r.c.Tokens && string(e.Text[audit.Subresource]) == "token" {
+			return aToken
+		}
+	}
+	return nothing
+}
+
+// body returns what is recorded instead of b, nil for b itself. What is no JSON, and
+// should not be here, is replaced as a whole.
+func (r *Redactor) body(w *work, b []byte, topic topic, rules []rule) []byte {
+	if len(b) == 0 || topic == nothing && len(rules) == 0 && !r.c.Secrets && !r.c.Tokens && !r.c.LastApplied && !r.c.Env {
+		return nil
+	}
+	w.f = finder{c: &r.c, topic: topic, rules: rules, b: b, spans: w.f.spans[:0], path: w.f.path[:0]}
+	w.f.body()
+	if w.f.bad {
+		return append(w.appendHash([]byte(`{"raw":"`), b), `"}`...)
+	}
+	return w.rewrite(b)
 }
