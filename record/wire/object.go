@@ -1,6 +1,9 @@
 package wire
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"io"
+)
 
 const (
 	// maxKept is how much is kept of a body that cannot be read while it passes, and of
@@ -16,7 +19,22 @@ type Meta struct {
 	Name, GenerateName, Namespace, UID, ResourceVersion string
 }
 
-// An Object looks at one object while it passes, for a request whose body is not
+// Object begins to look at the object of a request that is sent with the headers given: w
+// is written its body, and told says what stands in its metadata when all of that has
+// passed, nothing if it is not known. See [ObjectLook]. It returns nil for a body of no
+// object.
+func Object(contentType, contentEncoding string) (w io.Writer, told func() (namespace, name, uid, resourceVersion string)) {
+	o := NewObjectLook(contentType, contentEncoding)
+	if o.lost {
+		return nil, nil
+	}
+	return &o, func() (namespace, name, uid, resourceVersion string) {
+		m, _ := o.Meta()
+		return m.Namespace, m.Name, m.UID, m.ResourceVersion
+	}
+}
+
+// An ObjectLook looks at one object while it passes, for a request whose body is not
 // recorded. Of JSON and protobuf it keeps the texts of Meta alone; of YAML, CBOR and what
 // is packed by gzip at most 64 KiB, and where such a body is larger it knows nothing.
 //
@@ -26,7 +44,7 @@ type Meta struct {
 // finding its end takes: whether the server takes the body, its answer tells.
 //
 // It is not safe for concurrent use.
-type Object struct {
+type ObjectLook struct {
 	format format
 	packed string // Content-Encoding, if the body must be unpacked
 	kept   []byte // of a body that cannot be read while it passes
@@ -36,9 +54,9 @@ type Object struct {
 	proto  protoLook
 }
 
-// NewObject begins to look at a body with the headers given.
-func NewObject(contentType, contentEncoding string) Object {
-	o := Object{format: formatOf(contentType)}
+// NewObjectLook begins to look at a body with the headers given.
+func NewObjectLook(contentType, contentEncoding string) ObjectLook {
+	o := ObjectLook{format: formatOf(contentType)}
 	if contentEncoding != "" && contentEncoding != "identity" {
 		o.packed = contentEncoding
 	}
@@ -47,7 +65,7 @@ func NewObject(contentType, contentEncoding string) Object {
 }
 
 // Write is told the next bytes of the body. It never fails, and does not keep p.
-func (o *Object) Write(p []byte) (int, error) {
+func (o *ObjectLook) Write(p []byte) (int, error) {
 	switch {
 	case o.lost:
 	case o.packed == "" && o.format == formatJSON:
@@ -63,7 +81,7 @@ func (o *Object) Write(p []byte) (int, error) {
 }
 
 // Meta tells what the body said, when all of it has passed, and whether it is known.
-func (o *Object) Meta() (Meta, bool) {
+func (o *ObjectLook) Meta() (Meta, bool) {
 	if o.kept != nil && !o.lost {
 		o.readKept()
 	}
@@ -75,7 +93,7 @@ func (o *Object) Meta() (Meta, bool) {
 }
 
 // readKept turns what was kept into JSON, and looks at that.
-func (o *Object) readKept() {
+func (o *ObjectLook) readKept() {
 	kept := o.kept
 	o.kept = nil
 	if o.format == formatProtobuf {

@@ -3,26 +3,38 @@ package wire
 import (
 	"bytes"
 	"encoding/json"
+	"io"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 )
 
-// A Status looks at an answer while it passes, and keeps it as long as it may be a
+// Status begins to look at an answer that comes with the headers given: w is written its
+// body, and told says which metav1.Status it was when all of that has passed, nil for
+// every other kind. See [StatusLook]. It returns nil for an answer that is no object.
+func Status(contentType, contentEncoding string) (w io.Writer, told func() *metav1.Status) {
+	s := NewStatusLook(contentType, contentEncoding)
+	if s.none {
+		return nil, nil
+	}
+	return &s, s.Status
+}
+
+// A StatusLook looks at an answer while it passes, and keeps it as long as it may be a
 // metav1.Status, at most 64 KiB of it. Most answers say in their first bytes that they are
 // none, and then cost nothing more.
 //
 // It is not safe for concurrent use.
-type Status struct {
+type StatusLook struct {
 	format format
 	packed string
 	kept   []byte
 	none   bool // it is no Status
 }
 
-// NewStatus begins to look at an answer with the headers given.
-func NewStatus(contentType, contentEncoding string) Status {
-	s := Status{format: formatOf(contentType)}
+// NewStatusLook begins to look at an answer with the headers given.
+func NewStatusLook(contentType, contentEncoding string) StatusLook {
+	s := StatusLook{format: formatOf(contentType)}
 	if contentEncoding != "" && contentEncoding != "identity" {
 		s.packed = contentEncoding
 	}
@@ -31,7 +43,7 @@ func NewStatus(contentType, contentEncoding string) Status {
 }
 
 // Write is told the next bytes of the answer. It never fails, and does not keep p.
-func (s *Status) Write(p []byte) (int, error) {
+func (s *StatusLook) Write(p []byte) (int, error) {
 	n := len(p)
 	if s.none {
 		return n, nil
@@ -49,7 +61,7 @@ func (s *Status) Write(p []byte) (int, error) {
 }
 
 // isOther tells whether an answer that begins with head is surely no Status.
-func (s *Status) isOther(head []byte) bool {
+func (s *StatusLook) isOther(head []byte) bool {
 	switch {
 	case s.packed != "":
 		return false
@@ -62,7 +74,7 @@ func (s *Status) isOther(head []byte) bool {
 }
 
 // Status returns the Status that the answer was, or nil.
-func (s *Status) Status() *metav1.Status {
+func (s *StatusLook) Status() *metav1.Status {
 	if s.none || len(s.kept) == 0 || s.isOther(s.kept) {
 		return nil
 	}
