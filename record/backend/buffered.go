@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -58,6 +59,7 @@ type BufferedConfig struct {
 	SpillSync bool
 
 	Losses *Losses
+	Logger *slog.Logger // default: none
 }
 
 // A lineSink is a leaf that takes encoded events as they are, which are lines as
@@ -89,6 +91,9 @@ func Buffered(delegate record.Backend, c BufferedConfig) (record.Backend, error)
 		return nil, errors.New("the batch size must be positive")
 	case c.ThrottleEnable && (c.ThrottleQPS <= 0 || c.ThrottleBurst <= 0):
 		return nil, errors.New("the rate and the burst of a throttle must be positive")
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	if c.MaxBatchBytes <= 0 {
 		c.MaxBatchBytes = 10 << 20
@@ -155,14 +160,14 @@ func (b *buffered) Run(ctx context.Context) error {
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	ended := make(chan error, 1)
 	go func() { ended <- b.delegate.Run(running) }()
-	var err error
-	if b.spill != nil {
-		err = b.spill.run(ctx)
-	} else {
+	if b.spill == nil {
 		b.relay(ctx)
+		stop()
+		return <-ended
 	}
+	b.spill.run(ctx)
 	stop()
-	return errors.Join(err, <-ended)
+	return errors.Join(<-ended, b.spill.close())
 }
 
 // relay sends batches until ctx is done, then everything that is left, and waits until

@@ -10,6 +10,7 @@ import (
 type batch struct {
 	buf  []byte
 	ends []int // where in buf each event ends
+	from int   // where the first begins: those before it are done with
 }
 
 func (b *batch) size() int { return len(b.ends) }
@@ -22,12 +23,20 @@ func (b *batch) add(line []byte) {
 
 // appendLines appends the events to dst: slices of b.
 func (b *batch) appendLines(dst [][]byte) [][]byte {
-	from := 0
+	from := b.from
 	for _, end := range b.ends {
 		dst = append(dst, b.buf[from:end:end])
 		from = end
 	}
 	return dst
+}
+
+// skip is done with the first n events.
+func (b *batch) skip(n int) {
+	if n > 0 {
+		b.from = b.ends[n-1]
+		b.ends = b.ends[n:]
+	}
 }
 
 // maxIdle is the most that a batch may hold to be used again.
@@ -167,6 +176,27 @@ func (q *queue) collect(ctx context.Context, timer <-chan time.Time) *batch {
 	}
 }
 
+// borrow takes the bytes of a batch that did not come from take.
+func (q *queue) borrow(b *batch) {
+	q.mu.Lock()
+	q.bytes += int64(len(b.buf))
+	q.mu.Unlock()
+}
+
+// setFullCause says why what finds no room is lost.
+func (q *queue) setFullCause(cause string) {
+	q.mu.Lock()
+	q.fullCause = cause
+	q.mu.Unlock()
+}
+
+// crowded reports whether more than half of the room is taken.
+func (q *queue) crowded() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.isHigh()
+}
+
 func (q *queue) setCollecting(yes bool) {
 	q.mu.Lock()
 	q.collecting = yes
@@ -179,7 +209,7 @@ func (q *queue) release(b *batch) {
 	q.bytes -= int64(len(b.buf))
 	q.mu.Unlock()
 	if cap(b.buf) <= maxIdle {
-		b.buf, b.ends = b.buf[:0], b.ends[:0]
+		b.buf, b.ends, b.from = b.buf[:0], b.ends[:0], 0
 		q.idle.Put(b)
 	}
 }

@@ -3,16 +3,356 @@ package backend
 import (
 	"context"
 	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
 
 	"golang.org/x/time/rate"
 
+	"kubetrail/internal/spill"
 	"kubetrail/record"
 )
 
-type spiller struct{}
+const (
+	spillTick  = 50 * time.Millisecond // how often events follow those that wait on disk
+	spillSync  = time.Second           // how often the disk is synced meanwhile
+	drainSpill = 10 * time.Second      // how long a receiver has at the end, before the rest stays on disk
+)
+
+// A spiller sends what a queue collects to a webhook, and keeps it on disk while that is
+// slow or away. While the receiver keeps up nothing touches the disk.
+//
+// The order of events is: those on disk, then held, then those in the queue. The disk
+// begins with those being sent, as soon as anything is there: so that a crash loses none
+// of them, and whatever fails is still before what is newer.
+type spiller struct {
+	c        BufferedConfig
+	queue    *queue
+	disk     *spill.Queue
+	hook     *webhook
+	throttle *rate.Limiter
+	slots    chan struct{} // holds a token for each batch that is being sent
+	stored   chan struct{} // holds a token after something came to the disk
+	hurry    chan struct{} // holds a token after an attempt failed
+
+	away     atomic.Bool // the last attempt failed
+	draining atomic.Bool // Run is ending
+
+	mu     sync.Mutex
+	window []*parcel // being sent, in order
+	held   *batch    // taken from the queue, and not all on disk; nil mostly
+	closed bool      // the disk is
+}
+
+// A parcel is a batch that is being sent. The mutex of its spiller guards it.
+type parcel struct {
+	batch  *batch
+	lines  [][]byte // of batch; at the end of a delivery that was stopped, what is left
+	stored int      // how many of lines are on disk
+	end    uint64   // the number after the last of those
+	done   bool
+}
 
 func newSpiller(c BufferedConfig, q *queue, hook *webhook, throttle *rate.Limiter) (*spiller, error) {
-	return nil, errors.New("not yet")
+	q.high = make(chan struct{}, 1)
+	disk, err := spill.Open(spill.Config{Dir: c.SpillDir, MaxBytes: c.SpillBytes, Logger: c.Logger,
+		Damaged: func(n int, err error) { c.Losses.Fail("buffered", CauseSpill, n, err) }})
+	if err != nil {
+		return nil, err
+	}
+	return &spiller{
+		c: c, queue: q, disk: disk, hook: hook, throttle: throttle,
+		slots:  make(chan struct{}, c.MaxInFlight),
+		stored: make(chan struct{}, 1), hurry: make(chan struct{}, 1),
+	}, nil
 }
-func (s *spiller) run(ctx context.Context) error     { return nil }
-func (s *spiller) store(events []*record.Event) bool { return false }
+
+// run sends until ctx is done, then as much as the receiver takes at once. The rest is
+// on disk when it returns.
+func (s *spiller) run(ctx context.Context) {
+	sending, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	var beside, flying sync.WaitGroup
+	beside.Go(func() { s.move(ctx) })
+	beside.Go(func() {
+		select {
+		case <-ctx.Done():
+		case <-sending.Done():
+		}
+		s.draining.Store(true)
+		s.queue.close()
+		if !s.away.Load() {
+			sleep(sending, drainSpill)
+		}
+		stop()
+	})
+	for s.acquire(sending) {
+		p := s.next(ctx)
+		if p == nil {
+			break
+		}
+		flying.Go(func() {
+			s.deliver(sending, stop, p)
+			<-s.slots
+		})
+	}
+	flying.Wait()
+	stop()
+	beside.Wait()
+	s.moveAll()
+}
+
+// acquire waits until one more batch may be sent, and reports false if ctx is done.
+func (s *spiller) acquire(ctx context.Context) bool {
+	select {
+	case s.slots <- struct{}{}:
+	case <-ctx.Done():
+		return false
+	}
+	return s.throttle == nil || s.throttle.Wait(ctx) == nil
+}
+
+// next waits for what is to be sent next. After ctx is done it does not wait, and
+// returns nil where there is nothing.
+func (s *spiller) next(ctx context.Context) *parcel {
+	s.queue.setCollecting(true)
+	defer s.queue.setCollecting(false)
+	var timer batchTimer
+	defer timer.stop()
+	waited := timer.start(s.c)
+	for {
+		if p := s.take(ctx.Err() != nil); p != nil || ctx.Err() != nil {
+			return p
+		}
+		select {
+		case <-s.queue.full:
+		case <-s.stored:
+		case <-waited:
+			if p := s.take(true); p != nil {
+				return p
+			}
+			waited = timer.start(s.c)
+		case <-ctx.Done():
+		}
+	}
+}
+
+// take returns the batch that comes next, or nil where none is full and partial is not
+// set.
+func (s *spiller) take(partial bool) *parcel {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := new(parcel)
+	if s.disk.Unread() > 0 {
+		p.batch = s.queue.fresh()
+		p.end = s.disk.Read(s.c.MaxBatchSize, s.c.MaxBatchBytes, p.batch.add)
+		p.stored = p.batch.size()
+	}
+	switch {
+	case p.stored > 0:
+		s.queue.borrow(p.batch)
+	case s.held != nil:
+		p.batch, s.held = s.held, nil
+	default:
+		if p.batch = s.queue.take(partial); p.batch == nil {
+			return nil
+		}
+	}
+	p.lines = p.batch.appendLines(make([][]byte, 0, p.batch.size()))
+	s.window = append(s.window, p)
+	return p
+}
+
+// deliver sends a parcel, however long that takes, until ctx is done. Near the end of
+// Run a failure stops all deliveries.
+func (s *spiller) deliver(ctx context.Context, stop func(), p *parcel) {
+	d := delivery{hook: s.hook, lines: p.lines, patient: true, note: func(err error) {
+		var answer *answerError
+		away := err != nil && !(errors.As(err, &answer) && answer.refuses())
+		s.away.Store(away)
+		if away {
+			wake(s.hurry)
+			if s.draining.Load() {
+				stop()
+			}
+		}
+	}}
+	err := d.run(ctx)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		if p.stored == 0 {
+			p.lines = d.lines
+		}
+		return
+	}
+	p.done = true
+	n := 0
+	for ; n < len(s.window) && s.window[n].done; n++ {
+		if one := s.window[n]; one.stored > 0 {
+			if err := s.disk.Ack(one.end); err != nil {
+				s.c.Logger.Warn("events may be sent again after a restart", "err", err)
+			}
+		}
+		s.queue.release(s.window[n].batch)
+		s.window[n] = nil
+	}
+	s.window = s.window[n:]
+}
+
+// move brings events to the disk whenever they have to wait, and syncs it.
+func (s *spiller) move(ctx context.Context) {
+	tick := time.NewTicker(spillTick)
+	defer tick.Stop()
+	var synced time.Time
+	for {
+		waiting := tick.C
+		if !s.busy() {
+			waiting = nil
+		}
+		select {
+		case <-s.queue.high:
+		case <-s.hurry:
+		case <-waiting:
+		case <-ctx.Done():
+			return
+		}
+		if !s.away.Load() && s.disk.Unread() == 0 && !s.queue.crowded() {
+			continue
+		}
+		s.moveAll()
+		if now := time.Now(); now.Sub(synced) >= spillSync {
+			synced = now
+			if err := s.disk.Sync(); err != nil {
+				s.c.Logger.Error("the spill cannot be synced", "err", err)
+			}
+		}
+	}
+}
+
+// busy reports whether events have to follow others to the disk.
+func (s *spiller) busy() bool {
+	return s.away.Load() || s.disk.Unread() > 0 || s.queue.crowded()
+}
+
+// moveAll brings everything to the disk that is not there, in order, as far as there is
+// room.
+func (s *spiller) moveAll() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.window {
+		if p.done || p.stored == len(p.lines) {
+			continue
+		}
+		n, err := s.append(p.lines[p.stored:])
+		p.stored += n
+		p.end = s.disk.Next()
+		s.disk.Pass() // it is being sent already
+		if err != nil {
+			return
+		}
+	}
+	for {
+		if s.held == nil {
+			if s.held = s.queue.take(true); s.held == nil {
+				return
+			}
+		}
+		n, err := s.append(s.held.appendLines(nil))
+		s.held.skip(n)
+		if n > 0 {
+			wake(s.stored)
+		}
+		if err != nil {
+			return
+		}
+		s.queue.release(s.held)
+		s.held = nil
+	}
+}
+
+// append appends lines to the disk and returns how many. What is too large for it is
+// lost, and among those.
+func (s *spiller) append(lines [][]byte) (int, error) {
+	done := 0
+	for {
+		n, err := s.disk.Append(lines[done:])
+		done += n
+		switch {
+		case err == nil:
+			s.queue.setFullCause(CauseBufferFull)
+			return done, nil
+		case errors.Is(err, spill.ErrTooLarge):
+			s.c.Losses.Fail("buffered", CauseTooLarge, 1, err)
+			done++
+			continue
+		case errors.Is(err, spill.ErrFull):
+			s.queue.setFullCause(CauseSpillFull)
+		default:
+			s.queue.setFullCause(CauseSpill)
+			s.c.Logger.Error("the spill cannot be written", "err", err)
+		}
+		return done, err
+	}
+}
+
+// spillCause is why events are lost that append had an error for.
+func spillCause(err error) string {
+	if errors.Is(err, spill.ErrFull) {
+		return CauseSpillFull
+	}
+	return CauseSpill
+}
+
+// store brings events to the disk and syncs it. Their delivery is not waited for.
+func (s *spiller) store(events []*record.Event) bool {
+	lines := make([][]byte, len(events))
+	for i, e := range events {
+		lines[i] = e.Line()
+	}
+	s.mu.Lock()
+	if s.closed || s.draining.Load() {
+		s.mu.Unlock()
+		s.c.Losses.Fail("buffered", CauseShutDown, len(lines), errBuffered(CauseShutDown))
+		return false
+	}
+	n, err := s.append(lines)
+	s.mu.Unlock()
+	wake(s.stored)
+	if err != nil {
+		s.c.Losses.Fail("buffered", spillCause(err), len(lines)-n, err)
+		return false
+	}
+	if err := s.disk.Sync(); err != nil {
+		s.c.Logger.Error("the spill cannot be synced", "err", err)
+		return false
+	}
+	return true
+}
+
+// close counts what found no room on disk, and leaves word of losses that nobody could
+// be told of there. It is called after run.
+func (s *spiller) close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	left := 0
+	for _, p := range s.window {
+		if !p.done {
+			left += len(p.lines) - p.stored
+		}
+	}
+	if s.held != nil {
+		left += s.held.size()
+	}
+	for b := s.queue.take(true); b != nil; b = s.queue.take(true) {
+		left += b.size()
+	}
+	s.c.Losses.Add("buffered", CauseSpillFull, left)
+	for _, lost := range s.c.Losses.Take() {
+		if _, err := s.disk.Append([][]byte{s.c.Losses.Event(lost).Line()}); err != nil {
+			s.c.Losses.Restore([]Lost{lost})
+		}
+	}
+	s.closed = true
+	return s.disk.Close()
+}

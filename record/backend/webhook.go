@@ -115,18 +115,29 @@ func (w *webhook) Run(ctx context.Context) error {
 		select {
 		case <-w.c.Losses.Ready():
 		case <-ctx.Done():
-			return w.tellLosses(context.WithoutCancel(ctx))
+			return w.tellLast(ctx)
 		}
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
-			return w.tellLosses(context.WithoutCancel(ctx))
+			return w.tellLast(ctx)
 		}
 		wait = atFirst
 		if w.tellLosses(ctx) != nil {
 			wait = min(2*wait, maxBackoff)
 		}
 	}
+}
+
+// tellLast tells the receiver of losses though ctx is done, unless that takes long.
+func (w *webhook) tellLast(ctx context.Context) error {
+	const atMost = 5 * time.Second
+	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), atMost)
+	defer stop()
+	if err := w.tellLosses(ctx); err != nil {
+		return fmt.Errorf("telling of lost events: %w", err)
+	}
+	return nil
 }
 
 // tellLosses sends the losses that nothing else has told of, once.
