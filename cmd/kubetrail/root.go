@@ -95,7 +95,7 @@ func (a *app) root(name string) *cobra.Command {
 	})
 	for _, verb := range []func() *cobra.Command{
 		a.importVerb, a.searchVerb, a.historyVerb, a.activityVerb, a.changesVerb, a.loadVerb, a.topVerb, a.histogramVerb, a.showVerb, a.explainVerb, a.sessionsVerb, a.accessVerb, a.deniedVerb, a.grantsVerb, a.gapsVerb, a.serversVerb,
-		a.tailVerb, a.serveVerb, a.agentVerb, a.configVerb, a.policyVerb, a.fieldsVerb, a.versionVerb,
+		a.tailVerb, a.serveVerb, a.proxyVerb, a.agentVerb, a.configVerb, a.policyVerb, a.fieldsVerb, a.versionVerb,
 	} {
 		cmd := verb()
 		cmd.Example = inHelp(name, cmd.Example)

@@ -1,0 +1,270 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+
+	"kubetrail/policy"
+	"kubetrail/record"
+)
+
+// UserUnknownAnnotation says why an event does not tell who sent the request, though the
+// upstream may have known.
+const UserUnknownAnnotation = "kubetrail.io/user-unknown"
+
+// A forwarder brings requests to the upstream and answers back, as they come.
+type forwarder struct {
+	p     *Proxy
+	short httputil.ReverseProxy
+	long  httputil.ReverseProxy // for streams, of which there may be many
+}
+
+func newForwarder(p *Proxy) *forwarder {
+	f := &forwarder{p: p}
+	f.short = httputil.ReverseProxy{Rewrite: f.rewrite, Transport: f, ModifyResponse: f.answered, ErrorHandler: f.failed,
+		BufferPool: newBuffers(32 << 10), ErrorLog: p.quiet}
+	f.long = f.short
+	f.long.BufferPool = newBuffers(2 << 10)
+	f.long.FlushInterval = -1
+	return f
+}
+
+// A passage is one request on its way.
+type passage struct {
+	in     *http.Request
+	id     *identity
+	failed bool // recorded by record.Failed
+	long   bool
+	broken error // what ended the answer before its time
+}
+
+type passageKey struct{}
+
+// serve brings one request to the upstream. It stands inside of record.Handler.
+func (f *forwarder) serve(w http.ResponseWriter, r *http.Request, failed bool) {
+	id := identityOf(r.Context())
+	if id.unknown != "" {
+		record.Annotate(r.Context(), UserUnknownAnnotation, id.unknown)
+	}
+	s := &passage{in: r, id: id, failed: failed}
+	switch {
+	case id.way == nobody && id.refused:
+		writeStatus(w, unauthorized())
+		return
+	case id.way == nobody:
+		writeStatus(w, unavailable(id.why))
+		return
+	case id.user == nil && !id.refused && f.p.cfg.Reviews.Refuse:
+		writeStatus(w, unavailable("it is not known who sends this request: "+id.unknown))
+		return
+	case r.Method == http.MethodConnect:
+		writeStatus(w, methodNotAllowed(r.Method))
+		return
+	case id.way == forUser && f.p.cfg.Forward.By == ByImpersonate && impersonates(r.Header):
+		writeStatus(w, cannotImpersonate())
+		return
+	}
+	// The upstream gets the ID that record.Handler made, and answers with it.
+	r.Header["Audit-Id"] = w.Header()["Audit-Id"]
+	delete(w.Header(), "Audit-Id")
+	info, err := policy.ParseRequest(r.Method, r.URL.RequestURI())
+	s.long = err == nil && info.LongRunning()
+	ctx := context.WithValue(r.Context(), passageKey{}, s)
+	watch := info.Verb == "watch"
+	if watch {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithCancel(ctx)
+		defer cancel()
+		defer context.AfterFunc(f.p.watches, cancel)()
+	}
+	defer func() {
+		if v := recover(); v != nil && (v != http.ErrAbortHandler || !s.harmless(ctx, watch)) {
+			panic(v)
+		}
+	}()
+	proxy := &f.short
+	if s.long {
+		proxy = &f.long
+	}
+	proxy.ServeHTTP(w, r.WithContext(ctx))
+}
+
+// harmless tells whether an answer that was cut off shall be recorded as one that ended:
+// its client has gone, as kube-apiserver records it, or it was a watch, which may end at
+// any time. Otherwise the client must be told, by cutting it off as well.
+func (s *passage) harmless(ctx context.Context, watch bool) bool {
+	switch {
+	case s.broken == nil: // writing failed, not reading
+		return true
+	case watch && ctx.Err() != nil:
+		return true
+	}
+	return ctx.Err() != nil && !errors.Is(context.Cause(ctx), errEnding)
+}
+
+func passageOf(ctx context.Context) *passage {
+	s, _ := ctx.Value(passageKey{}).(*passage)
+	return s
+}
+
+// rewrite makes of a client's request the one to the upstream.
+func (f *forwarder) rewrite(pr *httputil.ProxyRequest) {
+	s := passageOf(pr.In.Context())
+	in, out := pr.In, pr.Out
+	u := *in.URL
+	u.Scheme, u.Host, u.User = f.p.url.Scheme, f.p.url.Host, nil
+	if base := f.p.url.Path; base != "" {
+		u.Path = base + in.URL.Path
+		if in.URL.RawPath != "" {
+			u.RawPath = f.p.url.EscapedPath() + in.URL.RawPath
+		}
+	}
+	out.URL = &u
+	out.Host = ""
+	h := out.Header
+	for name, values := range in.Header { // of trusted proxies: it is taken away from others
+		if strings.HasPrefix(name, "X-Forwarded-") || name == "Forwarded" {
+			h[name] = values
+		}
+	}
+	if host, _, err := net.SplitHostPort(in.RemoteAddr); err == nil {
+		// In one line, as kube-apiserver looks at the first one only.
+		h["X-Forwarded-For"] = []string{strings.Join(append(slices.Clip(h["X-Forwarded-For"]), host), ", ")}
+	}
+	if s.id.way != forUser {
+		return
+	}
+	for name, values := range f.p.roads.headers(s.id.user) {
+		h[name] = values
+	}
+	if err := f.p.roads.credentials(h); err != nil {
+		s.broken = err // RoundTrip tells
+	}
+}
+
+// RoundTrip chooses the road.
+func (f *forwarder) RoundTrip(r *http.Request) (*http.Response, error) {
+	s := passageOf(r.Context())
+	if s.broken != nil {
+		return nil, s.broken
+	}
+	return f.p.roads.take(s.id.way, r.Header.Get("Upgrade") != "").RoundTrip(r)
+}
+
+// maxError is how much of an error is looked at before it passes.
+const maxError = 64 << 10
+
+// answered looks at the head of an answer.
+func (f *forwarder) answered(resp *http.Response) error {
+	s := passageOf(resp.Request.Context())
+	ctx := s.in.Context()
+	code := resp.StatusCode
+	if code == http.StatusUnauthorized && s.id.user != nil && s.id.user.Username != anonymous {
+		f.p.reviewer.forget(s.id.key)
+	}
+	if code == http.StatusSwitchingProtocols {
+		if s.id.wanted != nil {
+			record.LogImpersonatedUser(ctx, s.id.wanted, "")
+		}
+		return nil
+	}
+	refused := code == http.StatusUnauthorized
+	if code >= 400 && (s.failed || s.long || code == http.StatusForbidden && s.id.wanted != nil) {
+		head, err := peek(resp)
+		if err != nil {
+			return err
+		}
+		if status, err := f.p.cfg.statusOf(resp, head); err == nil {
+			refused = refused || code == http.StatusForbidden && refusesToImpersonate(status)
+			if s.failed || s.long {
+				record.LogResponseJSON(ctx, status)
+			}
+		}
+	}
+	if s.id.wanted != nil && !refused {
+		record.LogImpersonatedUser(ctx, s.id.wanted, "")
+	}
+	resp.Body = &watchedBody{ReadCloser: resp.Body, s: s}
+	return nil
+}
+
+// peek reads the beginning of a body, which can be read again after.
+func peek(resp *http.Response) ([]byte, error) {
+	head, err := io.ReadAll(io.LimitReader(resp.Body, maxError))
+	if err != nil {
+		return nil, err
+	}
+	resp.Body = struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(strings.NewReader(string(head)), resp.Body), resp.Body}
+	return head, nil
+}
+
+// watchedBody remembers how the upstream's answer ended.
+type watchedBody struct {
+	io.ReadCloser
+	s *passage
+}
+
+func (b *watchedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && err != io.EOF {
+		b.s.broken = err
+	}
+	return n, err
+}
+
+// failed answers where the upstream does not.
+func (f *forwarder) failed(w http.ResponseWriter, r *http.Request, err error) {
+	s := passageOf(r.Context())
+	if id := s.in.Header["Audit-Id"]; len(id) > 0 {
+		w.Header()["Audit-Id"] = id
+	}
+	if r.Context().Err() != nil {
+		writeStatus(w, timeout("the client did not wait for the answer of the API server"))
+		return
+	}
+	f.p.metrics.failed(err)
+	f.p.log.Warn("the API server did not answer", "method", r.Method, "err", withoutURL(err))
+	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
+		writeStatus(w, unavailable("the request is too large"))
+		return
+	}
+	writeStatus(w, unavailable("the API server behind this proxy does not answer"))
+}
+
+// withoutURL is err without the URL of the request, which may hold tokens.
+func withoutURL(err error) error {
+	if e := (*url.Error)(nil); errors.As(err, &e) {
+		return e.Err
+	}
+	return err
+}
+
+// buffers are those that bodies are copied through.
+type buffers struct {
+	size int
+	pool sync.Pool
+}
+
+func newBuffers(size int) *buffers { return &buffers{size: size} }
+
+// Get returns a buffer.
+func (b *buffers) Get() []byte {
+	if p, ok := b.pool.Get().(*[]byte); ok {
+		return *p
+	}
+	return make([]byte, b.size)
+}
+
+// Put takes it back.
+func (b *buffers) Put(p []byte) { b.pool.Put(&p) }
