@@ -1,10 +1,10 @@
 package record
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -112,7 +112,10 @@ func (p *sheet) user(c audit.Column, u *User) {
 	if len(u.Extra) > 0 {
 		n := len(p.scratch)
 		p.scratch = append(p.scratch, '{')
-		for _, k := range slices.Sorted(maps.Keys(u.Extra)) {
+		var few [8]string
+		keys := slices.AppendSeq(few[:0], maps.Keys(u.Extra))
+		slices.Sort(keys)
+		for _, k := range keys {
 			p.scratch = appendString(p.scratch, k)
 			p.scratch = appendStrings(append(p.scratch, ':'), u.Extra[k])
 			p.scratch = append(p.scratch, ',')
@@ -188,12 +191,39 @@ func appendStrings(dst []byte, list []string) []byte {
 
 // appendString appends a string as encoding/json writes it, safe for HTML.
 func appendString(dst []byte, s string) []byte {
-	for i := 0; i < len(s); i++ {
-		if c := s[i]; c < ' ' || c >= utf8.RuneSelf || strings.IndexByte(`"\<>&`, c) >= 0 {
-			text, _ := json.Marshal(s) // no string fails
-			return append(dst, text...)
+	dst = append(dst, '"')
+	n := len(dst)
+	dst = append(dst, s...)
+	if !plain(dst[n:]) {
+		text, _ := json.Marshal(s) // no string fails
+		return append(dst[:n-1], text...)
+	}
+	return append(dst, '"')
+}
+
+const (
+	eachByte = 0x0101010101010101
+	highBits = 0x8080808080808080
+)
+
+// plain tells whether a JSON string holds b as it is: eight bytes at a time, of which one
+// with its high bit set in the sum is a control character, a quote (2 being flipped, so
+// that it is the one before !), a backslash, &, < or > (which differ in 2), or no ASCII.
+func plain(b []byte) bool {
+	for ; len(b) >= 8; b = b[8:] {
+		x := binary.LittleEndian.Uint64(b)
+		control := x ^ 2*eachByte - '!'*eachByte
+		slash := x ^ '\\'*eachByte - eachByte
+		and := x ^ '&'*eachByte - eachByte
+		angle := x&^(2*eachByte) ^ '<'*eachByte - eachByte
+		if (control|slash|and|angle|x)&highBits != 0 {
+			return false
 		}
 	}
-	dst = append(append(dst, '"'), s...)
-	return append(dst, '"')
+	for _, c := range b {
+		if c < ' ' || c >= utf8.RuneSelf || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+			return false
+		}
+	}
+	return true
 }
