@@ -59,15 +59,15 @@ func (p *Plane) AddNode(ctx context.Context, s *Server, n Node) error {
 		return err
 	}
 	p.managers = append(p.managers, kwok)
-	if err := p.ask(ctx, s, "create", "-f", "-", fmt.Sprintf(`{"apiVersion":"v1","kind":"Node","metadata":{"name":%q}}`, n.Name)); err != nil {
+	if err := p.Ask(ctx, s, "create", "-f", "-", fmt.Sprintf(`{"apiVersion":"v1","kind":"Node","metadata":{"name":%q}}`, n.Name)); err != nil {
 		return err
 	}
-	return p.ask(ctx, s, "wait", "--for=condition=Ready", "--timeout=60s", "node/"+n.Name, "")
+	return p.Ask(ctx, s, "wait", "--for=condition=Ready", "--timeout=60s", "node/"+n.Name, "")
 }
 
-// ask runs kubectl as an administrator until it succeeds: for a short while after the
+// Ask runs kubectl as an administrator until it succeeds: for a short while after the
 // start of a server some things are not there yet. The last argument is its input.
-func (p *Plane) ask(ctx context.Context, s *Server, args ...string) error {
+func (p *Plane) Ask(ctx context.Context, s *Server, args ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	for {
@@ -118,7 +118,7 @@ spec:
   next:
     statusTemplate: |
       phase: Running
-      addresses: [{address: {{ NodeIP | Quote }}, type: InternalIP}, {address: {{ NodeName | Quote }}, type: Hostname}]
+      addresses: [{address: {{ NodeIP | Quote }}, type: InternalIP}]
       daemonEndpoints: {kubeletEndpoint: {Port: {{ NodePort }}}}
       allocatable: {cpu: "100", memory: 1Ti, pods: "10000"}
       capacity: {cpu: "100", memory: 1Ti, pods: "10000"}

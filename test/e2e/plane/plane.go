@@ -68,15 +68,15 @@ func New(ctx context.Context, dir string, bin Binaries) (*Plane, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := p.etcd.answers(ctx, http.DefaultClient, p.url+"/health"); err != nil {
+	if err := p.etcd.Answers(ctx, http.DefaultClient, p.url+"/health"); err != nil {
 		p.Stop()
 		return nil, err
 	}
 	return p, nil
 }
 
-// answers waits until a URL of the process answers 200.
-func (p *Process) answers(ctx context.Context, c *http.Client, url string) error {
+// Answers waits until a URL of the process answers 200.
+func (p *Process) Answers(ctx context.Context, c *http.Client, url string) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	var last string
@@ -156,7 +156,7 @@ func (s *Server) Restart(ctx context.Context) error {
 		return err
 	}
 	s.process = p
-	return p.answers(ctx, s.ready, s.URL+"/readyz")
+	return p.Answers(ctx, s.ready, s.URL+"/readyz")
 }
 
 // Stderr is the file with what the server says.

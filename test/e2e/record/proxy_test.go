@@ -1,0 +1,83 @@
+package record_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+// TestRecordProxy sends requests of every kind through the proxy, and compares what it
+// records with the audit log of the kube-apiserver behind it: field by field, all must be
+// equal but for the exceptions.
+func TestRecordProxy(t *testing.T) {
+	r := newRig(t, "kube-scheduler", "kwok")
+	excused := exceptions()
+	used := map[*exception]int{}
+	for i, level := range []string{"RequestResponse", "Metadata"} {
+		policy := r.policy(level)
+		s := r.addServer(fmt.Sprintf("cp-%d", i+1), policy)
+		if i == 0 {
+			r.addNode(s)
+		}
+		t.Run(level, func(t *testing.T) {
+			to, log := s.URL, s.AuditLog
+			if !*direct {
+				p := r.addProxy(s, policy, byFrontProxy)
+				to, log = p.url, p.log
+			}
+			sender, err := newSender(r.plane.PKI, r.strangers, to, map[string]string{
+				"RUN": fmt.Sprint(i), "BACKEND": fmt.Sprintf("http:node-1:%d", r.port()), "CSR": signingRequest(t)})
+			must(t, err)
+			defer sender.close()
+			var all []*answered
+			for _, a := range requests(fmt.Sprintf("shop-%d", i), fmt.Sprintf("e2e-%d.example", i)) {
+				if got := sender.ask(t, a); got != nil {
+					all = append(all, got)
+				}
+			}
+			theirs, ours := settle(t, all, s.AuditLog, log)
+			j := &judge{t: t, level: level, exceptions: excused, used: used}
+			for _, a := range all {
+				switch {
+				case a.silent:
+					if len(theirs[a.id])+len(ours[a.id]) > 0 {
+						t.Errorf("%s is recorded", a.what)
+					}
+				case a.id == "":
+					t.Errorf("%s: no Audit-ID", a.what)
+				default:
+					j.compare(a, theirs[a.id], ours[a.id])
+				}
+			}
+			t.Logf("%d requests, %d events, %d equal but for the exceptions", len(all), j.events, j.equal)
+		})
+	}
+	if *direct {
+		return
+	}
+	for _, x := range excused {
+		t.Logf("%6d x %s: kube-apiserver %s, proxy %s: %s", used[x], x.field, x.theirs, x.ours, x.why)
+		if used[x] == 0 {
+			t.Errorf("nothing needs the exception of %s: kube-apiserver %s, proxy %s", x.field, x.theirs, x.ours)
+		}
+	}
+}
+
+// ask sends a request, and again where controllers have to do something before, and says
+// where the answer is not the one that is expected.
+func (s *sender) ask(t *testing.T, a *ask) *answered {
+	t.Helper()
+	for until := time.Now().Add(20 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+		got, err := s.send(t.Context(), a)
+		switch {
+		case err != nil:
+			t.Errorf("%s: %v", a.what, err)
+			return nil
+		case got.status == a.want:
+			return got
+		case !a.patient || time.Now().After(until):
+			t.Errorf("%s: %d instead of %d: %.300s", a.what, got.status, a.want, got.body)
+			return got
+		}
+	}
+}
