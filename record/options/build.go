@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"kubetrail/record"
+	"kubetrail/record/backend"
 	"kubetrail/record/redact"
 )
 
@@ -29,7 +30,7 @@ type Env struct {
 type Runner struct {
 	policy  *livePolicy // nil: there is none
 	backend record.Backend
-	reopen  []func() error // of the log
+	file    *backend.File // nil: there is none
 }
 
 // Build makes of o, which must be valid, what records: a Config whose Policy, Backend,
@@ -60,6 +61,9 @@ func (o *Options) Build(env Env) (record.Config, *Runner, error) {
 		cfg.Redact = redactor.Redact
 	}
 	if err := o.buildBackends(r, env, cfg.Annotations); err != nil {
+		if r.file != nil {
+			_ = r.file.Close() // nothing was written
+		}
 		return record.Config{}, nil, err
 	}
 	cfg.Backend = r.backend
@@ -153,8 +157,8 @@ func (r *Runner) Run(ctx context.Context) error {
 // force, and is an error.
 func (r *Runner) Reopen() error {
 	var all []error
-	for _, reopen := range r.reopen {
-		all = append(all, reopen())
+	if r.file != nil {
+		all = append(all, r.file.Reopen())
 	}
 	if r.policy != nil {
 		all = append(all, r.policy.reload())

@@ -93,9 +93,6 @@ func validateVersion(text string) error {
 func (o *Options) validateOwn() []error {
 	var faults []error
 	if w := &o.Webhook; len(w.ConfigFiles) > 0 && w.SpillDir != "" {
-		if w.Batch.Mode != ModeBatch {
-			faults = append(faults, fmt.Errorf("--audit-webhook-spill-dir needs --audit-webhook-mode=%s, not %s: in other modes nothing waits", ModeBatch, w.Batch.Mode))
-		}
 		if w.SpillMaxSize <= 0 {
 			faults = append(faults, fmt.Errorf("--audit-webhook-spill-max-size %d must be a positive number", w.SpillMaxSize))
 		}
