@@ -27,7 +27,7 @@ type Config struct {
 	Forward  Forward
 	Reviews  Reviews
 
-	Record     record.Config // all but User, which the proxy brings
+	Record     record.Config // all but User, which the proxy brings, and Wire, if it is nil
 	Chain      string        // of backends, to be printed
 	UserAgent  string        // of the requests of the proxy's own
 	Registerer prometheus.Registerer

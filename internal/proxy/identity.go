@@ -41,10 +41,10 @@ const (
 type identity struct {
 	user    *record.User // nil: not known, or nobody
 	way     way
-	refused bool   // the credentials are no good
-	why     string // the proxy refuses, where way is nobody
-	unknown string // why the user is not known, where the upstream may know
-	key     key    // of a review that the identity is from
+	refused bool         // the credentials are no good
+	why     string       // the proxy refuses, where way is nobody
+	unknown string       // why the user is not known, where the upstream may know
+	key     key          // of a review that the identity is from
 	wanted  *record.User // whom the client impersonates, nil for nobody
 }
 

@@ -15,6 +15,7 @@ import (
 	"kubetrail/internal/config"
 	"kubetrail/internal/service"
 	"kubetrail/record"
+	"kubetrail/record/wire"
 )
 
 // A Proxy serves one upstream.
@@ -55,6 +56,9 @@ func assemble(cfg Config) (*Proxy, error) {
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
+	}
+	if cfg.Record.Wire == nil {
+		cfg.Record.Wire = &record.Wire{JSON: wire.JSON, Object: wire.Object, Status: wire.Status}
 	}
 	if err := cfg.Upstream.settle(&cfg.Forward); err != nil {
 		return nil, err

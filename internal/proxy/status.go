@@ -57,12 +57,9 @@ func writeStatus(w http.ResponseWriter, e apiError) {
 
 // statusOf makes JSON of the beginning of an answer that is an error.
 func (c *Config) statusOf(resp *http.Response, head []byte) ([]byte, error) {
-	kind, encoding := resp.Header.Get("Content-Type"), resp.Header.Get("Content-Encoding")
-	if c.Record.Wire != nil && c.Record.Wire.JSON != nil {
-		return c.Record.Wire.JSON(kind, encoding, head)
+	status, err := c.Record.Wire.JSON(resp.Header.Get("Content-Type"), resp.Header.Get("Content-Encoding"), head)
+	if err == nil && !json.Valid(status) {
+		err = errors.New("it is no JSON")
 	}
-	if !json.Valid(head) {
-		return nil, errors.New("it is no JSON")
-	}
-	return head, nil
+	return status, err
 }
