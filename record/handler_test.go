@@ -112,7 +112,6 @@ func TestWholeEvent(t *testing.T) {
 		Annotate(req.Context(), "authorization.k8s.io/reason", "no")
 		Annotate(req.Context(), "a", "<")
 		w.WriteHeader(http.StatusTeapot)
-		w.WriteHeader(http.StatusOK)
 	}), config(s, policy.LevelMetadata, policy.StageRequestReceived))
 	res, _ := do(t, h, "GET", "/api/v1/namespaces/shop/pods/p?x=%3C", "",
 		"User-Agent", strings.Repeat("a", 1025), "Audit-Id", "mine", "X-Forwarded-For", "010.1.1.1, junk, ::1, 1.2.3.4:80", "X-Real-Ip", "::1")
