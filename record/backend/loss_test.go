@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"kubetrail/audit"
+	"kubetrail/internal/trail"
 	"kubetrail/record"
 	"kubetrail/record/backend"
 )
@@ -47,6 +48,9 @@ func TestLossEvent(t *testing.T) {
 	var e audit.Event
 	if err := e.Scan(bytes.TrimSuffix(line, []byte("\n"))); err != nil || !e.Exact() {
 		t.Errorf("scanned: %v, exact %v", err, e.Exact())
+	}
+	if read, ok := trail.ReportedLoss(&e); !ok || read.Events != 16004 || read.Cause != all[0].Cause || read.From != e.Received || read.To != e.Staged {
+		t.Errorf("a trail reads %+v, %v", read, ok)
 	}
 }
 
