@@ -52,9 +52,10 @@ func nextField(b []byte) (f field, rest []byte, ok bool) {
 }
 
 const (
-	// elementCost is what an element of a repeated field may take in memory, however short
-	// it is: about as much as a container of a pod.
-	elementCost = 1 << 10
+	// elementCost is what an element of a repeated field may take in memory however short
+	// it is, about as much as a container of a pod. Each of its bytes lessens that by
+	// byteCredit: of a long one the body has only few.
+	elementCost, byteCredit = 1 << 10, 16
 	// maxMessages is how deep messages are looked into. Those of the API are less deep.
 	maxMessages = 16
 )
@@ -79,7 +80,7 @@ func cost(b []byte, depth int) int {
 		}
 		bit := uint64(1) << (f.number & 63)
 		if seen&bit != 0 {
-			total += elementCost
+			total += max(0, elementCost-byteCredit*len(f.payload))
 		}
 		seen |= bit
 		if depth < maxMessages {

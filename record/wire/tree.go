@@ -133,16 +133,15 @@ func (w *treeWriter) elements(list []any) error {
 	return w.leave(']')
 }
 
-// byName makes the keys of a mapping names as sigs.k8s.io/yaml does. Where two keys have
-// the same name, a string wins.
+// byName makes the keys of a mapping names as sigs.k8s.io/yaml does. That takes any of two
+// keys that have the same name, such as 1 and "1"; here they are an error.
 func byName(m map[any]any) (map[string]any, error) {
 	named := make(map[string]any, len(m))
 	for k, v := range m {
 		name := ""
 		switch k := k.(type) {
 		case string:
-			named[k] = v
-			continue
+			name = k
 		case int:
 			name = strconv.Itoa(k)
 		case int64:
@@ -154,9 +153,10 @@ func byName(m map[any]any) (map[string]any, error) {
 		default:
 			return nil, fmt.Errorf("a key is a %v", reflect.TypeOf(k))
 		}
-		if _, taken := m[name]; !taken {
-			named[name] = v
+		if _, taken := named[name]; taken {
+			return nil, fmt.Errorf("two keys are %.100q", name)
 		}
+		named[name] = v
 	}
 	return named, nil
 }

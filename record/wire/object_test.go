@@ -1,0 +1,214 @@
+package wire
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/serializer/cbor/direct"
+	"pgregory.net/rapid"
+	kjson "sigs.k8s.io/json"
+	"sigs.k8s.io/yaml"
+)
+
+// judged is what the decoder of kube-apiserver makes of a body.
+func judged(body []byte) (Meta, bool) {
+	var o struct {
+		APIVersion string `json:"apiVersion"`
+		Kind       string `json:"kind"`
+		Metadata   struct {
+			Name            string `json:"name"`
+			GenerateName    string `json:"generateName"`
+			Namespace       string `json:"namespace"`
+			UID             string `json:"uid"`
+			ResourceVersion string `json:"resourceVersion"`
+		} `json:"metadata"`
+	}
+	if len(bytes.TrimLeft(body, " \t\r\n")) == 0 || bytes.TrimLeft(body, " \t\r\n")[0] != '{' {
+		return Meta{}, false
+	}
+	if err := kjson.UnmarshalCaseSensitivePreserveInts(body, &o); err != nil {
+		return Meta{}, false
+	}
+	m := Meta{o.APIVersion, o.Kind, o.Metadata.Name, o.Metadata.GenerateName, o.Metadata.Namespace, o.Metadata.UID, o.Metadata.ResourceVersion}
+	return m, true
+}
+
+func objectSeeds() []string {
+	return []string{
+		`{"kind":"Pod","apiVersion":"v1","metadata":{"name":"a","generateName":"g","namespace":"n","uid":"u","resourceVersion":"1"},"spec":{"metadata":{"name":"no"}}}`,
+		`{"spec":{"name":"no","list":[{"metadata":{"name":"no"}},[],"}",1]},"metadata":{"labels":{"name":"no"},"name":"a"},"kind":"Pod"}`,
+		`{"metadata":{"name":"a","name":"b"}}`, `{"metadata":{"name":"a"},"metadata":{"namespace":"n"}}`, `{"metadata":{"name":"a"},"metadata":null}`, `{"metadata":{"name":"a","name":null}}`,
+		`{"kind":"PodList","metadata":{"name":"a"},"items":[],"kind":"Pod"}`,
+		`{"meta\u0064ata":{"n\u0061me":"\u0061\"\\\u00e4\ud83d\ude00"}}`, `{"Metadata":{"name":"a"},"metadata":{"Name":"a"}}`,
+		" {\n\t\"metadata\" : { \"name\" : \"a\" , \"labels\" : { } } \r\n} ", `{}`, `{"metadata":{}}`,
+		`{"metadata":[{"name":"a"}]}`, `{"metadata":"a"}`, `{"metadata":1}`, `{"metadata":true}`, `{"metadata":{"name":1}}`, `{"metadata":{"name":{}}}`, `{"metadata":{"name":["a"]}}`, `{"kind":1}`, `{"kind":{}}`, `{"kind":null}`,
+		`[{"metadata":{"name":"a"}}]`, `"metadata"`, `null`, `1`, ``, ` `, `{`, `{"metadata":{"name":"a"}`, `{"metadata":{"name":"a"}}}`, `{"metadata":{"name":"a"}} {}`, `{"metadata":{"name":"a`, `{"metadata":{"name":"a\`, `}`, `]`, `{"a":]}`,
+		`{"metadata":{"name":"` + strings.Repeat("x", maxText) + `"}}`, `{"` + strings.Repeat("metadata", 1000) + `":"\\","metadata":{"name":"a"}}`,
+		`{"data":{"a":"\\\"","b":"\\\\"},"metadata":{"name":"a\\"}}`, "{\"metadata\":{\"name\":\"\xff\xe4\"}}", `{"metadata":{"name":"ä日本"}}`,
+		`{"deep":` + strings.Repeat(`[{"metadata":{"name":"no"},"a":`, 500) + "1" + strings.Repeat("}]", 500) + `,"metadata":{"name":"a"}}`,
+	}
+}
+
+// checkObject compares with the judge, in pieces of several sizes, where the judge takes
+// the body.
+func checkObject(t testing.TB, body []byte) {
+	t.Helper()
+	whole, ok := look("application/json", "", body, len(body)+1)
+	for _, size := range []int{1, 2, 3, 7, 64} {
+		if got, also := look("application/json", "", body, size); got != whole || ok != also {
+			t.Errorf("%.300q in pieces of %d: %+v, %v; whole: %+v, %v", body, size, got, also, whole, ok)
+		}
+	}
+	want, taken := judged(body)
+	if !taken {
+		return // whether the server takes it, its answer tells
+	}
+	for _, text := range []*string{&want.APIVersion, &want.Kind, &want.Name, &want.GenerateName, &want.Namespace, &want.UID, &want.ResourceVersion} {
+		if len(*text) > maxText/6 {
+			return // may be longer where it stands
+		}
+	}
+	if !ok || whole != want {
+		t.Errorf("%.300q: %+v, %v, want %+v", body, whole, ok, want)
+	}
+}
+
+func TestObjectOfJSON(t *testing.T) {
+	for _, s := range objectSeeds() {
+		checkObject(t, []byte(s))
+	}
+}
+
+// Bodies that the server cannot decode into an object are those of which nothing is known.
+func TestNoObject(t *testing.T) {
+	for _, s := range objectSeeds() {
+		_, taken := judged([]byte(s))
+		if _, ok := look("application/json", "", []byte(s), 10); ok != taken && json.Valid([]byte(s)) {
+			t.Errorf("%.200q is known: %v", s, ok)
+		}
+	}
+}
+
+func TestObjectOfAnything(t *testing.T) {
+	name := rapid.OneOf(rapid.SampledFrom([]string{"metadata", "name", "namespace", "uid", "kind", "apiVersion", "resourceVersion", "generateName"}), rapid.String())
+	var value func(t *rapid.T, depth int) string
+	value = func(t *rapid.T, depth int) string {
+		switch rapid.IntRange(0, 9).Draw(t, "form") {
+		case 0:
+			return rapid.SampledFrom([]string{"null", "1", "true", "-1.5e3"}).Draw(t, "literal")
+		case 1, 2, 3:
+			out, _ := json.Marshal(name.Draw(t, "text"))
+			return string(out)
+		case 4:
+			if depth > 0 {
+				return "[" + value(t, depth-1) + ", " + value(t, depth-1) + "]"
+			}
+			return "[]"
+		default:
+			if depth == 0 {
+				return "{}"
+			}
+			var members []string
+			for range rapid.IntRange(0, 4).Draw(t, "members") {
+				out, _ := json.Marshal(name.Draw(t, "name"))
+				members = append(members, string(out)+": "+value(t, depth-1))
+			}
+			return "{" + strings.Join(members, ",") + "}"
+		}
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		body := value(t, 5)
+		want, taken := judged([]byte(body))
+		got, ok := look("application/json", "", []byte(body), rapid.IntRange(1, 20).Draw(t, "size"))
+		if ok != taken || got != want {
+			t.Fatalf("%s: %+v, %v, want %+v, %v", body, got, ok, want, taken)
+		}
+	})
+}
+
+// TestObjectOfOtherFormats checks bodies that are kept until they have passed.
+func TestObjectOfOtherFormats(t *testing.T) {
+	object := map[string]any{"apiVersion": "v1", "kind": "ConfigMap", "metadata": map[string]any{"name": "a", "namespace": "n", "uid": "u"}}
+	want := Meta{APIVersion: "v1", Kind: "ConfigMap", Name: "a", Namespace: "n", UID: "u"}
+	asYAML, err := yaml.Marshal(object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	asCBOR, err := direct.Marshal(object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	asJSON, err := json.Marshal(object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "a", Namespace: "n", UID: "u"}}
+	proto, _ := encode(t, config, corev1.SchemeGroupVersion.WithKind("ConfigMap"))
+	for _, c := range []struct {
+		contentType, encoding string
+		body                  []byte
+	}{
+		{typeYAML, "", asYAML}, {typeCBOR, "", asCBOR}, {"application/apply-patch+yaml", "", asJSON},
+		{"application/json", "gzip", packed(t, asJSON)}, {typeYAML, "gzip", packed(t, asYAML)}, {typeCBOR, "gzip", packed(t, asCBOR)}, {typeProtobuf, "gzip", packed(t, proto)},
+		{"application/json", "identity", asJSON}, {"", "", asJSON},
+	} {
+		if got, ok := look(c.contentType, c.encoding, c.body, 5); !ok || got != want {
+			t.Errorf("%s, %s: %+v, %v", c.contentType, c.encoding, got, ok)
+		}
+		if _, ok := look(c.contentType, c.encoding, c.body[:len(c.body)-len(c.body)/3], 5); ok && c.contentType != typeYAML {
+			t.Errorf("%s, %s: what is cut off is known", c.contentType, c.encoding)
+		}
+	}
+	long := append(asYAML, bytes.Repeat([]byte("# padding\n"), maxKept/10)...)
+	if _, ok := look(typeYAML, "", long, 1000); ok {
+		t.Error("a body larger than what is kept is known")
+	}
+	o := NewObjectLook(typeYAML, "")
+	for piece := range pieces(long, 1000) {
+		if _, _ = o.Write(piece); cap(o.kept) > 2*maxKept {
+			t.Fatalf("%d bytes are kept", cap(o.kept))
+		}
+	}
+	if w, told := Object("text/plain", ""); w != nil || told != nil {
+		t.Error("text is looked at")
+	}
+	w, told := Object("application/json", "")
+	if _, err := w.Write(asJSON); err != nil {
+		t.Fatal(err)
+	}
+	if ns, name, uid, version := told(); ns != "n" || name != "a" || uid != "u" || version != "" {
+		t.Errorf("%q %q %q %q", ns, name, uid, version)
+	}
+}
+
+// TestObjectKeepsLittle writes megabytes of hostile JSON.
+func TestObjectKeepsLittle(t *testing.T) {
+	for _, body := range []string{
+		`{"metadata":{"name":"` + strings.Repeat("x", 4<<20),
+		`{"` + strings.Repeat("x", 4<<20),
+		strings.Repeat(`{"metadata":`, 1<<18),
+		strings.Repeat("[", 4<<20),
+	} {
+		o := NewObjectLook("application/json", "")
+		for piece := range pieces([]byte(body), 32<<10) {
+			_, _ = o.Write(piece)
+		}
+		if n := cap(o.json.text) + cap(o.kept); n > 4*maxText {
+			t.Errorf("%.30s: %d bytes are kept", body, n)
+		}
+		if m, ok := o.Meta(); ok {
+			t.Errorf("%.30s is %+v", body, m)
+		}
+	}
+}
+
+func FuzzObject(f *testing.F) {
+	for _, s := range objectSeeds() {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) { checkObject(t, body) })
+}
