@@ -77,11 +77,48 @@ func (l *logger) ProcessEvents(events ...*record.Event) bool {
 	if len(events) == 0 {
 		return true
 	}
-	for _, e := range events {
-		if l.c.Format != FormatLegacy {
+	if l.c.Format != FormatLegacy {
+		for _, e := range events {
 			e.Line() // encoded now, so that nobody has to wait for it
 		}
 	}
+	return l.put(func(dst []byte) []byte {
+		for _, e := range events {
+			if l.c.Format == FormatLegacy {
+				dst = appendLegacy(dst, e.Event)
+			} else {
+				dst = append(dst, e.Line()...)
+			}
+		}
+		return dst
+	})
+}
+
+// processLines takes lines out of a buffer.
+func (l *logger) processLines(lines [][]byte) bool {
+	if len(lines) == 0 {
+		return true
+	}
+	ok := true
+	return l.put(func(dst []byte) []byte {
+		var e audit.Event
+		for _, line := range lines {
+			if l.c.Format != FormatLegacy {
+				dst = append(dst, line...)
+			} else if err := e.Scan(bytes.TrimSuffix(line, []byte("\n"))); err != nil {
+				l.c.Losses.Fail("log", CauseEncoding, 1, err)
+				ok = false
+			} else {
+				dst = appendLegacy(dst, e)
+			}
+		}
+		return dst
+	}) && ok
+}
+
+// put writes the lines that appendLines appends, at once or together with those of
+// others, and reports whether they are stored.
+func (l *logger) put(appendLines func(dst []byte) []byte) bool {
 	l.mu.Lock()
 	g := l.next
 	leads := g == nil || len(g.lines) >= maxGroup
@@ -92,9 +129,7 @@ func (l *logger) ProcessEvents(events ...*record.Event) bool {
 		g.done = make(chan struct{})
 	}
 	g.waiting.Add(1)
-	for _, e := range events {
-		g.lines = l.appendLine(g.lines, e)
-	}
+	g.lines = appendLines(g.lines)
 	end := len(g.lines)
 	l.mu.Unlock()
 
@@ -108,13 +143,6 @@ func (l *logger) ProcessEvents(events ...*record.Event) bool {
 		l.release(g)
 	}
 	return ok
-}
-
-func (l *logger) appendLine(dst []byte, e *record.Event) []byte {
-	if l.c.Format != FormatLegacy {
-		return append(dst, e.Line()...)
-	}
-	return appendLegacy(dst, e)
 }
 
 // lead writes g, and whatever others add to it until its turn comes.
@@ -178,17 +206,16 @@ func (l *logger) appendLoss(dst []byte, lost Lost) []byte {
 	// This format has no annotations, but a URI.
 	q := url.Values{"lost": {strconv.Itoa(lost.Count)}, "lost-cause": {lost.Cause}}
 	e.Text[audit.RequestURI] = []byte("/kubetrail.io?" + q.Encode())
-	return appendLegacy(dst, e)
+	return appendLegacy(dst, e.Event)
 }
 
-// appendLegacy appends the line that kube-apiserver's legacy format has for e.
-func appendLegacy(dst []byte, e *record.Event) []byte {
-	legacy := columns(e)
-	legacy.Form = audit.FormLegacy
-	if len(legacy.Text[audit.Username]) == 0 {
-		legacy.Text[audit.UserGroups] = nil // as upstream
+// appendLegacy appends the line that kube-apiserver's legacy format has for an event.
+func appendLegacy(dst []byte, e audit.Event) []byte {
+	e.Form = audit.FormLegacy
+	if len(e.Text[audit.Username]) == 0 {
+		e.Text[audit.UserGroups] = nil // as upstream
 	}
-	return append(legacy.AppendColumns(dst), '\n')
+	return append(e.AppendColumns(dst), '\n')
 }
 
 // Run runs the File, and writes what was lost where no event has done so within a second.

@@ -1,7 +1,6 @@
 package backend
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"maps"
@@ -91,7 +90,7 @@ func (t *truncate) fit(events []*record.Event) (fitting []*record.Event, lost in
 // smaller returns a copy of e of at most max bytes, or nil if that cannot be. It shares
 // nothing with e that is changed.
 func smaller(e *record.Event, max int64) *record.Event {
-	whole := columns(e)
+	whole := e.Event
 	whole.Text[audit.Annotations] = annotate(whole.Text[audit.Annotations], TruncatedAnnotation, "true")
 	bodies := len(whole.RequestObject)+len(whole.ResponseObject) > 0
 	whole.RequestObject, whole.ResponseObject = nil, nil
@@ -111,18 +110,6 @@ func smaller(e *record.Event, max int64) *record.Event {
 		}
 	}
 	return nil
-}
-
-// columns returns the columns of e, which came over a buffer if there are none yet.
-func columns(e *record.Event) audit.Event {
-	if len(e.Text[audit.Level]) > 0 {
-		return e.Event
-	}
-	var scanned audit.Event
-	if scanned.Scan(bytes.TrimSuffix(e.Line(), []byte("\n"))) != nil {
-		return e.Event // an event without a level
-	}
-	return scanned
 }
 
 // annotate returns a JSON object of annotations with one more, unless it has that key.
