@@ -11,13 +11,16 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/endpoints/handlers/responsewriters"
 	"k8s.io/apiserver/pkg/endpoints/request"
 	serverfilters "k8s.io/apiserver/pkg/server/filters"
+	pluginlog "k8s.io/apiserver/plugin/pkg/audit/log"
 
 	"kubetrail/policy"
 	"kubetrail/record"
+	"kubetrail/record/backend"
 )
 
 // ourCallbacks are those of package record.
@@ -143,6 +146,23 @@ func TestRecordHandler(t *testing.T) {
 			differ(t, s.name, got, want)
 		} else if got.answer != want.answer || slices.Equal(got.events, want.events) {
 			t.Errorf("%s: should differ, but in its events alone: %s", s.name, why)
+		}
+	}
+}
+
+// TestRecordLegacy plays them for the legacy format, which shows bytes that JSON does not.
+func TestRecordLegacy(t *testing.T) {
+	quiet(t)
+	recovering(t)
+	for _, s := range scenes() {
+		want := play(t, &s, func(t *testing.T, s *scene, lines *lines) http.Handler {
+			return upstreamFilters(t, s, pluginlog.NewBackend(lines, pluginlog.FormatLegacy, auditv1.SchemeGroupVersion))
+		})
+		got := play(t, &s, func(t *testing.T, s *scene, lines *lines) http.Handler {
+			return ourFilters(t, s, record.Config{Backend: backend.Log(backend.LogConfig{Out: lines, Format: backend.FormatLegacy})})
+		})
+		if differing[s.name] == "" {
+			differ(t, s.name, got, want)
 		}
 	}
 }

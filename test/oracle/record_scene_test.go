@@ -168,6 +168,7 @@ func (l *lines) all() []string {
 var (
 	dates    = regexp.MustCompile(`(?mi)^Date: .*\r?\n`)
 	received = regexp.MustCompile(`,"requestReceivedTimestamp":"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z)","stageTimestamp":"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z)"`)
+	legacy   = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d) AUDIT:`)
 	uuids    = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}`)
 )
 
@@ -187,6 +188,10 @@ func (o outcome) normal(t *testing.T) outcome {
 	}
 	last, first := "", ""
 	for _, line := range o.events {
+		if legacy.MatchString(line) {
+			out.events = append(out.events, id(legacy.ReplaceAllString(line, "<time> AUDIT:")))
+			continue
+		}
 		times := received.FindStringSubmatch(line)
 		if times == nil {
 			t.Errorf("no times in %s", line)
