@@ -23,10 +23,10 @@ func (r *recording) Value(key any) any {
 	return r.Context.Value(key)
 }
 
-// from returns the recording of a request that is recorded at some level, or nil.
-func from(ctx context.Context) *recording {
+// from returns the recording of a request that is recorded at a level or above it, or nil.
+func from(ctx context.Context, level int32) *recording {
 	r, _ := ctx.Value(contextKey{}).(*recording)
-	if r == nil || r.level() < metadata {
+	if r == nil || r.level() < level {
 		return nil
 	}
 	return r
@@ -44,15 +44,16 @@ func AuditID(ctx context.Context) string {
 // Annotate adds an annotation to the events that are still to come of the request that
 // ctx belongs to. The first value of a key stays; another one is dropped with a warning.
 // Like all functions here it does nothing for a request that is not recorded or that is
-// over, and is safe for concurrent use. Upstream: audit.AddAuditAnnotation.
+// over, or has come neither to a Handler nor, which suffices for this one, to Init; and is
+// safe for concurrent use. Upstream: audit.AddAuditAnnotation.
 func Annotate(ctx context.Context, key, value string) {
-	r := from(ctx)
+	r := from(ctx, undecided)
 	if r == nil {
 		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.released {
+	if r.released || r.level() == nothing {
 		return
 	}
 	if i, found := search(r.annotations, key); found {
@@ -67,7 +68,7 @@ func Annotate(ctx context.Context, key, value string) {
 // LogImpersonatedUser notes as whom the request is handled, and by which constraint of
 // impersonation, "" where there is none. Upstream: audit.LogImpersonatedUser.
 func LogImpersonatedUser(ctx context.Context, u *User, constraint string) {
-	r := from(ctx)
+	r := from(ctx, metadata)
 	if r == nil {
 		return
 	}
@@ -87,7 +88,7 @@ func LogImpersonatedUser(ctx context.Context, u *User, constraint string) {
 // enc is that of encoding/json; upstream's is one for the version that was sent. obj is
 // encoded where its level records it alone. Upstream: audit.LogRequestObject.
 func LogRequestObject(ctx context.Context, obj runtime.Object, gvr schema.GroupVersionResource, subresource string, enc runtime.Encoder) {
-	r := from(ctx)
+	r := from(ctx, metadata)
 	if r == nil {
 		return
 	}
@@ -105,7 +106,7 @@ func LogRequestObject(ctx context.Context, obj runtime.Object, gvr schema.GroupV
 
 // LogRequestJSON is LogRequestObject for servers that have the object as JSON alone.
 func LogRequestJSON(ctx context.Context, raw []byte) {
-	r := from(ctx)
+	r := from(ctx, metadata)
 	if r == nil {
 		return
 	}
@@ -128,8 +129,8 @@ func LogRequestJSON(ctx context.Context, raw []byte) {
 // What is no JSON is turned into it, or recorded as {"raw": base64}: unlike upstream's,
 // its event is never lost. Upstream: audit.LogRequestPatch.
 func LogRequestPatch(ctx context.Context, patch []byte, contentType string) {
-	r := from(ctx)
-	if r == nil || r.level() < request {
+	r := from(ctx, request)
+	if r == nil {
 		return
 	}
 	if len(patch) == 0 {
@@ -143,7 +144,7 @@ func LogRequestPatch(ctx context.Context, patch []byte, contentType string) {
 // LogRequestObject. It must be called before the answer begins. Upstream:
 // audit.LogResponseObject.
 func LogResponseObject(ctx context.Context, obj runtime.Object, enc runtime.Encoder) {
-	r := from(ctx)
+	r := from(ctx, metadata)
 	if r == nil {
 		return
 	}
@@ -157,7 +158,7 @@ func LogResponseObject(ctx context.Context, obj runtime.Object, enc runtime.Enco
 
 // LogResponseJSON is LogResponseObject for servers that have the object as JSON alone.
 func LogResponseJSON(ctx context.Context, raw []byte) {
-	r := from(ctx)
+	r := from(ctx, metadata)
 	if r == nil {
 		return
 	}

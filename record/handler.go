@@ -90,8 +90,23 @@ func newRecorder(next http.Handler, cfg Config, failed func(*http.Request) strin
 	return h
 }
 
-func (h *recorder) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+// Init makes or takes the audit ID of a request before it is authenticated, and notes when
+// it was received, so that what stands between it and Handler or Failed can add
+// annotations too. Without it Handler and Failed do so. It takes Annotations, Now, NewID
+// and Logger of cfg, which should be those of the Handler inside.
+//
+// Upstream: WithAuditInit and WithRequestReceivedTimestamp.
+func Init(next http.Handler, cfg Config) http.Handler {
+	h := newRecorder(next, cfg, nil)
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		next.ServeHTTP(w, req.WithContext(h.begin(w, req)))
+	})
+}
+
+// begin makes the recording of a request.
+func (h *recorder) begin(w http.ResponseWriter, req *http.Request) *recording {
 	r := &recording{h: h, Context: req.Context(), received: h.Now()}
+	r.lvl.Store(undecided)
 	r.id = first(req.Header["Audit-Id"])
 	if r.id == "" {
 		r.id = h.NewID()
@@ -99,20 +114,33 @@ func (h *recorder) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if header := w.Header(); first(header["Audit-Id"]) == "" {
 		header["Audit-Id"] = []string{r.id}
 	}
-	r.uri = req.URL.RequestURI()
-	var err error
-	if r.request.RequestInfo, err = policy.ParseRequest(req.Method, r.uri); err != nil {
+	r.annotations = append(r.inline.annotations[:0], h.static...)
+	return r
+}
+
+func (h *recorder) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	r, _ := req.Context().Value(contextKey{}).(*recording)
+	switch {
+	case r == nil:
+		r = h.begin(w, req)
+		req = req.WithContext(r)
+	case r.level() != undecided: // one Handler around another: a request is one event
+		h.next.ServeHTTP(w, req)
+		return
+	}
+	uri := req.URL.RequestURI()
+	info, err := policy.ParseRequest(req.Method, uri)
+	if err != nil {
 		h.Logger.Error("a request cannot be resolved", "auditID", r.id, "error", err)
 		internalError(w, req.RequestURI, fmt.Sprintf("failed to create RequestInfo: %v", err))
 		return
 	}
-	r.decide(req)
-	req = req.WithContext(r)
-	if r.level() == 0 {
+	info.Path = req.URL.Path
+	r.uri, r.request.RequestInfo = uri, info
+	if !r.decide(h, req) {
 		h.next.ServeHTTP(w, req)
 		return
 	}
-	r.describe(req)
 	if h.failed == nil && !r.atStage(policy.StageRequestReceived) {
 		h.rejected()
 		internalError(w, req.RequestURI, errNotStored.Error())
@@ -121,23 +149,35 @@ func (h *recorder) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	r.serve(w, req)
 }
 
-// decide asks the policy.
-func (r *recording) decide(req *http.Request) {
-	h := r.h
-	r.decision.Level = policy.LevelNone
-	if h.Policy == nil || h.Backend == nil {
-		return
-	}
+// decide asks the policy, and reports whether the request is recorded.
+func (r *recording) decide(h *recorder, req *http.Request) bool {
 	if h.failed == nil && h.User != nil {
 		r.user = h.User(req)
 	}
 	if u := r.user; u != nil {
 		r.request.Authenticated, r.request.User, r.request.Groups = true, u.Username, u.Groups
 	}
-	r.decision = h.Policy(&r.request)
-	if c := h.levels[r.decision.Level]; c != nil {
-		c.Inc()
+	r.decision.Level = policy.LevelNone
+	if h.Policy != nil && h.Backend != nil {
+		r.decision = h.Policy(&r.request)
+		if c := h.levels[r.decision.Level]; c != nil {
+			c.Inc()
+		}
 	}
+	l := levelOf(r.decision.Level)
+	var message string
+	if l >= metadata && h.failed != nil {
+		message = h.failed(req)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.h = h
+	if l >= metadata {
+		r.describe(req)
+		r.answered, r.status.message = h.failed != nil, message
+	}
+	r.lvl.Store(l)
+	return l >= metadata
 }
 
 // serve has the request answered and records how that ends.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"kubetrail/policy"
@@ -21,9 +22,11 @@ var errNotStored = errors.New("failed to store audit event")
 type recording struct {
 	context.Context
 
-	// Set before the first event, then read only.
+	id  string
+	lvl atomic.Int32 // undecided, 0 for None, or metadata to requestResponse
+
+	// Set before lvl is, then read only.
 	h        *recorder
-	id       string
 	uri      string
 	agent    string
 	received time.Time
@@ -77,41 +80,41 @@ type body struct {
 
 type annotation struct{ key, value string }
 
-// level is 0 for None up to 3 for RequestResponse.
-func (r *recording) level() int {
-	switch r.decision.Level {
-	case policy.LevelMetadata:
-		return 1
-	case policy.LevelRequest:
-		return 2
-	case policy.LevelRequestResponse:
-		return 3
-	}
-	return 0
-}
-
 const (
-	metadata = 1 + iota // what level returns
+	undecided = iota - 1 // before Handler
+	nothing
+	metadata
 	request
 	requestResponse
 )
 
+// levelOf returns the number of a level.
+func levelOf(l policy.Level) int32 {
+	switch l {
+	case policy.LevelMetadata:
+		return metadata
+	case policy.LevelRequest:
+		return request
+	case policy.LevelRequestResponse:
+		return requestResponse
+	}
+	return nothing
+}
+
+func (r *recording) level() int32 { return r.lvl.Load() }
+
 // maxAgent is how many bytes of a user agent are recorded.
 const maxAgent = 1024
 
-// describe takes what an event says of a request from the request.
+// describe takes what an event says of a request from the request. mu is held.
 func (r *recording) describe(req *http.Request) {
 	r.agent = first(req.Header["User-Agent"])
 	r.ips = appendSourceIPs(r.inline.ips[:0], req)
-	r.annotations = append(r.inline.annotations[:0], r.h.static...)
 	if i := &r.request.RequestInfo; i.IsResourceRequest {
 		r.ref = objectRef{
 			present: true, resource: i.Resource, namespace: i.Namespace, name: i.Name,
 			group: i.APIGroup, version: i.APIVersion, sub: i.Subresource,
 		}
-	}
-	if r.h.failed != nil {
-		r.answered, r.status.message = true, r.h.failed(req)
 	}
 }
 
@@ -146,7 +149,7 @@ func (r *recording) store(s policy.Stage) bool {
 		h.Metrics.events.Inc()
 	}
 	ok := h.Backend.ProcessEvents(p.list[:]...)
-	r.writer.hold.judge(s, ok)
+	r.judge(s, ok)
 	if cap(p.line)+cap(p.scratch) <= maxPooled {
 		h.sheets.Put(p)
 	}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -251,5 +252,45 @@ func TestWriter(t *testing.T) {
 			}
 		}), config(&store{}, policy.LevelMetadata))
 		h.ServeHTTP(test.w, benchRequest())
+	}
+}
+
+// What stands between Init and Handler annotates every event, and the time and the ID are
+// those of Init.
+func TestInit(t *testing.T) {
+	for _, failed := range []bool{false, true} {
+		s := &store{}
+		cfg := config(s, policy.LevelMetadata)
+		cfg.Annotations = map[string]string{"cluster": "c"}
+		outer := cfg
+		outer.Now = func() time.Time { return time.Unix(1795305599, 0) }
+		outer.NewID = func() string { return "outer" }
+		h := Handler(Handler(http.NotFoundHandler(), cfg), cfg)
+		want := "RequestReceived; ResponseComplete 404"
+		if failed {
+			h, want = Failed(http.NotFoundHandler(), cfg, nil), "ResponseStarted 404 Authentication failed, no credentials provided"
+		}
+		res, _ := do(t, Init(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			Annotate(req.Context(), "authentication.k8s.io/stale-token", "x")
+			Annotate(req.Context(), "cluster", "mine")
+			LogRequestJSON(req.Context(), []byte("{}")) // too early
+			if AuditID(req.Context()) != "outer" {
+				t.Error("no audit ID inside Init")
+			}
+			h.ServeHTTP(w, req)
+			Annotate(req.Context(), "late", "x")
+		}), outer), "GET", "/api/v1/pods", "")
+		if got := res.Header["Audit-Id"]; len(got) != 1 || got[0] != "outer" {
+			t.Errorf("answered with %q", got)
+		}
+		events := scan(t, s.taken())
+		if got := story(events); got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+		for _, e := range events {
+			if got := string(e.Text[audit.Annotations]); got != `{"authentication.k8s.io/stale-token":"x","cluster":"c"}` || e.Received != 1795305599000000 {
+				t.Errorf("got %s", e.Raw)
+			}
+		}
 	}
 }

@@ -78,14 +78,19 @@ func (o *hold) keep(b []byte) (kept bool, err error) {
 	return true, nil
 }
 
-// judge notes what became of the event of a stage. recording.mu is held.
-func (o *hold) judge(s policy.Stage, ok bool) {
+// judge notes what became of the event of a stage, and what the later ones tell then. mu
+// is held.
+func (r *recording) judge(s policy.Stage, ok bool) {
+	o := r.writer.hold
 	switch {
 	case o == nil || o.stage != s:
 	case ok:
 		o.verdict = stored
 	default:
 		o.verdict = failed
+		if !o.gone {
+			r.status = status{code: http.StatusInternalServerError, status: "Failure", reason: "InternalError", message: errNotStored.Error()}
+		}
 	}
 }
 

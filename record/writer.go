@@ -50,7 +50,7 @@ func (w *writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // WriteHeader notes the code. Informational answers (1xx) come before the answer.
 func (w *writer) WriteHeader(code int) {
-	if code >= 200 || code == http.StatusSwitchingProtocols {
+	if code < 100 || code >= 200 || code == http.StatusSwitchingProtocols {
 		if w.state.Load() == fresh {
 			w.r.started(code)
 		}
