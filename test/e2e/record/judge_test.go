@@ -166,6 +166,11 @@ func (j *judge) compare(a *answered, theirs, ours stages) {
 			all = []difference{{"event", any(map[string]any(t[0])), nil}}
 		default:
 			p.theirs, p.ours = t[0], o[0]
+			for _, e := range []event{p.theirs, p.ours} {
+				if e["annotations"] == nil { // so that they are compared one by one
+					e["annotations"] = map[string]any{}
+				}
+			}
 			all = differ("", map[string]any(t[0]), map[string]any(o[0]), nil)
 		}
 		j.events++

@@ -153,10 +153,13 @@ func newBackend(t *testing.T) *httptest.Server {
 		switch q.URL.Path {
 		case "/fail":
 			http.Error(w, "it fails", http.StatusInternalServerError)
-		case "/die":
+		case "/die", "/die/later":
 			w.Header().Set("Content-Length", "1000")
 			fmt.Fprint(w, "half of it")
 			_ = http.NewResponseController(w).Flush()
+			if q.URL.Path == "/die/later" {
+				time.Sleep(time.Second) // kube-apiserver passes on what came, five times a second
+			}
 			panic(http.ErrAbortHandler)
 		default:
 			text, _ := io.ReadAll(q.Body) // what comes is given back

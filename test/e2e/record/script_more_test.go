@@ -64,7 +64,7 @@ func (s *script) patches() {
 	s.patch(400, "alice", m, mergeMedia, `{"data":`).hole = true
 	s.patch(400, "alice", m, stratMedia, `not json`).hole = true
 	s.patch(400, "alice", m, patchMedia, `[{"op":`).hole = true
-	s.patch(400, "alice", m, mergeMedia, "")
+	s.patch(400, "alice", m, mergeMedia, "").hole = true
 	s.patch(200, "alice", m, mergeMedia, "{\"data\":{\"bad\":\"\xff\xfe\"}}")
 	apply := maps + "/applied?fieldManager=e2e"
 	s.patch(201, "alice", apply, applyMedia, `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"applied"},"data":{"a":"1"}}`)
@@ -232,6 +232,7 @@ func (s *script) subresources() {
 	s.post(200, "admin", "/api/v1/nodes/{BACKEND}/proxy/echo", `{"not":"recorded"}`)
 	s.get(500, "admin", "/api/v1/nodes/{BACKEND}/proxy/fail")
 	s.get(0, "admin", "/api/v1/nodes/{BACKEND}/proxy/die", "Audit-ID", "died-{NS}")
+	s.get(0, "admin", "/api/v1/nodes/{BACKEND}/proxy/die/later", "Audit-ID", "died-later-{NS}")
 	s.get(404, "admin", ns+"/services/absent/proxy/")
 	s.get(403, "mallory", "/api/v1/nodes/node-1/proxy/metrics")
 	s.get(200, "admin", "/api/v1/nodes/node-1/proxy/healthz")

@@ -244,7 +244,7 @@ func (s *sender) sendRaw(a *ask) (*answered, error) {
 	}
 	if answer.StatusCode == http.StatusSwitchingProtocols {
 		// A moment of what it is for: commands print, and that is enough.
-		_ = conn.SetDeadline(time.Now().Add(500 * time.Millisecond))
+		_ = conn.SetDeadline(time.Now().Add(700 * time.Millisecond))
 		out.body, _ = io.ReadAll(reader)
 		return out, nil
 	}
