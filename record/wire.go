@@ -162,7 +162,7 @@ func (r *recording) takeWire(whole bool) {
 	// What is an error of a stream or of a URL that is no resource is a Status, or was not
 	// written by an API server.
 	if c := r.answer; c != nil && c.keeps && whole && !r.logged && c.seen > 0 && (c.length < 0 || c.whole()) {
-		if st != nil || c.status == nil || !r.long && (r.request.IsResourceRequest || isDiscovery(r.request.Path)) {
+		if st != nil || !r.long && (r.request.IsResourceRequest || isDiscovery(r.request.Path)) {
 			r.take(1, c, r.decision.OmitManagedFields)
 		}
 	}
