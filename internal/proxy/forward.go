@@ -78,15 +78,14 @@ func (f *forwarder) serve(w http.ResponseWriter, r *http.Request, failed bool) {
 	info, err := policy.ParseRequest(r.Method, r.URL.RequestURI())
 	s.long = err == nil && info.LongRunning()
 	ctx := context.WithValue(r.Context(), passageKey{}, s)
-	watch := info.Verb == "watch"
-	if watch {
+	if info.Verb == "watch" {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithCancel(ctx)
 		defer cancel()
 		defer context.AfterFunc(f.p.watches, cancel)()
 	}
 	defer func() {
-		if v := recover(); v != nil && (v != http.ErrAbortHandler || !s.harmless(ctx, watch)) {
+		if v := recover(); v != nil && (v != http.ErrAbortHandler || !s.harmless(ctx)) {
 			panic(v)
 		}
 	}()
@@ -98,14 +97,11 @@ func (f *forwarder) serve(w http.ResponseWriter, r *http.Request, failed bool) {
 }
 
 // harmless tells whether an answer that was cut off shall be recorded as one that ended:
-// its client has gone, as kube-apiserver records it, or it was a watch, which may end at
-// any time. Otherwise the client must be told, by cutting it off as well.
-func (s *passage) harmless(ctx context.Context, watch bool) bool {
-	switch {
-	case s.broken == nil: // writing failed, not reading
-		return true
-	case watch && ctx.Err() != nil:
-		return true
+// its client has gone, as kube-apiserver records it, or it was a watch of a proxy that
+// ends. Otherwise the client must be told, by cutting it off as well.
+func (s *passage) harmless(ctx context.Context) bool {
+	if s.broken == nil {
+		return true // writing failed, not reading
 	}
 	return ctx.Err() != nil && !errors.Is(context.Cause(ctx), errEnding)
 }

@@ -3,6 +3,8 @@ package proxy
 import (
 	"crypto/x509/pkix"
 	"fmt"
+	"io"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -95,4 +97,142 @@ func TestCertificate(t *testing.T) {
 			t.Errorf("the upstream got %v", h)
 		}
 	})
+}
+
+// TestOwnCertificate checks that nobody acts as the proxy: its certificate never goes with
+// what clients send by themselves.
+func TestOwnCertificate(t *testing.T) {
+	g := newRig(t, nil, func(g *rig, c *Config) {
+		// The upstream knows the proxy as a user, and does not know of its headers.
+		c.Forward.CertFile, c.Forward.KeyFile = g.write(t, g.up.clients, "own", pkix.Name{CommonName: "cluster-admin"})
+	})
+	if _, body := g.get(t, g.client(t, true), podPath); !strings.Contains(body, anonymous) {
+		t.Errorf("anonymous: %s", body)
+	}
+	if _, body := g.get(t, g.client(t, true), podPath, "Authorization: Bearer alice-token"); !strings.Contains(body, `"user":"alice"`) {
+		t.Errorf("token: %s", body)
+	}
+	bob := g.client(t, true, g.users.pair(t, pkix.Name{CommonName: "bob"}))
+	before := len(g.up.requests())
+	resp, body := g.get(t, bob, "/as-whom")
+	if resp.StatusCode != 503 || !strings.Contains(body, `takes the proxy for`) || len(g.up.requests()) != before {
+		t.Errorf("certificate: %s %s, and the upstream got %d requests", resp.Status, body, len(g.up.requests())-before)
+	}
+	if e := g.events.wait(t, at(policy.StageResponseComplete, "/as-whom")); e.User.Username != "bob" || e.ResponseStatus.Code != 503 {
+		t.Errorf("event %+v", e)
+	}
+}
+
+func byImpersonation(t *testing.T) func(*rig, *Config) {
+	return func(g *rig, c *Config) {
+		c.Forward = Forward{By: ByImpersonate, TokenFile: g.file(t, "token", []byte("proxy-token\n"))}
+	}
+}
+
+func TestForwardByImpersonation(t *testing.T) {
+	g := newRig(t, nil, byImpersonation(t))
+	bob := g.client(t, true, g.users.pair(t, pkix.Name{CommonName: "bob", Organization: []string{"dev"}}))
+	if resp, body := g.get(t, bob, podPath, "X-Remote-User: root"); resp.StatusCode != 200 || !strings.Contains(body, `"user":"bob"`) {
+		t.Fatalf("%s %s", resp.Status, body)
+	}
+	h := g.up.last(t).Header
+	if h.Get("Authorization") != "Bearer proxy-token" || h.Get("Impersonate-User") != "bob" || !slices.Equal(h["Impersonate-Group"], []string{"dev"}) || h.Get("X-Remote-User") != "" {
+		t.Errorf("the upstream got %v", h)
+	}
+	if e := g.events.wait(t, complete); e.User.Username != "bob" || e.ImpersonatedUser.Username != "" {
+		t.Errorf("event %+v", e)
+	}
+	before := len(g.up.requests())
+	for i, header := range []string{"Impersonate-User: root", "Impersonate-Group: system:masters", "Impersonate-Uid: 1", "Impersonate-Extra-A: b", "impersonate-user: root"} {
+		path := fmt.Sprint("/nested/", i)
+		resp, body := g.get(t, bob, path, header)
+		if resp.StatusCode != 403 || !strings.Contains(body, "cannot impersonate others") || len(g.up.requests()) != before {
+			t.Errorf("%s: %s %s", header, resp.Status, body)
+		}
+		if e := g.events.wait(t, at(policy.StageResponseComplete, path)); e.User.Username != "bob" || e.ImpersonatedUser.Username != "" || e.ResponseStatus.Code != 403 {
+			t.Errorf("event %+v", e)
+		}
+	}
+	// With a token of their own clients may.
+	if _, body := g.get(t, g.client(t, true), podPath, "Authorization: Bearer alice-token", "Impersonate-User: carol"); !strings.Contains(body, `"user":"carol"`) {
+		t.Error(body)
+	}
+}
+
+// TestClientImpersonates checks of whom an event tells when a client is somebody else.
+func TestClientImpersonates(t *testing.T) {
+	forbid := ""
+	g := newRig(t, func(w http.ResponseWriter, _ *http.Request) {
+		if forbid != "" {
+			writeStatus(w, apiError{403, "Forbidden", forbid})
+			return
+		}
+		io.WriteString(w, "{}")
+	}, nil)
+	alice := g.client(t, true)
+	for i, c := range []struct {
+		headers []string
+		forbid  string
+		name    string // impersonated, "" for nobody
+		groups  []string
+	}{
+		{[]string{"Impersonate-User: carol"}, "", "carol", []string{authenticated}},
+		{[]string{"Impersonate-User: carol", "Impersonate-Group: a", "Impersonate-Group: b", "Impersonate-Uid: 5", "Impersonate-Extra-Example.com%2fx: y"}, "", "carol", []string{"a", "b", authenticated}},
+		{[]string{"Impersonate-User: carol", "Impersonate-Group: system:unauthenticated"}, "", "carol", []string{unauthenticated}},
+		{[]string{"Impersonate-User: system:anonymous"}, "", anonymous, []string{unauthenticated}},
+		{[]string{"Impersonate-User: system:serviceaccount:shop:web"}, "", "system:serviceaccount:shop:web", []string{"system:serviceaccounts", "system:serviceaccounts:shop", authenticated}},
+		{[]string{"Impersonate-User: system:serviceaccount:Shop:web"}, "", "system:serviceaccount:Shop:web", []string{authenticated}},
+		{[]string{"Impersonate-User: system:serviceaccount:shop:web", "Impersonate-Group: a"}, "", "system:serviceaccount:shop:web", []string{"a", authenticated}},
+		{[]string{"Impersonate-Group: a"}, "", "", nil},
+		{[]string{"Impersonate-User: carol"}, `users "carol" is forbidden: User "alice" cannot impersonate resource "users" in API group "" at the cluster scope`, "", nil},
+		{[]string{"Impersonate-User: carol"}, `pods is forbidden: User "alice" cannot impersonate-on:user-info:list resource "pods" in API group "" in the namespace "shop"`, "", nil},
+		{[]string{"Impersonate-User: carol"}, `forbidden: User "alice" cannot impersonate:user-info path "/x"`, "", nil},
+		{[]string{"Impersonate-User: carol"}, `pods "web" is forbidden: User "carol" cannot get resource "pods" in API group "" in the namespace "shop"`, "carol", []string{authenticated}},
+		{[]string{"Impersonate-User: carol"}, `pods "a\" is forbidden: User \"alice\" cannot impersonate resource" is forbidden: User "carol" cannot get resource "pods"`, "carol", []string{authenticated}},
+		{[]string{"Impersonate-User: carol"}, `pods "web" is forbidden: exceeded quota: User "x" cannot impersonate `, "carol", []string{authenticated}},
+	} {
+		forbid = c.forbid
+		path := fmt.Sprint("/impersonated/", i)
+		g.get(t, alice, path, append(c.headers, "Authorization: Bearer alice-token")...)
+		e := g.events.wait(t, at(policy.StageResponseComplete, path))
+		if e.User.Username != "alice" || e.ImpersonatedUser.Username != c.name || !slices.Equal(e.ImpersonatedUser.Groups, c.groups) {
+			t.Errorf("%q %s: event %+v", c.headers, c.forbid, e)
+		}
+		if e.ImpersonatedUser.UID == "5" && !slices.Equal(e.ImpersonatedUser.Extra["example.com/x"], []string{"y"}) {
+			t.Errorf("event %+v", e)
+		}
+	}
+}
+
+// TestRevoked checks that a token is asked about again as soon as the upstream refuses it.
+func TestRevoked(t *testing.T) {
+	g := newRig(t, nil, nil)
+	c := g.client(t, true)
+	g.get(t, c, podPath, "Authorization: Bearer alice-token")
+	g.up.mu.Lock()
+	delete(g.up.tokens, "alice-token")
+	g.up.mu.Unlock()
+	if resp, _ := g.get(t, c, "/first", "Authorization: Bearer alice-token"); resp.StatusCode != 401 {
+		t.Fatal(resp.Status)
+	}
+	g.get(t, c, "/second", "Authorization: Bearer alice-token")
+	if e := g.events.wait(t, at(policy.StageResponseStarted, "/second")); e.User.Username != "" || e.ResponseStatus.Code != 401 {
+		t.Errorf("event %+v", e)
+	}
+}
+
+// TestUnknownUser checks what happens when the upstream does not say whose a token is.
+func TestUnknownUser(t *testing.T) {
+	for _, refuse := range []bool{false, true} {
+		g := newRig(t, nil, func(_ *rig, c *Config) { c.Reviews.Refuse = refuse })
+		g.up.down = true
+		resp, body := g.get(t, g.client(t, true), podPath, "Authorization: Bearer alice-token")
+		e := g.events.wait(t, complete)
+		if e.User.Username != "" || !strings.Contains(e.Annotations[UserUnknownAnnotation], "503 overloaded") {
+			t.Errorf("event %+v", e)
+		}
+		if refuse && (resp.StatusCode != 503 || len(g.up.requests()) != 0) || !refuse && (resp.StatusCode != 200 || !strings.Contains(body, `"alice"`)) {
+			t.Errorf("refuse %t: %s %s", refuse, resp.Status, body)
+		}
+	}
 }

@@ -109,7 +109,7 @@ func (v *reviewer) get(ctx context.Context, q question) answer {
 		now := v.now()
 		v.mu.Lock()
 		a, ok := v.known.get(q.key)
-		if !ok {
+		if !ok || !now.Before(a.until) {
 			a, ok = v.denied.get(q.key)
 		}
 		if ok && now.Before(a.until) {
