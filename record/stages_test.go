@@ -241,7 +241,8 @@ func TestWriter(t *testing.T) {
 			if _, ok := w.(http.Flusher); ok != test.flushes {
 				t.Errorf("%s: Flusher %v", test.name, ok)
 			}
-			if _, ok := w.(http.CloseNotifier); ok != test.flushes { //lint:ignore SA1019 filters of k8s.io/apiserver look for it
+			//lint:ignore SA1019 filters of k8s.io/apiserver look for it
+			if _, ok := w.(http.CloseNotifier); ok != test.flushes {
 				t.Errorf("%s: CloseNotifier %v", test.name, ok)
 			}
 			if _, ok := w.(http.Hijacker); ok != test.hijacks {

@@ -65,6 +65,7 @@ func (r *recording) tapRequest(req *http.Request) {
 		return
 	}
 	c := capturing(req.Header, r.level() >= request)
+	c.encoding = "" // kube-apiserver does not look at it, so nobody can hide a body behind it
 	switch i.Verb {
 	case "create", "update":
 		if r.h.Wire.Object != nil {
@@ -206,8 +207,8 @@ func (r *recording) wasRead() bool {
 	switch r.status.code {
 	case http.StatusUnauthorized, http.StatusMethodNotAllowed, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusNotAcceptable:
 		return false
-	case http.StatusNotFound, http.StatusTooManyRequests:
-		return r.answer != nil || r.logged // otherwise a page
+	case http.StatusNotFound, http.StatusTooManyRequests: // where it is no page, but an object
+		return (r.answer != nil || r.logged) && r.status.message != "the server could not find the requested resource"
 	case http.StatusForbidden:
 		return !strings.Contains(r.status.message, `" cannot `+r.request.Verb+" ")
 	case http.StatusBadRequest:

@@ -99,7 +99,8 @@ func (w flushWriter) FlushError() error {
 // CloseNotify is deprecated, but filters of k8s.io/apiserver take a writer without it for
 // one that cannot be flushed.
 func (w flushWriter) CloseNotify() <-chan bool {
-	if n, ok := w.ResponseWriter.(http.CloseNotifier); ok { //lint:ignore SA1019 see above
+	//lint:ignore SA1019 they look for it
+	if n, ok := w.ResponseWriter.(http.CloseNotifier); ok {
 		return n.CloseNotify()
 	}
 	c := make(chan bool, 1)
