@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"pgregory.net/rapid"
+
 	"kubetrail/audit"
 	"kubetrail/record"
 	"kubetrail/record/redact"
@@ -14,7 +16,7 @@ import (
 
 var key = []byte("0123456789abcdef0123456789abcdef")
 
-func redactor(t testing.TB, what ...string) *redact.Redactor {
+func redactor(t rapid.TB, what ...string) *redact.Redactor {
 	t.Helper()
 	c, err := redact.Parse(what)
 	if err != nil {

@@ -33,12 +33,7 @@ func (w *work) rewrite(b []byte) []byte {
 	if len(spans) == 0 {
 		return nil
 	}
-	slices.SortFunc(spans, func(a, b span) int {
-		if a.start != b.start {
-			return a.start - b.start
-		}
-		return b.end - a.end // the outer one first
-	})
+	slices.SortFunc(spans, func(a, b span) int { return a.start - b.start })
 	dst := make([]byte, 0, len(b)+32*len(spans))
 	done := 0
 	for _, s := range spans {
