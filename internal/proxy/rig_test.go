@@ -26,13 +26,10 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"go.uber.org/goleak"
 
 	"kubetrail/policy"
 	"kubetrail/record"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // authority is a CA.
 type authority struct {
