@@ -55,6 +55,7 @@ const (
 	valueName
 	pathName
 	rawName
+	messageName
 	copyName // an annotation that holds the whole object
 )
 
@@ -92,6 +93,8 @@ func memberOf(key []byte) member {
 		return is("env", envName)
 	case 'v':
 		return is("value", valueName)
+	case 'm':
+		return is("message", messageName)
 	case 'p':
 		return is("path", pathName)
 	}
@@ -272,6 +275,11 @@ func (f *finder) member(i int, p place, m member, fr, out *frame) int {
 		if f.peek(i) == '"' {
 			return end
 		}
+	case messageName:
+		if end := f.skip(i); f.peek(i) == '"' && !f.bad && f.c.quotes(unquoted(f.b[i:end])) {
+			f.hit(i, end, asText)
+			return end
+		}
 	case specName, statusName:
 		return f.value(i, next, fr)
 	case dataName, stringDataName, itemsName:
@@ -337,6 +345,13 @@ func (f *finder) step(p place, m member) (next place, how coding, is bool) {
 		return anywhere, asText, p == envVar
 	}
 	return anywhere, asText, false
+}
+
+// quotes reports whether a message quotes variables of containers: where somebody changes
+// what must not be changed, kube-apiserver answers with the whole template of a Job, or
+// with the difference of two Pods.
+func (c *Config) quotes(message []byte) bool {
+	return c.Env && (bytes.Contains(message, []byte("EnvVar")) || bytes.Contains(message, []byte(`"env"`)))
 }
 
 // kind notes the kind of an object.

@@ -191,6 +191,10 @@ func (m model) member(name string, v any, p, kind, outer string) any {
 		return m.hash(v, false)
 	case k == "kind":
 		return v
+	case k == "message" && m.env:
+		if text, ok := v.(string); ok && (strings.Contains(text, "EnvVar") || strings.Contains(text, `"env"`)) {
+			return m.hash(v, false)
+		}
 	case strings.HasSuffix(name, "/last-applied-configuration"):
 		if text, ok := v.(string); m.applied || ok && m.tells(text) {
 			return m.hash(v, false)
@@ -254,7 +258,7 @@ var resources = []string{"secrets", "pods", "tokenreviews"}
 // tree draws a tree in which what is looked for is frequent.
 func tree(depth int) *rapid.Generator[any] {
 	names := []string{"kind", "data", "Data", "stringData", "items", "spec", "status", "token", "env", "value", "name", "metadata",
-		"annotations", "kubectl.kubernetes.io/last-applied-configuration", "object", "raw", "x", "op"}
+		"annotations", "kubectl.kubernetes.io/last-applied-configuration", "object", "raw", "x", "op", "message"}
 	kinds := []any{"Secret", "SecretList", "ConfigMap", "TokenReview", "secret", ""}
 	return rapid.Custom(func(t *rapid.T) any {
 		shape := rapid.IntRange(0, 14).Draw(t, "shape")
@@ -263,7 +267,7 @@ func tree(depth int) *rapid.Generator[any] {
 		}
 		switch {
 		case shape == 0:
-			return rapid.SampledFrom([]any{nil, true, json.Number("12"), json.Number("-1.5e3"), "", "eHl6", "a<b>", "\u2028\"\\"}).Draw(t, "scalar")
+			return rapid.SampledFrom([]any{nil, true, json.Number("12"), json.Number("-1.5e3"), "", "eHl6", "a<b>", `x: EnvVar{}`, "\u2028\"\\"}).Draw(t, "scalar")
 		case shape <= 2:
 			return rapid.String().Draw(t, "text")
 		case shape == 3:

@@ -76,7 +76,8 @@ type Redactor struct {
 	c                              Config
 	id                             string // "hmac:KEYID:"
 	request, response, annotations []rule
-	message                        bool // the message of the answer is replaced
+	details                        []rule // in responseStatus.details, which repeats the message
+	message                        bool   // responseStatus.message is replaced
 	pool                           sync.Pool
 }
 
@@ -121,7 +122,7 @@ func (r *Redactor) addPath(ref audit.Ref) {
 		}
 		r.annotations = append(r.annotations, made)
 	default:
-		r.message = true
+		r.message, r.details = true, []rule{{text: "causes.message"}}
 	}
 }
 
@@ -152,9 +153,10 @@ func (r *Redactor) Redact(e *record.Event) {
 		replace(&e.Text[audit.RequestURI], w.uri(e.Text[audit.RequestURI]))
 	}
 	replace(&e.Text[audit.Annotations], r.annotation(w, e.Text[audit.Annotations], topic))
-	if message := e.Text[audit.Message]; r.message && len(message) > 0 {
+	if message := e.Text[audit.Message]; len(message) > 0 && (r.message || r.c.quotes(message)) {
 		replace(&e.Text[audit.Message], w.appendHash(nil, message))
 	}
+	replace(&e.Text[audit.StatusDetails], r.body(w, e.Text[audit.StatusDetails], nothing, r.details))
 	if changed {
 		e.Changed()
 	}

@@ -3,6 +3,7 @@ package redact_test
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/json"
 	"regexp"
 	"strings"
 	"testing"
@@ -105,6 +106,7 @@ func TestBodies(t *testing.T) {
 		{"env, one by a patch", "env", "deployments", `[{"op":"add","path":"/spec/containers/0/env/-","value":{"name":"A","value":"b"}}]`, `[{"op":"add","path":"/spec/containers/0/env/-","value":{"name":"A","value":"<b>"}}]`},
 		{"env, all by a patch", "env", "pods", `[{"op":"add","path":"/spec/containers/0/env","value":[{"name":"A","value":"b"}]}]`, `[{"op":"add","path":"/spec/containers/0/env","value":[{"name":"A","value":"<b>"}]}]`},
 		{"env, a container by a patch", "env", "pods", `[{"op":"add","path":"/spec/containers/0","value":{"env":[{"name":"A","value":"b"}]}}]`, `[{"op":"add","path":"/spec/containers/0","value":{"env":[{"name":"A","value":"<b>"}]}}]`},
+		{"env, in a message", "env", "jobs", `{"kind":"Status","message":"spec.template: Invalid value: core.EnvVar{}","details":{"causes":[{"message":"{\"env\":[]}"},{"message":"no"}]}}`, `{"kind":"Status","message":"<spec.template: Invalid value: core.EnvVar{}>","details":{"causes":[{"message":"<{"env":[]}>"},{"message":"no"}]}}`},
 		{"another value", "env", "pods", `{"spec":{"tolerations":[{"key":"a","value":"b"}]}}`, "="},
 		{"raw, with env", "env", "pods", `{"raw":"` + b64("x") + `"}`, `{"raw":"<x>"}`},
 
@@ -217,12 +219,20 @@ func TestAnnotations(t *testing.T) {
 }
 
 func TestMessage(t *testing.T) {
-	e := event("pods", "")
-	e.Text[audit.Message] = []byte("not so")
-	r := redactor(t, "path=responseStatus.message")
-	r.Redact(e)
-	if got := string(e.Text[audit.Message]); got != r.Hash([]byte("not so")) {
-		t.Error(got)
+	for what, message := range map[string]string{"path=responseStatus.message": "not so", "env": `Invalid value: core.EnvVar{Name:"A", Value:"b"}`} {
+		e := event("pods", "")
+		e.Text[audit.Message] = []byte(message)
+		text, _ := json.Marshal(message)
+		e.Text[audit.StatusDetails] = []byte(`{"name":"a","causes":[{"message":` + string(text) + `}]}`)
+		r := redactor(t, what)
+		r.Redact(e)
+		hash := r.Hash([]byte(message))
+		if got := string(e.Text[audit.Message]); got != hash {
+			t.Errorf("%s: %s", what, got)
+		}
+		if got := string(e.Text[audit.StatusDetails]); got != `{"name":"a","causes":[{"message":"`+hash+`"}]}` {
+			t.Errorf("%s: %s", what, got)
+		}
 	}
 }
 
