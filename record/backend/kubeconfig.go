@@ -28,7 +28,9 @@ func loadKubeconfig(file string) (*rest.Config, error) {
 // client-go reloads the files of certificates and tokens by itself.
 func newClient(c *rest.Config) (*http.Client, string, error) {
 	c = rest.CopyConfig(c)
-	c.Timeout = postTimeout
+	if c.Timeout <= 0 { // as it is in every kubeconfig, which cannot tell one
+		c.Timeout = postTimeout
+	}
 	c.QPS = -1
 	base, _, err := rest.DefaultServerUrlFor(c)
 	if err != nil {
@@ -40,7 +42,7 @@ func newClient(c *rest.Config) (*http.Client, string, error) {
 	}
 	client.CheckRedirect = checkRedirect
 	u := url.URL{Scheme: base.Scheme, Host: base.Host, Path: path.Join("/", base.Path)}
-	u.RawQuery = url.Values{"timeout": {postTimeout.String()}}.Encode()
+	u.RawQuery = url.Values{"timeout": {c.Timeout.String()}}.Encode()
 	return client, u.String(), nil
 }
 

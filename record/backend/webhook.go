@@ -54,6 +54,7 @@ type webhook struct {
 	url    string
 	posts  chan struct{} // holds a token for each request that is being answered
 	bodies sync.Pool     // of *body
+	apart  atomic.Bool   // the receiver refuses losses, so they do not go with other events
 }
 
 // Webhook returns a backend that sends events to an HTTP receiver, as an EventList. Its
@@ -160,17 +161,27 @@ type delivery struct {
 	note    func(error) // if not nil, is told how each attempt ended
 }
 
+// maxSuspects is how many events may be refused one by one before it is likely that the
+// receiver accepts none at all.
+const maxSuspects = 8
+
 // run sends the events in order. Without an error each was accepted or refused.
+//
+// A batch that is refused is halved until it is one event. That one is to blame if the
+// receiver accepts any other. If none was accepted so far the next ones are tried, and
+// the first are suspects meanwhile.
 func (d *delivery) run(ctx context.Context) error {
 	var (
 		size     = len(d.lines) // of the next request
 		accepted bool           // some events of this batch were
+		suspects int            // events at the beginning that were refused one by one
 		failed   int            // attempts since the last success
 		asked    int            // waits that the receiver asked for, likewise
 	)
 	for len(d.lines) > 0 {
-		n := min(size, len(d.lines))
-		err := d.hook.post(ctx, d.lines[:n])
+		rest := d.lines[suspects:]
+		n := min(size, len(rest))
+		err := d.hook.post(ctx, rest[:n])
 		if d.note != nil {
 			d.note(err)
 		}
@@ -178,21 +189,18 @@ func (d *delivery) run(ctx context.Context) error {
 		errors.As(err, &answer)
 		switch {
 		case err == nil:
+			d.refuse(suspects, nil)
 			d.lines = d.lines[n:]
-			size, accepted, failed, asked = 2*n, true, 0, 0
+			size, accepted, suspects, failed, asked = 2*n, true, 0, 0, 0
 			continue
 		case answer.refuses() && n > 1:
 			size = (n + 1) / 2
 			continue
-		case answer.refuses() && (accepted || answer.code == http.StatusRequestEntityTooLarge || failed+1 >= d.hook.c.Attempts):
-			// The receiver takes others, so it is this event; or nobody can tell
-			// whether it is, and it must not hold up the others for ever.
-			if !accepted && !d.patient && answer.code != http.StatusRequestEntityTooLarge {
-				return err
-			}
-			d.hook.c.Losses.Fail("webhook", CauseRefused, 1, err)
-			d.lines, d.refused = d.lines[1:], d.refused+1
-			failed, asked, size = 0, 0, 2
+		case answer.refuses() && (accepted || answer.code == http.StatusRequestEntityTooLarge && suspects == 0):
+			d.refuse(1, err)
+			continue
+		case answer.refuses() && suspects < maxSuspects && len(rest) > 1:
+			suspects++
 			continue
 		}
 		wait := d.hook.backoff(failed)
@@ -202,11 +210,28 @@ func (d *delivery) run(ctx context.Context) error {
 		} else {
 			failed++
 		}
-		if failed >= d.hook.c.Attempts && !d.patient || !sleep(ctx, wait) {
+		if failed >= d.hook.c.Attempts {
+			if !d.patient {
+				return err
+			}
+			if answer.refuses() { // they must not hold up the others for ever
+				d.refuse(suspects+1, err)
+				failed = 0
+			}
+		}
+		suspects = 0
+		if len(d.lines) > 0 && !sleep(ctx, wait) {
 			return err
 		}
 	}
 	return nil
+}
+
+// refuse gives up the first n events.
+func (d *delivery) refuse(n int, err error) {
+	d.hook.c.Losses.Fail("webhook", CauseRefused, n, err)
+	d.lines = d.lines[n:]
+	d.refused += n
 }
 
 // cause is why events are lost that a delivery failed to send.
@@ -277,9 +302,29 @@ func (w *webhook) post(ctx context.Context, lines [][]byte) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	if len(lines) > 0 && w.apart.Load() {
+		return w.postWith(ctx, nil, lines)
+	}
+	lost := w.c.Losses.Take()
+	err := w.postWith(ctx, lost, lines)
+	if err == nil {
+		w.apart.Store(false)
+		return nil
+	}
+	w.c.Losses.Restore(lost)
+	var answer *answerError
+	if errors.As(err, &answer) && answer.refuses() && len(lost) > 0 && len(lines) > 0 {
+		if err = w.postWith(ctx, nil, lines); err == nil {
+			w.apart.Store(true)
+		}
+	}
+	return err
+}
+
+// postWith sends an EventList of losses and lines.
+func (w *webhook) postWith(ctx context.Context, lost []Lost, lines [][]byte) error {
 	b := w.newBody()
 	defer b.release()
-	lost := w.c.Losses.Take()
 	for _, l := range lost {
 		b.add(w.c.Losses.Event(l).Line())
 	}
@@ -287,11 +332,7 @@ func (w *webhook) post(ctx context.Context, lines [][]byte) error {
 		b.add(line)
 	}
 	b.end()
-	err := w.send(ctx, b)
-	if err != nil {
-		w.c.Losses.Restore(lost)
-	}
-	return err
+	return w.send(ctx, b)
 }
 
 // send makes the request.
