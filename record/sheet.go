@@ -3,7 +3,6 @@ package record
 import (
 	"encoding/binary"
 	"encoding/json"
-	"maps"
 	"slices"
 	"time"
 	"unicode/utf8"
@@ -26,114 +25,118 @@ type sheet struct {
 // fill makes the event of a stage from all that is known by now. r.mu is held.
 func (p *sheet) fill(r *recording, stage policy.Stage, now time.Time) {
 	e := &p.Event
-	p.scratch = p.scratch[:0]
 	clear(e.Text[:])
 	e.Changed()
-	e.Received, e.Staged = r.received.UnixMicro(), now.UnixMicro()
-	p.text(audit.Level, string(r.decision.Level))
-	p.text(audit.Stage, string(stage))
-	p.text(audit.Verb, r.request.Verb)
-	p.text(audit.AuditID, r.id)
-	p.text(audit.RequestURI, r.uri)
-	p.agent(r.agent)
-	p.user(audit.Username, r.user)
-	p.user(audit.ImpersonatedUsername, r.impersonated)
+	e.Received, e.Staged, e.Code = r.received.UnixMicro(), now.UnixMicro(), r.status.code
+
+	b := p.scratch[:0]
+	b = p.text(b, audit.Level, string(r.decision.Level))
+	b = p.text(b, audit.Stage, string(stage))
+	b = p.text(b, audit.Verb, r.request.Verb)
+	b = p.text(b, audit.AuditID, r.id)
+	b = p.text(b, audit.RequestURI, r.uri)
+	b = p.user(b, audit.Username, r.user)
+	b = p.user(b, audit.ImpersonatedUsername, r.impersonated)
 	if r.constraint != "" {
-		n := len(p.scratch)
-		p.scratch = appendString(append(p.scratch, `{"impersonationConstraint":`...), r.constraint)
-		p.scratch = append(p.scratch, '}')
-		p.take(audit.AuthenticationMetadata, n)
+		n := len(b)
+		b = append(appendString(append(b, `{"impersonationConstraint":`...), r.constraint), '}')
+		p.Text[audit.AuthenticationMetadata] = tail(b, n)
 	}
-	if len(r.ips) > 0 {
-		n := len(p.scratch)
-		p.scratch = append(p.scratch, r.ips...)
-		p.take(audit.SourceIPs, n)
-	}
+	e.Text[audit.SourceIPs] = r.ips
+	b = p.agent(b, r.agent)
 	if r.ref.present {
-		p.ref(&r.ref)
+		b = p.ref(b, &r.ref)
 	}
-	e.Code = r.status.code
-	p.text(audit.Status, r.status.status)
-	p.text(audit.Message, r.status.message)
-	p.text(audit.StatusReason, r.status.reason)
-	if len(r.status.details) > 0 {
-		n := len(p.scratch)
-		p.scratch = append(p.scratch, r.status.details...)
-		p.take(audit.StatusDetails, n)
-	}
-	list := r.annotations
+	b = p.text(b, audit.Status, r.status.status)
+	b = p.text(b, audit.Message, r.status.message)
+	b = p.text(b, audit.StatusReason, r.status.reason)
+	e.Text[audit.StatusDetails] = r.status.details
 	e.RequestObject, e.ResponseObject = r.bodies[0].bytes(), r.bodies[1].bytes()
+	list := r.annotations
 	if r.truncated {
 		e.RequestObject, e.ResponseObject = nil, nil
 		list = annotate(slices.Clip(list), truncatedKey, "true")
 	}
-	p.annotations(list)
+	p.scratch = p.annotations(b, list)
 }
 
 // truncatedKey is the annotation of an event that has lost its bodies. Upstream:
 // plugin/pkg/audit/truncate.
 const truncatedKey = "audit.k8s.io/truncated"
 
-// text sets a column.
-func (p *sheet) text(c audit.Column, s string) {
-	n := len(p.scratch)
-	p.scratch = append(p.scratch, s...)
-	p.take(c, n)
-}
+// tail is what b has from n on, whose spare memory is not its own.
+func tail(b []byte, n int) []byte { return b[n:len(b):len(b)] }
 
-// take sets a column to what scratch has from n on.
-func (p *sheet) take(c audit.Column, n int) {
-	p.Text[c] = p.scratch[n:len(p.scratch):len(p.scratch)]
+// text sets a column to a string, which it appends to b. So do the methods below.
+func (p *sheet) text(b []byte, c audit.Column, s string) []byte {
+	n := len(b)
+	b = append(b, s...)
+	p.Text[c] = tail(b, n)
+	return b
 }
 
 // agent sets the user agent, cut where upstream cuts it: maybe inside a rune.
-func (p *sheet) agent(s string) {
-	n := len(p.scratch)
+func (p *sheet) agent(b []byte, s string) []byte {
+	n := len(b)
 	if len(s) > maxAgent {
-		p.scratch = append(append(p.scratch, s[:maxAgent]...), "...TRUNCATED"...)
+		b = append(append(b, s[:maxAgent]...), "...TRUNCATED"...)
 	} else {
-		p.scratch = append(p.scratch, s...)
+		b = append(b, s...)
 	}
-	p.take(audit.UserAgent, n)
+	p.Text[audit.UserAgent] = tail(b, n)
+	return b
 }
 
 // user sets the four columns of a user.
-func (p *sheet) user(c audit.Column, u *User) {
+func (p *sheet) user(b []byte, c audit.Column, u *User) []byte {
 	if u == nil {
-		return
+		return b
 	}
-	p.text(c, u.Username)
-	p.text(c+(audit.UserUID-audit.Username), u.UID)
+	b = p.text(b, c, u.Username)
+	b = p.text(b, c+(audit.UserUID-audit.Username), u.UID)
 	if len(u.Groups) > 0 {
-		n := len(p.scratch)
-		p.scratch = appendStrings(p.scratch, u.Groups)
-		p.take(c+(audit.UserGroups-audit.Username), n)
+		n := len(b)
+		b = appendStrings(b, u.Groups)
+		p.Text[c+(audit.UserGroups-audit.Username)] = tail(b, n)
 	}
 	if len(u.Extra) > 0 {
-		n := len(p.scratch)
-		p.scratch = append(p.scratch, '{')
-		var few [8]string
-		keys := slices.AppendSeq(few[:0], maps.Keys(u.Extra))
-		slices.Sort(keys)
-		for _, k := range keys {
-			p.scratch = appendString(p.scratch, k)
-			p.scratch = appendStrings(append(p.scratch, ':'), u.Extra[k])
-			p.scratch = append(p.scratch, ',')
-		}
-		p.scratch[len(p.scratch)-1] = '}'
-		p.take(c+(audit.UserExtra-audit.Username), n)
+		n := len(b)
+		b = appendExtra(b, u.Extra)
+		p.Text[c+(audit.UserExtra-audit.Username)] = tail(b, n)
 	}
+	return b
 }
 
-func (p *sheet) ref(o *objectRef) {
-	p.text(audit.Resource, o.resource)
-	p.text(audit.Namespace, o.namespace)
-	p.text(audit.Name, o.name)
-	p.text(audit.ObjectUID, o.uid)
-	p.text(audit.APIGroup, o.group)
-	p.text(audit.APIVersion, o.version)
-	p.text(audit.ResourceVersion, o.resourceVersion)
-	p.text(audit.Subresource, o.sub)
+// appendExtra appends a map that is not empty as JSON, sorted by key.
+func appendExtra(b []byte, extra map[string][]string) []byte {
+	var few [8]string
+	keys := few[:0]
+	for k := range extra {
+		keys = append(keys, k)
+	}
+	if len(keys) > 1 {
+		slices.Sort(keys)
+	}
+	for i, k := range keys {
+		separator := byte(',')
+		if i == 0 {
+			separator = '{'
+		}
+		b = appendString(append(b, separator), k)
+		b = appendStrings(append(b, ':'), extra[k])
+	}
+	return append(b, '}')
+}
+
+func (p *sheet) ref(b []byte, o *objectRef) []byte {
+	b = p.text(b, audit.Resource, o.resource)
+	b = p.text(b, audit.Namespace, o.namespace)
+	b = p.text(b, audit.Name, o.name)
+	b = p.text(b, audit.ObjectUID, o.uid)
+	b = p.text(b, audit.APIGroup, o.group)
+	b = p.text(b, audit.APIVersion, o.version)
+	b = p.text(b, audit.ResourceVersion, o.resourceVersion)
+	return p.text(b, audit.Subresource, o.sub)
 }
 
 const (
@@ -143,35 +146,27 @@ const (
 
 // annotations sets the annotations: decision and reason in columns of their own where
 // both are there, as these are how nearly every event has them.
-func (p *sheet) annotations(list []annotation) {
-	if i, found := search(list, decisionKey); found && list[i].value != "" {
-		if j, found := search(list, reasonKey); found {
-			p.text(audit.Decision, list[i].value)
-			p.text(audit.Reason, list[j].value)
-			p.otherAnnotations(list, i, j)
-			return
-		}
+func (p *sheet) annotations(b []byte, list []annotation) []byte {
+	i, found := search(list, decisionKey)
+	j, both := search(list, reasonKey)
+	if both = found && both && list[i].value != ""; both {
+		b = p.text(b, audit.Decision, list[i].value)
+		b = p.text(b, audit.Reason, list[j].value)
 	}
-	p.otherAnnotations(list, -1, -1)
-}
-
-// otherAnnotations sets the column of all annotations but those at i and j.
-func (p *sheet) otherAnnotations(list []annotation, i, j int) {
-	n := len(p.scratch)
+	n := len(b)
 	for k, a := range list {
-		if k == i || k == j {
+		if both && (k == i || k == j) {
 			continue
 		}
-		p.scratch = append(p.scratch, ',')
-		p.scratch = appendString(p.scratch, a.key)
-		p.scratch = appendString(append(p.scratch, ':'), a.value)
+		b = appendString(append(b, ','), a.key)
+		b = appendString(append(b, ':'), a.value)
 	}
-	if len(p.scratch) == n {
-		return
+	if len(b) > n {
+		b[n] = '{'
+		b = append(b, '}')
+		p.Text[audit.Annotations] = tail(b, n)
 	}
-	p.scratch[n] = '{'
-	p.scratch = append(p.scratch, '}')
-	p.take(audit.Annotations, n)
+	return b
 }
 
 // appendStrings appends a list as JSON, null where it is nil.
