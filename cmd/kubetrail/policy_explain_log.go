@@ -60,7 +60,7 @@ func (a *app) explainEvents(ctx context.Context, f *explainFlags, doc *policy.Do
 		if f.output != "jsonl" {
 			return nil
 		}
-		_, err = w.Write(appendEventDecision(nil, e, d, err))
+		_, err = w.Write(report.AppendEventDecision(nil, e, d, err))
 		return err
 	})
 	if err == nil && f.output == "jsonl" {
@@ -109,20 +109,4 @@ func (a *app) printRuleCounts(f *explainFlags, rules []ruleCount, unknown ruleCo
 		}
 	}
 	return t.Flush()
-}
-
-// appendEventDecision appends the line for one event: what it is, and what is decided
-// about it or why that cannot be said.
-func appendEventDecision(b []byte, e *audit.Event, d policy.Decision, err error) []byte {
-	for _, m := range []struct {
-		lead   string
-		column audit.Column
-	}{{`{"auditID":`, audit.AuditID}, {`,"stage":`, audit.Stage}, {`,"verb":`, audit.Verb}, {`,"requestURI":`, audit.RequestURI}, {`,"user":`, audit.Username}} {
-		b = output.AppendString(append(b, m.lead...), string(e.Text[m.column]))
-	}
-	b = append(b, ',')
-	if err != nil {
-		return append(b, appendError(nil, err)[1:]...)
-	}
-	return append(append(b, report.AppendDecision(nil, d)[1:]...), '\n')
 }
