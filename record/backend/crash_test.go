@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/gzip"
+	"pgregory.net/rapid"
 
 	"kubetrail/audit"
 	"kubetrail/record/backend"
@@ -124,7 +125,7 @@ func TestLogKilled(t *testing.T) {
 // logTexts returns what the files of a log hold, by path, however they are compressed.
 // Of a backup that is there twice, as a crash may leave it, it takes the one that is
 // not.
-func logTexts(t testing.TB, path string) map[string][]byte {
+func logTexts(t rapid.TB, path string) map[string][]byte {
 	t.Helper()
 	all := map[string][]byte{}
 	compressed, err := filepath.Glob(strings.TrimSuffix(path, filepath.Ext(path)) + "-*.gz")

@@ -238,7 +238,8 @@ func (f *File) openMode(mode os.FileMode) error {
 		f.f.Close() // what it has to say of lines, Write or Sync has said
 	}
 	f.f, f.id, f.regular, f.size = file, info, info.Mode().IsRegular(), info.Size()
-	f.opened, f.torn, f.checked = true, f.regular && f.size > 0, f.c.Now()
+	f.opened, f.checked = true, f.c.Now()
+	f.torn = f.regular && f.size > 0 && f.endsTorn()
 	return nil
 }
 
