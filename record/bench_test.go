@@ -2,6 +2,7 @@ package record
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -161,5 +162,34 @@ func BenchmarkWrite(b *testing.B) {
 	line := make([]byte, 1100)
 	for b.Loop() {
 		f.Write(line)
+	}
+}
+
+// BenchmarkEncode makes lines of events: at Metadata, and with two bodies that are checked
+// and compacted for it.
+func BenchmarkEncode(b *testing.B) {
+	h := newRecorder(nil, benchConfig(none(true), policy.LevelRequestResponse), nil)
+	raw, err := json.Marshal(pod())
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, bodies := range []bool{false, true} {
+		r := h.begin(discard{http.Header{}}, benchRequest())
+		r.request.Verb, r.uri = "create", "/api/v1/namespaces/shop/pods?fieldManager=kubectl"
+		r.decide(h, benchRequest())
+		plainHandler(discard{http.Header{}}, benchRequest().WithContext(r))
+		p := &sheet{}
+		b.Run(map[bool]string{false: "Metadata", true: "RequestResponse"}[bodies], func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if bodies {
+					r.set(0, r.convert(raw, "application/json", "", false))
+					r.set(1, r.convert(raw, "application/json", "", false))
+				}
+				p.fill(r, complete, r.received)
+				p.Line()
+			}
+			b.ReportMetric(float64(len(p.Line())), "B")
+		})
 	}
 }
