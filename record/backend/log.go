@@ -68,7 +68,7 @@ type group struct {
 
 const (
 	maxGroup  = 1 << 20 // bytes from which on nothing is added to a group
-	keepGroup = 2 << 20 // bytes of the largest group whose memory is used again
+	keepGroup = 4 << 20 // bytes of the largest group whose memory is used again
 )
 
 func (l *logger) String() string { return "log" }
