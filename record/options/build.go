@@ -102,6 +102,8 @@ func (o *Options) annotations(env Env) map[string]string {
 	return all
 }
 
+const makeKey = "head -c 32 /dev/urandom > " // how somebody makes a key
+
 // build returns nil where nothing is redacted.
 func (r *Redact) build() (*redact.Redactor, error) {
 	if len(r.What) == 0 {
@@ -112,11 +114,11 @@ func (r *Redact) build() (*redact.Redactor, error) {
 		return nil, fmt.Errorf("--audit-redact: %w", err)
 	}
 	if cfg.Key, err = os.ReadFile(r.KeyFile); err != nil {
-		return nil, fmt.Errorf("reading the key of redaction: %w", err)
+		return nil, fmt.Errorf("reading the key of redaction: %w; make one by %s%s", err, makeKey, r.KeyFile)
 	}
 	made, err := redact.New(cfg)
 	if err != nil {
-		return nil, fmt.Errorf("key of redaction in %s: %w", r.KeyFile, err)
+		return nil, fmt.Errorf("key of redaction in %s: %w; make one by %s%s", r.KeyFile, err, makeKey, r.KeyFile)
 	}
 	return made, nil
 }

@@ -150,8 +150,8 @@ func TestBuildFails(t *testing.T) {
 		{good + " --audit-log-path=" + empty + "/x/audit.log", "ensureLogFile: mkdir " + empty + ": not a directory"},
 		{"--audit-log-path=" + empty + "/x/audit.log", "ensureLogFile: mkdir " + empty + ": not a directory"},
 		{good + " --audit-webhook-config-file=" + missing, "initializing audit webhook: stat " + missing + ": no such file or directory"},
-		{"--audit-redact=secrets --audit-redact-key-file=" + missing, "reading the key of redaction: open " + missing + ": no such file or directory"},
-		{"--audit-redact=secrets --audit-redact-key-file=" + short, "key of redaction in " + short + ": has 10 bytes, but at least 32 are needed"},
+		{"--audit-redact=secrets --audit-redact-key-file=" + missing, "reading the key of redaction: open " + missing + ": no such file or directory; make one by head -c 32 /dev/urandom > " + missing},
+		{"--audit-redact=secrets --audit-redact-key-file=" + short, "key of redaction in " + short + ": has 10 bytes, but at least 32 are needed; make one by head -c 32 /dev/urandom > " + short},
 	}
 	for _, tt := range tests {
 		_, _, err := parse(t, strings.Fields(tt.args)...).Build(options.Env{})

@@ -106,7 +106,7 @@ func (o *Options) validateOwn() []error {
 		faults = append(faults, fmt.Errorf("--audit-redact: %w", err))
 	}
 	if len(o.Redact.What) > 0 && o.Redact.KeyFile == "" {
-		faults = append(faults, errors.New("--audit-redact needs --audit-redact-key-file: make one by head -c 32 /dev/urandom > FILE"))
+		faults = append(faults, errors.New("--audit-redact needs --audit-redact-key-file; make one by "+makeKey+"FILE"))
 	}
 	return faults
 }
