@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"kubetrail/policy"
 	"kubetrail/record"
@@ -43,7 +44,8 @@ type passage struct {
 	id     *identity
 	failed bool // recorded by record.Failed
 	long   bool
-	broken error // what ended the answer before its time
+	broken error       // what ended the answer before its time
+	sent   atomic.Bool // the upstream has answered, or will not
 }
 
 type passageKey struct{}
@@ -152,6 +154,7 @@ func (f *forwarder) RoundTrip(r *http.Request) (*http.Response, error) {
 	if s.broken != nil {
 		return nil, s.broken
 	}
+	defer s.sent.Store(true)
 	return f.p.roads.take(s.id.way, r.Header.Get("Upgrade") != "").RoundTrip(r)
 }
 

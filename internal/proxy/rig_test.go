@@ -288,6 +288,7 @@ type rig struct {
 	users   *authority
 	proxies *authority
 	dir     string
+	at      string // the address, where there is no Proxy
 	stop    func() // and wait until it has ended
 }
 
@@ -376,7 +377,11 @@ func (g *rig) get(t testing.TB, c *http.Client, path string, header ...string) (
 
 func (g *rig) send(t testing.TB, c *http.Client, method, path string, body io.Reader, header ...string) (*http.Response, string) {
 	t.Helper()
-	r, err := http.NewRequest(method, g.URL()+path, body)
+	base := g.at
+	if g.Proxy != nil {
+		base = g.URL()
+	}
+	r, err := http.NewRequest(method, base+path, body)
 	if err != nil {
 		t.Fatal(err)
 	}

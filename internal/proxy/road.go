@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -41,8 +42,58 @@ type roads struct {
 	name    string // of the upstream's certificate
 	dialer  net.Dialer
 
-	bare [2]*http.Transport // HTTP/2 and, for upgrades, HTTP/1.1
-	own  [2]atomic.Pointer[ownRoad]
+	dials dials
+	bare  [2]*http.Transport // HTTP/2 and, for upgrades, HTTP/1.1
+	own   [2]atomic.Pointer[ownRoad]
+}
+
+// dials bounds how many connections are made at a time. http.Transport makes one for each
+// request that finds none with room, though the first one will do for a hundred.
+type dials struct {
+	slots chan struct{}
+
+	mu   sync.Mutex // guards what follows
+	next *failure   // of those under way
+}
+
+// A failure is shared by those who wait.
+type failure struct {
+	done chan struct{} // closed when err is set
+	err  error
+}
+
+func newDials(n int) dials {
+	return dials{slots: make(chan struct{}, n), next: &failure{done: make(chan struct{})}}
+}
+
+// errNotNeeded ends a dial for a request that has found a connection.
+var errNotNeeded = errors.New("the request went by another connection")
+
+// do makes a connection when it is its turn.
+func (d *dials) do(ctx context.Context, dial func() (net.Conn, error)) (net.Conn, error) {
+	d.mu.Lock()
+	f := d.next
+	d.mu.Unlock()
+	select {
+	case d.slots <- struct{}{}:
+		defer func() { <-d.slots }()
+	case <-f.done:
+		return nil, f.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if s := passageOf(ctx); s != nil && s.sent.Load() {
+		return nil, errNotNeeded
+	}
+	conn, err := dial()
+	if err != nil {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.next.err = err
+		close(d.next.done)
+		d.next = &failure{done: make(chan struct{})}
+	}
+	return conn, err
 }
 
 // An ownRoad shows one certificate of the proxy. A new one gets a new road, as the
@@ -54,7 +105,7 @@ type ownRoad struct {
 
 func newRoads(cfg *Config, log *slog.Logger) (*roads, error) {
 	r := &roads{clients: &cfg.Clients, forward: &cfg.Forward, name: cfg.Upstream.ServerName,
-		dialer: net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}}
+		dials: newDials(4), dialer: net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}}
 	var err error
 	if f := cfg.Upstream.CAFile; f != "" {
 		if r.ca, err = service.NewReloaded(log, parsePool, f); err != nil {
@@ -120,7 +171,11 @@ func (r *roads) transport(pair *tls.Certificate, http1 bool) *http.Transport {
 	return &http.Transport{
 		DialContext: r.dialer.DialContext,
 		DialTLSContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			return r.dialTLS(ctx, network, addr, pair, next)
+			dial := func() (net.Conn, error) { return r.dialTLS(ctx, network, addr, pair, next) }
+			if http1 {
+				return dial()
+			}
+			return r.dials.do(ctx, dial)
 		},
 		Protocols:           protocols,
 		DisableCompression:  true, // bodies pass as they are

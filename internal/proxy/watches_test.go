@@ -73,6 +73,9 @@ func TestManyWatches(t *testing.T) {
 	more := make(chan bool)
 	up := newUpstream(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
+		if r.URL.Path == "/version" {
+			return
+		}
 		event := []byte(`{"type":"ADDED","object":{"kind":"Pod","apiVersion":"v1","metadata":{"name":"web","annotations":{"a":"` + strings.Repeat("x", 1500) + `"}}}}` + "\n")
 		w.Write(event)
 		http.NewResponseController(w).Flush()
@@ -111,6 +114,7 @@ func TestManyWatches(t *testing.T) {
 		t.Fatal("the proxy does not start")
 	}
 	url := lines.Text()
+	g.at = url
 	idle := memoryOf(t, cmd.Process.Pid, "VmRSS")
 
 	ctx, cancel := context.WithCancel(context.Background())
@@ -121,6 +125,7 @@ func TestManyWatches(t *testing.T) {
 	for first := 0; first < *watches; first += perClient {
 		client := g.client(t, true)
 		client.Timeout = 0
+		g.get(t, client, "/version") // or each watch would make a connection of its own
 		for i := first; i < min(first+perClient, *watches); i++ {
 			all.Go(func() {
 				if err := watch(ctx, client, fmt.Sprintf("%s/api/v1/namespaces/ns-%d/pods?watch=true&resourceVersion=%d", url, i, i), seen.Done); err != nil && ctx.Err() == nil {
