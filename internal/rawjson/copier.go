@@ -25,7 +25,10 @@ type copier struct {
 func (c *copier) value() string {
 	src, i := c.src, 0
 value:
-	if i = c.space(i); i == len(src) {
+	if spaceAt(src, i) {
+		i = c.leaveSpace(i)
+	}
+	if i == len(src) {
 		return c.fault(i, cutShort)
 	}
 	switch b := src[i]; b {
@@ -43,7 +46,11 @@ value:
 			return c.fault(i, tooDeep)
 		}
 		c.push(b == '[')
-		if i = c.space(i + 1); i == len(src) {
+		i++
+		if spaceAt(src, i) {
+			i = c.leaveSpace(i)
+		}
+		if i == len(src) {
 			return c.fault(i, cutShort)
 		}
 		if src[i] != b+2 { // the bracket that closes b
@@ -74,7 +81,9 @@ after:
 			goto key
 		}
 	}
-	i = c.space(i)
+	if spaceAt(src, i) {
+		i = c.leaveSpace(i)
+	}
 	if c.depth == 0 {
 		if i < len(src) {
 			return c.fault(i, "something after the value")
@@ -99,7 +108,10 @@ after:
 	}
 	switch src[i] {
 	case ',':
-		i = c.space(i + 1)
+		i++
+		if spaceAt(src, i) {
+			i = c.leaveSpace(i)
+		}
 		goto key
 	case '}':
 		c.depth--
@@ -121,7 +133,11 @@ key:
 	if c.omit && c.depth < len(c.roles) && c.roles[c.depth] != none {
 		c.member(i, end)
 	}
-	if i = c.space(end); i == len(src) {
+	i = end
+	if spaceAt(src, i) {
+		i = c.leaveSpace(i)
+	}
+	if i == len(src) {
 		return c.fault(i, cutShort)
 	}
 	if src[i] != ':' {
@@ -132,7 +148,7 @@ key:
 }
 
 const (
-	cutShort = "the end"
+	cutShort = "it ends"
 	tooDeep  = "values nested too deep"
 )
 
@@ -164,15 +180,11 @@ func (c *copier) flush(i int) {
 	c.kept = i
 }
 
-// space returns the offset of the first byte from i that is no space, and leaves out
-// what is before.
-func (c *copier) space(i int) int {
-	if i == len(c.src) || c.src[i] > ' ' {
-		return i
-	}
-	return c.leaveSpace(i)
-}
+// spaceAt tells whether there may be space at i.
+func spaceAt(src []byte, i int) bool { return i < len(src) && src[i] <= ' ' }
 
+// leaveSpace returns the offset of the first byte from i that is no space, and leaves out
+// what is before.
 func (c *copier) leaveSpace(i int) int {
 	end := i
 	for end < len(c.src) {

@@ -104,12 +104,12 @@ func (c *copier) left(i int) (int, bool) {
 		c.dst = c.dst[:n]
 		return i, false
 	}
-	i = c.space(i)
+	i = c.leaveSpace(i)
 	if i == len(c.src) || c.src[i] != ',' {
 		return i, false
 	}
 	c.kept = i + 1
-	return c.space(i + 1), true
+	return c.leaveSpace(i + 1), true
 }
 
 // nameOf returns the text of a name, quotes included.
