@@ -41,7 +41,7 @@ func newForwarder(p *Proxy) *forwarder {
 // A passage is one request on its way.
 type passage struct {
 	in     *http.Request
-	id     *identity
+	id     identity
 	failed bool // recorded by record.Failed
 	long   bool
 	broken error       // what ended the answer before its time
@@ -52,11 +52,12 @@ type passageKey struct{}
 
 // serve brings one request to the upstream. It stands inside of record.Handler.
 func (f *forwarder) serve(w http.ResponseWriter, r *http.Request, failed bool) {
-	id := identityOf(r.Context())
+	s := passageOf(r.Context())
+	s.in, s.failed = r, failed
+	id := &s.id
 	if id.unknown != "" {
 		record.Annotate(r.Context(), UserUnknownAnnotation, id.unknown)
 	}
-	s := &passage{in: r, id: id, failed: failed}
 	switch {
 	case id.way == nobody && id.refused:
 		writeStatus(w, unauthorized())
@@ -79,28 +80,28 @@ func (f *forwarder) serve(w http.ResponseWriter, r *http.Request, failed bool) {
 	delete(w.Header(), "Audit-Id")
 	info, err := policy.ParseRequest(r.Method, r.URL.RequestURI())
 	s.long = err == nil && info.LongRunning()
-	ctx := context.WithValue(r.Context(), passageKey{}, s)
-	if info.Verb == "watch" {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithCancel(ctx)
-		defer cancel()
-		defer context.AfterFunc(f.p.watches, cancel)()
+	switch {
+	case info.Verb == "watch" && r.Method == http.MethodGet && r.ContentLength == 0 && r.Header.Get("Upgrade") == "":
+		f.watch(w, r, s)
+	case s.long:
+		f.reverse(&f.long, w, r, s)
+	default:
+		f.reverse(&f.short, w, r, s)
 	}
+}
+
+// reverse has one of the proxies of net/http do the work.
+func (f *forwarder) reverse(proxy *httputil.ReverseProxy, w http.ResponseWriter, r *http.Request, s *passage) {
 	defer func() {
-		if v := recover(); v != nil && (v != http.ErrAbortHandler || !s.harmless(ctx)) {
+		if v := recover(); v != nil && (v != http.ErrAbortHandler || !s.harmless(r.Context())) {
 			panic(v)
 		}
 	}()
-	proxy := &f.short
-	if s.long {
-		proxy = &f.long
-	}
-	proxy.ServeHTTP(w, r.WithContext(ctx))
+	proxy.ServeHTTP(w, r)
 }
 
 // harmless tells whether an answer that was cut off shall be recorded as one that ended:
-// its client has gone, as kube-apiserver records it, or it was a watch of a proxy that
-// ends. Otherwise the client must be told, by cutting it off as well.
+// its client has gone, as kube-apiserver records it. Otherwise the client must be told, by cutting it off as well.
 func (s *passage) harmless(ctx context.Context) bool {
 	if s.broken == nil {
 		return true // writing failed, not reading
@@ -116,7 +117,13 @@ func passageOf(ctx context.Context) *passage {
 // rewrite makes of a client's request the one to the upstream.
 func (f *forwarder) rewrite(pr *httputil.ProxyRequest) {
 	s := passageOf(pr.In.Context())
-	in, out := pr.In, pr.Out
+	f.address(s, pr.Out, pr.Out.Header)
+}
+
+// address makes out, which is s.in or a copy of it, a request to the upstream; h are its
+// headers.
+func (f *forwarder) address(s *passage, out *http.Request, h http.Header) {
+	in := s.in
 	u := *in.URL
 	u.Scheme, u.Host, u.User = f.p.url.Scheme, f.p.url.Host, nil
 	if base := f.p.url.Path; base != "" {
@@ -125,9 +132,7 @@ func (f *forwarder) rewrite(pr *httputil.ProxyRequest) {
 			u.RawPath = f.p.url.EscapedPath() + in.URL.RawPath
 		}
 	}
-	out.URL = &u
-	out.Host = ""
-	h := out.Header
+	out.URL, out.Host = &u, ""
 	for name, values := range in.Header { // of trusted proxies: it is taken away from others
 		if strings.HasPrefix(name, "X-Forwarded-") || name == "Forwarded" {
 			h[name] = values

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"context"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -48,14 +47,6 @@ type identity struct {
 	wanted  *record.User // whom the client impersonates, nil for nobody
 }
 
-type identityKey struct{}
-
-// identityOf returns who sends a request that identify has seen.
-func identityOf(ctx context.Context) *identity {
-	id, _ := ctx.Value(identityKey{}).(*identity)
-	return id
-}
-
 // A peer is what is known of one connection.
 type peer struct {
 	mu sync.Mutex // guards what follows
@@ -84,7 +75,7 @@ type identifier struct {
 
 // identify tells who sends r, and takes the headers away that are not to be believed.
 // Order and rules are kube-apiserver's: declared proxy, certificate, token, nobody.
-func (i *identifier) identify(r *http.Request, s *sanitizer) *identity {
+func (i *identifier) identify(r *http.Request, s *sanitizer) identity {
 	s.hop(r.Header)
 	shown := i.shown(r)
 	var id identity
@@ -107,7 +98,7 @@ func (i *identifier) identify(r *http.Request, s *sanitizer) *identity {
 		i.reviewer.confirm(r.Context(), &id)
 	}
 	id.wanted = wanted(r.Header)
-	return &id
+	return id
 }
 
 // credentials tells who shows the token, if any, of a request.

@@ -100,15 +100,15 @@ func (p *Proxy) assembleHandler() http.Handler {
 	pass := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { f.serve(w, r, false) })
 	fail := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { f.serve(w, r, true) })
 	cfg := p.cfg.Record
-	cfg.User = func(r *http.Request) *record.User { return identityOf(r.Context()).user }
+	cfg.User = func(r *http.Request) *record.User { return passageOf(r.Context()).id.user }
 	recorded, failed := http.Handler(pass), http.Handler(fail)
 	if cfg.Backend != nil && cfg.Policy != nil {
 		recorded, failed = record.Handler(pass, cfg), record.Failed(fail, cfg, nil)
 	}
 	return p.metrics.count(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		id := p.who.identify(r, p.clean)
-		r = r.WithContext(context.WithValue(r.Context(), identityKey{}, id))
-		if id.refused {
+		s := &passage{id: p.who.identify(r, p.clean)}
+		r = r.WithContext(context.WithValue(r.Context(), passageKey{}, s))
+		if s.id.refused {
 			failed.ServeHTTP(w, r)
 			return
 		}
