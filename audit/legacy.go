@@ -232,8 +232,12 @@ func (e *Event) appendLegacy(dst []byte) []byte {
 	return append(appendInt(dst, e.Code), '"')
 }
 
-// appendNanoTime appends a time as time.RFC3339Nano formats it in UTC.
+// appendNanoTime appends a time as time.RFC3339Nano formats it in UTC, for no time the
+// zero time.Time.
 func appendNanoTime(dst []byte, micros int64, nanos int16) []byte {
+	if micros == NoTime {
+		return append(dst, "0001-01-01T00:00:00Z"...)
+	}
 	dst, fraction := appendSeconds(dst, micros)
 	if n := fraction*1000 + int(nanos); n != 0 {
 		dst = append(dst, '.')
