@@ -131,8 +131,9 @@ func Buffered(delegate record.Backend, c BufferedConfig) (record.Backend, error)
 
 func (b *buffered) String() string { return fmt.Sprintf("buffered<%s>", b.delegate) }
 
-// ProcessEvents takes as many events as there is room for. It returns true, as upstream
-// does, whatever happened, but with SpillSync.
+// ProcessEvents takes as many events as there is room for. It returns true even where
+// there is none, as upstream does, but false after the end of Run; with SpillSync it
+// returns whether they are on disk.
 func (b *buffered) ProcessEvents(events ...*record.Event) bool {
 	if b.c.SpillSync && b.spill != nil {
 		return b.spill.store(events)
@@ -141,7 +142,7 @@ func (b *buffered) ProcessEvents(events ...*record.Event) bool {
 		if cause := b.queue.put(e.Line()); cause != "" {
 			// As upstream: the rest is lost with it, so that what is there is whole.
 			b.c.Losses.Fail("buffered", cause, len(events)-i, errBuffered(cause))
-			return true
+			return cause != CauseShutDown
 		}
 	}
 	return true

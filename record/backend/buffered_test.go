@@ -138,7 +138,9 @@ func TestBufferedFull(t *testing.T) {
 			t.Errorf("with room again: %v", got)
 		}
 		stop()
-		b.ProcessEvents(events(3, 2)...)
+		if b.ProcessEvents(events(3, 2)...) {
+			t.Error("taken after the end")
+		}
 		if got := lost(); got[backend.CauseShutDown] != 2 {
 			t.Errorf("after the end: %v", got)
 		}

@@ -165,7 +165,7 @@ func TestSpillModel(t *testing.T) {
 	r := newReceiver(t)
 	rapid.Check(t, func(rt *rapid.T) {
 		seed := rapid.Uint64().Draw(rt, "seed")
-		random := rand.New(rand.NewPCG(seed, 0))
+		random, whim := rand.New(rand.NewPCG(seed, 0)), rand.New(rand.NewPCG(seed, 1)) // ours, the receiver's
 		dir, err := os.MkdirTemp("", "spill")
 		if err != nil {
 			rt.Fatal(err)
@@ -181,7 +181,7 @@ func TestSpillModel(t *testing.T) {
 		r.items = nil
 		r.mu.Unlock()
 		misbehave := func(w http.ResponseWriter, items []received) int {
-			switch random.IntN(6) {
+			switch whim.IntN(6) {
 			case 0:
 				r.items = append(r.items, items...)
 				fallthrough // accepted, but the answer gets lost
@@ -190,7 +190,7 @@ func TestSpillModel(t *testing.T) {
 				conn.Close()
 				return 0
 			case 2:
-				return []int{500, 404, 401, 302, 503}[random.IntN(5)]
+				return []int{500, 404, 401, 302, 503}[whim.IntN(5)]
 			}
 			return 202
 		}
@@ -256,8 +256,9 @@ func TestSpillProcess(t *testing.T) {
 	go b.Run(context.Background())
 	for i := first; ; i++ {
 		if b.ProcessEvents(numbered(0, i)) {
-			// To the file and not to a pipe, so that nothing is forgotten.
-			os.WriteFile(filepath.Join(dir, "taken"), []byte(strconv.Itoa(i)), 0o600)
+			name := filepath.Join(dir, "taken")
+			os.WriteFile(name+".new", []byte(strconv.Itoa(i)), 0o600)
+			os.Rename(name+".new", name)
 		}
 		time.Sleep(100 * time.Microsecond)
 	}
