@@ -84,7 +84,7 @@ func ourFilters(t testing.TB, s *scene, cfg record.Config) http.Handler {
 	if !s.naked {
 		h = serverfilters.WithPanicRecovery(h, infos)
 	}
-	return h
+	return record.Init(h, cfg)
 }
 
 // withDeadline refuses what upstream's filter of this name refuses.
@@ -176,21 +176,16 @@ var differing = map[string]string{
 	"processing, long-running":  informational,
 	"processing, HTTP/2":        informational,
 
+	"no such code, long-running": "columns cannot say the code 0, with which nothing is answered",
+	"no such code, HTTP/2":       "columns cannot say the code 0, with which nothing is answered",
+
 	"impersonating no name":                   unnamed,
 	"impersonating no name with a constraint": unnamed,
-
-	"no such code, long-running": invalid,
-	"no such code, HTTP/2":       invalid,
-
-	"annotations of the authentication":           early,
-	"annotations of an authentication that fails": early,
 
 	"agent replacement": `columns do not tell U+FFFD from bytes that are no UTF-8, which upstream writes \ufffd and which are what occurs`,
 }
 
 const (
 	informational = "upstream takes a code that only announces the answer (1xx) for the answer's"
-	invalid       = "upstream takes 0 for a code"
-	early         = "what stands around record.Handler cannot annotate"
 	unnamed       = `columns cannot say "impersonatedUser":{}, which nothing that impersonates can cause`
 )

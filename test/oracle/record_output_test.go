@@ -251,6 +251,11 @@ func TestRecordLogFiles(t *testing.T) {
 // A receiver is a webhook that keeps what it is sent.
 type receiver struct {
 	*httptest.Server
+
+	// code, if not nil, is told what was sent, and says how that is answered; what it
+	// refuses is not kept. It may wait.
+	code func(sent string) int
+
 	mu  sync.Mutex
 	got []string
 }
@@ -273,6 +278,12 @@ func (r *receiver) receive(w http.ResponseWriter, req *http.Request) {
 	req.Header.Write(&b)
 	fmt.Fprintf(&b, "%d bytes, %d certificates, to %q\n", req.ContentLength, len(req.TLS.PeerCertificates), req.TLS.ServerName)
 	io.Copy(&b, req.Body)
+	if r.code != nil {
+		if n := r.code(b.String()); n >= 300 {
+			w.WriteHeader(n)
+			return
+		}
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.got = append(r.got, b.String())
