@@ -19,10 +19,13 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"go.uber.org/goleak"
 
 	"kubetrail/record"
 	"kubetrail/record/backend"
@@ -242,6 +245,10 @@ func TestKubeconfigProxy(t *testing.T) {
 
 // A client certificate that is exchanged on disk is the one shown from then on.
 func TestKubeconfigReload(t *testing.T) {
+	before := goleak.IgnoreCurrent()
+	t.Cleanup(func() { // client-go ends what watches the files when the transport is collected
+		eventually(t, "nobody watches the files", func() bool { runtime.GC(); return goleak.Find(before) == nil })
+	})
 	a := newAuthority(t)
 	var r recorder
 	server := serveTLS(t, a, "receiver.example", &r)
