@@ -58,7 +58,7 @@ func assemble(cfg Config) (*Proxy, error) {
 		cfg.Now = time.Now
 	}
 	if cfg.Record.Wire == nil {
-		cfg.Record.Wire = &record.Wire{JSON: wire.JSON, Object: wire.Object, Status: wire.Status}
+		cfg.Record.Wire = &record.Wire{JSON: wire.Limited(wire.MaxSize, 4), Object: wire.Object, Status: wire.Status}
 	}
 	if err := cfg.Upstream.settle(&cfg.Forward); err != nil {
 		return nil, err

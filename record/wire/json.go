@@ -23,17 +23,25 @@ const MaxSize = 8 << 20
 // An error says that the body is malformed, of a type that is not known, or more than
 // MaxSize. JSON may be called by several goroutines, and does not change body.
 func JSON(contentType, contentEncoding string, body []byte) ([]byte, error) {
-	return Limited(MaxSize)(contentType, contentEncoding, body)
+	f := formatOf(contentType)
+	if f == formatUnknown {
+		return nil, fmt.Errorf("%.100q is no type of objects", contentType)
+	}
+	return contentJSON(f, contentEncoding, body, MaxSize)
 }
 
-// Limited is JSON with another bound. The memory of a call is a multiple of it, and of
-// nothing else that a sender can choose.
-func Limited(max int) func(contentType, contentEncoding string, body []byte) ([]byte, error) {
+// Limited is JSON with another bound than MaxSize, for at most so many bodies at once:
+// others wait. The memory of one is a multiple of max, and of nothing that a sender can
+// choose.
+func Limited(max, atOnce int) func(contentType, contentEncoding string, body []byte) ([]byte, error) {
+	slots := make(chan struct{}, atOnce)
 	return func(contentType, contentEncoding string, body []byte) ([]byte, error) {
 		f := formatOf(contentType)
 		if f == formatUnknown {
 			return nil, fmt.Errorf("%.100q is no type of objects", contentType)
 		}
+		slots <- struct{}{}
+		defer func() { <-slots }()
 		return contentJSON(f, contentEncoding, body, max)
 	}
 }
@@ -67,23 +75,19 @@ const (
 	formatProtobuf
 )
 
-// formatOf tells the format of a Content-Type. None is JSON, as it is for kube-apiserver.
-// Sequences of objects, which watches are answered with, have none.
+// formatOf tells the format of a Content-Type. None is JSON, as it is for kube-apiserver,
+// which does not look at parameters either where it reads a body.
 func formatOf(contentType string) format {
-	media, parameters, _ := strings.Cut(contentType, ";")
+	media, _, _ := strings.Cut(contentType, ";")
 	switch strings.ToLower(strings.TrimSpace(media)) {
 	case "", "application/json", "application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json":
-		if !strings.Contains(strings.ToLower(parameters), "stream=watch") {
-			return formatJSON
-		}
+		return formatJSON
 	case "application/yaml", "application/apply-patch+yaml":
 		return formatYAML
 	case "application/cbor", "application/apply-patch+cbor":
 		return formatCBOR
 	case "application/vnd.kubernetes.protobuf":
-		if !strings.Contains(strings.ToLower(parameters), "stream=watch") {
-			return formatProtobuf
-		}
+		return formatProtobuf
 	}
 	return formatUnknown
 }

@@ -139,6 +139,9 @@ func (l *protoLook) enter(n uint64, m *Meta) bool {
 		l.state, l.lost = inTake, n > maxText
 		l.text = l.text[:0]
 	}
+	if next == objectMessage { // it replaces one before it; other messages add up
+		*m = Meta{APIVersion: m.APIVersion, Kind: m.Kind}
+	}
 	if next != 0 {
 		l.level++
 		l.in[l.level], l.end[l.level] = next, l.at+n

@@ -212,3 +212,26 @@ func FuzzObject(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, body []byte) { checkObject(t, body) })
 }
+
+// TestSecondObject checks that of two objects in one envelope the second counts alone, as
+// it does for kube-apiserver.
+func TestSecondObject(t *testing.T) {
+	object := func(m metav1.ObjectMeta) []byte {
+		raw, err := (&corev1.ConfigMap{ObjectMeta: m}).Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return raw
+	}
+	body := append([]byte(magic), message2(2, object(metav1.ObjectMeta{Name: "decoy", UID: "u"}))...)
+	body = append(body, message2(2, message2(1, message2(2, []byte("real-"))))...)
+	body = append(body, message2(1, append(message2(1, []byte("v1")), message2(2, []byte("ConfigMap"))...))...)
+	want := Meta{APIVersion: "v1", Kind: "ConfigMap", GenerateName: "real-"}
+	if got, ok := look(typeProtobuf, "", body, 4); !ok || got != want {
+		t.Errorf("%+v, %v", got, ok)
+	}
+	out, err := JSON(typeProtobuf, "", body)
+	if err != nil || bytes.Contains(out, []byte("decoy")) || !bytes.Contains(out, []byte("real-")) {
+		t.Errorf("%s, %v", out, err)
+	}
+}

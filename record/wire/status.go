@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -38,7 +39,7 @@ func NewStatusLook(contentType, contentEncoding string) StatusLook {
 	if contentEncoding != "" && contentEncoding != "identity" {
 		s.packed = contentEncoding
 	}
-	s.none = contentType == "" || s.format == formatUnknown
+	s.none = contentType == "" || s.format == formatUnknown || strings.Contains(contentType, "stream=")
 	return s
 }
 
