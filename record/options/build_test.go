@@ -3,7 +3,6 @@ package options_test
 import (
 	"bytes"
 	"context"
-	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
@@ -194,6 +193,11 @@ func event(id string) *record.Event {
 	return e
 }
 
+// contextOf ends when it is stopped, or at the latest with the test.
+func contextOf(t *testing.T) (context.Context, context.CancelFunc) {
+	return context.WithCancel(t.Context())
+}
+
 // start runs what o says and returns what stops it.
 func start(t *testing.T, o *options.Options, env options.Env) (record.Config, *options.Runner, func()) {
 	t.Helper()
@@ -201,7 +205,7 @@ func start(t *testing.T, o *options.Options, env options.Env) (record.Config, *o
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := contextOf(t)
 	ended := make(chan error, 1)
 	go func() { ended <- runner.Run(ctx) }()
 	stop := sync.OnceFunc(func() {
@@ -399,10 +403,10 @@ func TestRedact(t *testing.T) {
 	}
 }
 
-// receiver is a webhook's, with TLS; it hands on the audit IDs that it gets.
+// receiver is a webhook's; it hands on the audit IDs that it gets.
 func receiver(t *testing.T) (kubeconfig string, ids chan string) {
 	ids = make(chan string, 100)
-	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return serve(t, func(w http.ResponseWriter, r *http.Request) {
 		var list struct{ Items []struct{ AuditID string } }
 		if err := json.NewDecoder(r.Body).Decode(&list); err != nil {
 			t.Error(err)
@@ -410,19 +414,21 @@ func receiver(t *testing.T) (kubeconfig string, ids chan string) {
 		for _, item := range list.Items {
 			ids <- item.AuditID
 		}
-	}))
+	}), ids
+}
+
+// serve starts a server with TLS and returns the kubeconfig of who sends to it.
+func serve(t *testing.T, handler http.HandlerFunc) (kubeconfig string) {
+	s := httptest.NewTLSServer(handler)
 	t.Cleanup(s.Close)
 	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
-	if !x509.NewCertPool().AppendCertsFromPEM(ca) {
-		t.Fatal("no certificate")
-	}
 	text, err := json.Marshal(map[string]any{"apiVersion": "v1", "kind": "Config", "current-context": "c",
 		"clusters": []any{map[string]any{"name": "r", "cluster": map[string]any{"server": s.URL, "certificate-authority-data": ca}}},
 		"contexts": []any{map[string]any{"name": "c", "context": map[string]any{"cluster": "r"}}}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return write(t, "kubeconfig", string(text)), ids
+	return write(t, "kubeconfig", string(text))
 }
 
 // TestReceivers sends to two receivers at once, each with its own spill.
