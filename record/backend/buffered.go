@@ -59,7 +59,7 @@ type BufferedConfig struct {
 	SpillSync bool
 
 	Losses *Losses
-	Logger *slog.Logger // default: none
+	Logger *slog.Logger // default that of Losses
 }
 
 // A lineSink is a leaf that takes encoded events as they are, which are lines as
@@ -92,7 +92,11 @@ func Buffered(delegate record.Backend, c BufferedConfig) (record.Backend, error)
 	case c.ThrottleEnable && (c.ThrottleQPS <= 0 || c.ThrottleBurst <= 0):
 		return nil, errors.New("the rate and the burst of a throttle must be positive")
 	}
-	if c.Logger == nil {
+	switch {
+	case c.Logger != nil:
+	case c.Losses != nil:
+		c.Logger = c.Losses.c.Logger
+	default:
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	if c.MaxBatchBytes <= 0 {

@@ -60,11 +60,13 @@ func newSpiller(c BufferedConfig, q *queue, hook *webhook, throttle *rate.Limite
 	if err != nil {
 		return nil, err
 	}
-	return &spiller{
+	s := &spiller{
 		c: c, queue: q, disk: disk, hook: hook, throttle: throttle,
 		slots:  make(chan struct{}, c.MaxInFlight),
 		stored: make(chan struct{}, 1), hurry: make(chan struct{}, 1),
-	}, nil
+	}
+	s.report()
+	return s, nil
 }
 
 // run sends until ctx is done, then as much as the receiver takes at once. The rest is
@@ -198,6 +200,7 @@ func (s *spiller) deliver(ctx context.Context, stop func(), p *parcel) {
 		s.window[n] = nil
 	}
 	s.window = s.window[n:]
+	s.report()
 }
 
 // move brings events to the disk whenever they have to wait, and syncs it.
@@ -230,6 +233,14 @@ func (s *spiller) move(ctx context.Context) {
 	}
 }
 
+// report tells the metrics what is on disk. s.mu is held.
+func (s *spiller) report() {
+	if l := s.c.Losses; l != nil {
+		events, bytes := s.disk.Size()
+		l.c.Metrics.Spilled(l.c.Backend, events, bytes)
+	}
+}
+
 // busy reports whether events have to follow others to the disk.
 func (s *spiller) busy() bool {
 	return s.away.Load() || s.disk.Unread() > 0 || s.queue.crowded()
@@ -240,6 +251,7 @@ func (s *spiller) busy() bool {
 func (s *spiller) moveAll() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	defer s.report()
 	for _, p := range s.window {
 		if p.done || p.stored == len(p.lines) {
 			continue
