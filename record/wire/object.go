@@ -3,6 +3,8 @@ package wire
 import (
 	"encoding/json"
 	"io"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
 const (
@@ -38,10 +40,13 @@ func Object(contentType, contentEncoding string) (w io.Writer, told func() (name
 // recorded. Of JSON and protobuf it keeps the texts of Meta alone; of YAML, CBOR and what
 // is packed by gzip at most 64 KiB, and where such a body is larger it knows nothing.
 //
-// What a body says twice counts as it does for Go's decoder into a struct: the last text
-// wins, members of several "metadata" add up, null changes nothing. Names are case
-// sensitive. Texts longer than 1 KiB are not told. JSON is not checked further than
-// finding its end takes: whether the server takes the body, its answer tells.
+// What a body says twice counts as it does for kube-apiserver, so that nobody can have
+// another name recorded than that of what is made. The last text wins. Into a type that it
+// was compiled with, members of several "metadata" add up and null changes nothing; of
+// custom resources the last metadata counts alone, and whatever was of a wrong type before
+// it does not matter. Names are case sensitive. Texts longer than 1 KiB are not told. JSON
+// is not checked further than finding its end takes: whether the server takes the body, its
+// answer tells.
 //
 // It is not safe for concurrent use.
 type ObjectLook struct {
@@ -85,8 +90,21 @@ func (o *ObjectLook) Meta() (Meta, bool) {
 	if o.kept != nil && !o.lost {
 		o.readKept()
 	}
-	known := !o.lost && (o.json.ended || o.proto.complete())
-	if !known {
+	switch {
+	case o.lost || !o.json.ended && !o.proto.complete():
+		return Meta{}, false
+	case !o.json.ended:
+		return o.meta, true
+	}
+	last := o.json.last
+	last.APIVersion, last.Kind = o.meta.APIVersion, o.meta.Kind
+	if last == o.meta && !o.json.mistyped {
+		return o.meta, true
+	}
+	if !scheme().IsGroupRegistered(schema.FromAPIVersionAndKind(last.APIVersion, "").Group) {
+		return last, true
+	}
+	if o.json.mistyped {
 		return Meta{}, false
 	}
 	return o.meta, true

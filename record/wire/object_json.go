@@ -20,10 +20,12 @@ type jsonLook struct {
 	value  bool   // a colon has passed: a value comes or came
 	scalar bool   // a literal or a number goes on
 	member member // whose value comes
+
+	last     Meta // as Meta, but of the last metadata alone
+	mistyped bool // a value was not of the type that it must be
 }
 
-// write is told the next piece. It returns false if the body is no object or one that
-// cannot be decoded: then nothing is known.
+// write is told the next piece. It returns false if the body is no object.
 func (l *jsonLook) write(p []byte, m *Meta) bool {
 	for i := 0; i < len(p); {
 		switch {
@@ -72,18 +74,34 @@ func (l *jsonLook) token(b byte) bool {
 	switch b {
 	case '"':
 		l.taken, l.inText = !l.value || l.member > textMembers, true
-		return !l.value || l.member != metadataMember
+		if l.value && l.member == metadataMember {
+			l.forget(true)
+		}
 	case ':':
 		l.value, l.scalar = true, false
 	case ',':
 		l.value, l.scalar, l.member = false, false, otherMember
 	default:
-		if !l.scalar && l.value && l.member != otherMember && b != 'n' {
-			return false // a number where a text must be
+		if !l.scalar && l.value {
+			l.forget(b != 'n') // null is of every type
 		}
 		l.scalar = true
 	}
 	return true
+}
+
+// forget drops what the last value of the member was, if that matters, as there is another
+// one, which may be of the wrong type.
+func (l *jsonLook) forget(mistyped bool) {
+	switch {
+	case l.member == metadataMember:
+		l.last = Meta{}
+	case l.member > textMembers:
+		*l.last.text(l.member) = ""
+	default:
+		return
+	}
+	l.mistyped = l.mistyped || mistyped
 }
 
 // open enters an object or an array.
@@ -95,8 +113,9 @@ func (l *jsonLook) open(object bool) bool {
 		l.close = 1
 	case l.member == metadataMember && object:
 		l.close = 2
-	case l.member != otherMember:
-		return false
+		l.forget(false)
+	default:
+		l.forget(true)
 	}
 	l.depth++
 	l.value, l.member = false, otherMember
@@ -152,10 +171,12 @@ func (l *jsonLook) found(raw []byte, m *Meta) {
 		if len(raw) <= maxText {
 			l.member = memberOf(raw, l.depth)
 		}
-	case len(raw) > maxText:
-		*m.text(l.member) = ""
 	default:
-		*m.text(l.member) = plainText(raw)
+		text := ""
+		if len(raw) <= maxText {
+			text = plainText(raw)
+		}
+		*m.text(l.member), *l.last.text(l.member) = text, text
 	}
 }
 
