@@ -347,11 +347,12 @@ func (f *finder) step(p place, m member) (next place, how coding, is bool) {
 	return anywhere, asText, false
 }
 
-// quotes reports whether a message quotes variables of containers: where somebody changes
-// what must not be changed, kube-apiserver answers with the whole template of a Job, or
-// with the difference of two Pods.
+// quotes reports whether a message quotes what is redacted. Where somebody changes what
+// must not be changed, kube-apiserver answers with the whole template of a Job, or with
+// the difference of two Pods; up to 1.22 it quoted bodies that it could not decode.
 func (c *Config) quotes(message []byte) bool {
-	return c.Env && (bytes.Contains(message, []byte("EnvVar")) || bytes.Contains(message, []byte(`"env"`)))
+	return c.Env && (bytes.Contains(message, []byte("EnvVar")) || bytes.Contains(message, []byte(`"env"`))) ||
+		(c.Env || c.Secrets || c.Tokens) && bytes.Contains(message, []byte("byte of ...|"))
 }
 
 // kind notes the kind of an object.

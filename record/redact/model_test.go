@@ -192,7 +192,7 @@ func (m model) member(name string, v any, p, kind, outer string) any {
 	case k == "kind":
 		return v
 	case k == "message" && m.env:
-		if text, ok := v.(string); ok && (strings.Contains(text, "EnvVar") || strings.Contains(text, `"env"`)) {
+		if text, ok := v.(string); ok && (strings.Contains(text, "EnvVar") || strings.Contains(text, `"env"`) || strings.Contains(text, "byte of ...|")) {
 			return m.hash(v, false)
 		}
 	case strings.HasSuffix(name, "/last-applied-configuration"):

@@ -219,7 +219,8 @@ func TestAnnotations(t *testing.T) {
 }
 
 func TestMessage(t *testing.T) {
-	for what, message := range map[string]string{"path=responseStatus.message": "not so", "env": `Invalid value: core.EnvVar{Name:"A", Value:"b"}`} {
+	for what, message := range map[string]string{"path=responseStatus.message": "not so", "env": `Invalid value: core.EnvVar{Name:"A", Value:"b"}`,
+		"secrets": `Secret in version "v1" cannot be handled as a Secret: v1.Secret.Data: base64Codec: illegal base64 data at input byte 3, error found in #10 byte of ...|"hidden!"}|..., bigger context ...|{"data":{"a":"hidden!"}|...`} {
 		e := event("pods", "")
 		e.Text[audit.Message] = []byte(message)
 		text, _ := json.Marshal(message)
