@@ -325,6 +325,17 @@ func (r *receiver) kubeconfig(tb testing.TB, path string, with map[string]string
 	return write("kubeconfig", []byte(text))
 }
 
+// plainKubeconfig names a receiver without TLS.
+func plainKubeconfig(tb testing.TB, url string) string {
+	tb.Helper()
+	file := filepath.Join(tb.TempDir(), "kubeconfig")
+	text := fmt.Sprintf("apiVersion: v1\nkind: Config\ncurrent-context: here\ncontexts: [{name: here, context: {cluster: it}}]\nclusters: [{name: it, cluster: {server: '%s'}}]\n", url)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		tb.Fatal(err)
+	}
+	return file
+}
+
 // TestRecordWebhook sends the same events to a receiver by upstream's webhook and ours.
 func TestRecordWebhook(t *testing.T) {
 	quiet(t)
