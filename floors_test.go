@@ -47,6 +47,7 @@ func rooms() []room {
 		{"internal/sample", 0, plain, "a bundled real log, to try things with"},
 		{"policy", 1, plain, "the audit policy: load and match it as kube-apiserver does"},
 		{"internal/selector", 0, plain, "field and label selectors of the API: valid or not, and the name they ask for"},
+		{"internal/objectjson", 1, plain, "writes objects of the API as encoding/json does, but faster"},
 		{"internal/rawjson", 0, plain, "bodies as an event holds them: checked, compact, without managed fields"},
 		{"internal/schema", 0, plain, "the built-in APIs: resources, their names, and how their objects are made"},
 		{"internal/subject", 0, plain, "who a user name is, and which program a user agent names"},

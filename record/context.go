@@ -235,21 +235,19 @@ func (r *recording) setStatus(st *metav1.Status) {
 func (r *recording) encode(obj runtime.Object, enc runtime.Encoder) body {
 	h := r.h
 	plain := h.memory()
-	w := (*appender)(plain)
 	var err error
 	if enc == nil {
-		err = json.NewEncoder(w).Encode(obj)
+		*plain, err = h.objects.Append(*plain, obj)
 	} else {
-		err = enc.Encode(obj, w)
+		err = enc.Encode(obj, (*appender)(plain))
 	}
 	if err != nil {
 		h.Logger.Error("an object cannot be encoded", "auditID", r.id, "error", err)
 		h.buffer.Put(plain)
 		return body{}
 	}
-	if n := len(*plain); enc == nil && !r.decision.OmitManagedFields {
-		*plain = (*plain)[:n-1] // the newline; all else is as it shall be
-		return body{json: plain}
+	if enc == nil && !r.decision.OmitManagedFields {
+		return body{json: plain} // as it shall be
 	}
 	b := r.convert(*plain, "application/json", "", r.decision.OmitManagedFields)
 	h.buffer.Put(plain)

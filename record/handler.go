@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"kubetrail/internal/objectjson"
 	"kubetrail/policy"
 )
 
@@ -71,8 +72,10 @@ type recorder struct {
 	static []annotation               // Config.Annotations
 	levels map[policy.Level]prometheus.Counter
 	held   atomic.Int64 // bytes of bodies, as MaxBodies bounds them
-	sheets sync.Pool    // *sheet
-	buffer sync.Pool    // *[]byte, for bodies
+
+	objects objectjson.Encoder
+	sheets  sync.Pool // *sheet
+	buffer  sync.Pool // *[]byte, for bodies
 }
 
 func newRecorder(next http.Handler, cfg Config, failed func(*http.Request) string) *recorder {
