@@ -386,19 +386,47 @@ func TestStrict(t *testing.T) {
 	}
 }
 
+// TestRedact sends Secrets through a handler, many at a time, in both formats.
 func TestRedact(t *testing.T) {
 	key := write(t, "key", strings.Repeat("k3y!", 8))
-	cfg, _, err := parse(t, "--audit-redact=secrets", "--audit-redact-key-file="+key).Build(options.Env{})
-	if err != nil {
-		t.Fatal(err)
+	rules := "--audit-policy-file=" + write(t, "policy", everything)
+	for _, format := range []string{"json", "legacy"} {
+		var out bytes.Buffer
+		cfg, _, stop := start(t, parse(t, rules, "--audit-log-path=-", "--audit-log-format="+format,
+			"--audit-redact=secrets,tokens", "--audit-redact-key-file="+key), options.Env{Stdout: &out})
+		handler := record.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			body, _ := io.ReadAll(r.Body)
+			record.LogRequestJSON(r.Context(), body)
+			record.LogResponseJSON(r.Context(), body)
+			w.WriteHeader(http.StatusOK)
+			if r.Header.Get("User-Agent") == "panics" {
+				panic(http.ErrAbortHandler)
+			}
+		}), cfg)
+		var clients sync.WaitGroup
+		for i := range 50 {
+			clients.Go(func() {
+				defer func() { _ = recover() }()
+				hidden := fmt.Sprintf("hidden-%d", i)
+				r := httptest.NewRequest("PUT", "/api/v1/namespaces/a/secrets/b?access_token="+hidden, strings.NewReader(`{"stringData":{"a":"`+hidden+`"},"type":"Opaque"}`))
+				if i%5 == 0 {
+					r.Header.Set("User-Agent", "panics")
+				}
+				handler.ServeHTTP(httptest.NewRecorder(), r)
+			})
+		}
+		clients.Wait()
+		stop()
+		text := out.String()
+		if strings.Contains(text, "hidden") {
+			t.Errorf("%s", text)
+		}
+		want := map[string]int{"json": 4 * 50, "legacy": 2 * 50}[format] // URI twice, two bodies
+		if got := strings.Count(text, "hmac:"); got != want {
+			t.Errorf("%s: %d hashes, not %d", format, got, want)
+		}
 	}
-	e := event("a")
-	e.RequestObject = []byte(`{"kind":"Secret","stringData":{"a":"hidden"}}`)
-	cfg.Redact(e)
-	if line := e.Line(); bytes.Contains(line, []byte("hidden")) || !bytes.Contains(line, []byte("hmac:")) {
-		t.Errorf("%s", line)
-	}
-	if cfg, _, err = parse(t).Build(options.Env{}); err != nil || cfg.Redact != nil {
+	if cfg, _, err := parse(t).Build(options.Env{}); err != nil || cfg.Redact != nil {
 		t.Errorf("without the flag something is redacted: %v", err)
 	}
 }
