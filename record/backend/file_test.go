@@ -223,7 +223,8 @@ func TestFileInOtherHands(t *testing.T) {
 		{"copied and truncated when full", func(t *testing.T, f *backend.File, c *clock, path string) {
 			put(t, f, "0123456789012345678901234567890123456789\n")
 			check(t, os.Truncate(path, 0))
-		}, map[string]string{"audit.log": "c\n"}},
+			put(t, f, "0123456789\n")
+		}, map[string]string{"audit.log": "0123456789\nc\n"}},
 		{"written by another process", func(t *testing.T, f *backend.File, c *clock, path string) {
 			other := openFile(t, backend.FileConfig{Path: path, MaxSize: 50, Now: c.Now})
 			put(t, other, "b\n")

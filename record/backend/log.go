@@ -215,6 +215,9 @@ func appendLegacy(dst []byte, e audit.Event) []byte {
 	if len(e.Text[audit.Username]) == 0 {
 		e.Text[audit.UserGroups] = nil // as upstream
 	}
+	if e.Received == audit.NoTime {
+		e.Received = time.Time{}.UnixMicro() // likewise
+	}
 	return append(e.AppendColumns(dst), '\n')
 }
 

@@ -155,6 +155,11 @@ func TestLegacy(t *testing.T) {
 			}
 		})
 	}
+	var out writes
+	backend.Log(backend.LogConfig{Out: &out, Format: backend.FormatLegacy}).ProcessEvents(&record.Event{Event: audit.Event{Received: audit.NoTime}})
+	if want := "0001-01-01T00:00:00Z AUDIT: "; !strings.HasPrefix(string(out.text()), want) {
+		t.Errorf("an event without a time is %q, want %s", out.text(), want)
+	}
 }
 
 // gate blocks each Write until it may go on.

@@ -112,14 +112,11 @@ func smaller(e *record.Event, max int64) *record.Event {
 	return nil
 }
 
-// annotate returns a JSON object of annotations with one more, unless it has that key.
-// The others keep their bytes.
+// annotate returns a JSON object of annotations with one more, in place of what has that
+// key. The others keep their bytes.
 func annotate(object []byte, key, value string) []byte {
 	all := map[string]json.RawMessage{}
 	if len(object) > 0 && json.Unmarshal(object, &all) != nil {
-		return object
-	}
-	if _, ok := all[key]; ok {
 		return object
 	}
 	all[key], _ = json.Marshal(value)
