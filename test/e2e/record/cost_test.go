@@ -40,7 +40,7 @@ func TestRecordCost(t *testing.T) {
 	r := newRig(t)
 	v := newReceiver(t)
 	v.forget = true
-	hook := v.kubeconfig(t, r.path("webhook.kubeconfig"))
+	hook := v.kubeconfig(t, r.path("receiver.kubeconfig"))
 	var all []*setting
 	batch := []string{"--audit-webhook-config-file", hook, "--audit-webhook-batch-max-wait", "1s"}
 	off := r.addServer("off", "")

@@ -1,7 +1,11 @@
 package record_test
 
 import (
+	"flag"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -60,6 +64,25 @@ func TestRecordProxy(t *testing.T) {
 		if used[x] == 0 {
 			t.Errorf("nothing needs the exception of %s: kube-apiserver %s, proxy %s", x.field+" of "+x.when, x.theirs, x.ours)
 		}
+	}
+}
+
+var update = flag.Bool("update", false, "write the table of exceptions anew")
+
+// TestExceptions sees to it that the table of exceptions is there as a file: the
+// document of the proxy shows it.
+func TestExceptions(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("| field | of | kube-apiserver records | the proxy records | because |\n|---|---|---|---|---|\n")
+	for _, x := range exceptions() {
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", x.field, x.when, x.theirs, x.ours, x.why)
+	}
+	path := filepath.Join("..", "testdata", "proxy-exceptions.txt")
+	if *update {
+		must(t, os.WriteFile(path, []byte(b.String()), 0o644))
+	}
+	if text, err := os.ReadFile(path); err != nil || string(text) != b.String() {
+		t.Errorf("%s is not the table of exceptions (%v): run go -C test/e2e test ./record -run Exceptions -update", path, err)
 	}
 }
 

@@ -191,7 +191,7 @@ func TestRecordSoak(t *testing.T) {
 	operators := fmt.Sprintf("127.0.0.1:%d", port)
 	must(t, os.Mkdir(r.path("spill"), 0o700))
 	p := r.addProxy(s, r.policy("RequestResponse"), byFrontProxy, "--audit-log-maxsize", "100", "--audit-log-maxbackup", "0", "--audit-log-maxage", "0",
-		"--audit-webhook-config-file", v.kubeconfig(t, r.path("webhook.kubeconfig")), "--audit-webhook-batch-max-wait", "1s",
+		"--audit-webhook-config-file", v.kubeconfig(t, r.path("receiver.kubeconfig")), "--audit-webhook-batch-max-wait", "1s",
 		"--audit-webhook-initial-backoff", "1s", "--audit-webhook-spill-dir", r.path("spill"), "--metrics-listen", operators)
 	sender, err := newSender(r.plane.PKI, r.strangers, p.url, map[string]string{})
 	must(t, err)
