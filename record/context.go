@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	kjson "sigs.k8s.io/json"
 
 	"kubetrail/internal/rawjson"
 )
@@ -111,10 +112,15 @@ func LogRequestJSON(ctx context.Context, raw []byte) {
 		return
 	}
 	var o struct {
-		Metadata struct{ Namespace, Name, UID, ResourceVersion string }
+		Metadata struct {
+			Namespace       string `json:"namespace"`
+			Name            string `json:"name"`
+			UID             string `json:"uid"`
+			ResourceVersion string `json:"resourceVersion"`
+		} `json:"metadata"`
 	}
 	var ref objectRef
-	if json.Unmarshal(raw, &o) == nil {
+	if kjson.UnmarshalCaseSensitivePreserveInts(raw, &o) == nil {
 		m := &o.Metadata
 		ref = objectRef{namespace: m.Namespace, name: m.Name, uid: m.UID, resourceVersion: m.ResourceVersion}
 	}
@@ -164,7 +170,7 @@ func LogResponseJSON(ctx context.Context, raw []byte) {
 	}
 	var st *metav1.Status
 	if bytes.Contains(raw, []byte(`"Status"`)) {
-		if s := (metav1.Status{}); json.Unmarshal(raw, &s) == nil && s.Kind == "Status" {
+		if s := (metav1.Status{}); kjson.UnmarshalCaseSensitivePreserveInts(raw, &s) == nil && s.Kind == "Status" {
 			st = &s
 		}
 	}
@@ -246,8 +252,8 @@ func (r *recording) encode(obj runtime.Object, enc runtime.Encoder) body {
 		h.buffer.Put(plain)
 		return body{}
 	}
-	if enc == nil && !r.decision.OmitManagedFields {
-		return body{json: plain} // as it shall be
+	if enc == nil && !r.decision.OmitManagedFields && len(*plain) < 2*rawjson.MaxDepth {
+		return body{json: plain} // as it shall be, and too short to be nested too deep
 	}
 	b := r.convert(*plain, "application/json", "", r.decision.OmitManagedFields)
 	h.buffer.Put(plain)

@@ -18,6 +18,7 @@ type capture struct {
 	object func() (namespace, name, uid, resourceVersion string)
 	status func() *metav1.Status
 	keeps  bool
+	whole  bool // what object tells is read when all of it has passed
 	kept   body
 	over   bool  // what was to be kept is too large
 	seen   int64 // bytes
@@ -39,10 +40,10 @@ func (c *capture) write(h *recorder, p []byte) {
 	if c.look != nil {
 		_, _ = c.look.Write(p)
 	}
-	if !c.keeps || c.over {
+	if !c.keeps && !c.whole || c.over {
 		return
 	}
-	if c.seen > h.MaxBody || !h.reserve(int64(len(p))) {
+	if c.seen > h.MaxBody || !h.reserve(int64(len(p)), c.seen) {
 		h.drop(&c.kept)
 		c.over = true
 		return
@@ -54,8 +55,8 @@ func (c *capture) write(h *recorder, p []byte) {
 	*c.kept.json = append(*c.kept.json, p...)
 }
 
-// whole tells whether all of the body has passed.
-func (c *capture) whole() bool { return c.ended || c.seen == c.length }
+// complete tells whether all of the body has passed.
+func (c *capture) complete() bool { return c.ended || c.seen == c.length }
 
 // tapRequest has the body of a request looked at: that of every object that is written,
 // of patches, and of deletions that have one.
@@ -68,14 +69,18 @@ func (r *recording) tapRequest(req *http.Request) {
 	c.encoding = "" // kube-apiserver does not look at it, so nobody can hide a body behind it
 	switch i.Verb {
 	case "create", "update":
-		if r.h.Wire.Object != nil {
+		switch {
+		case r.h.Wire.Object == nil:
+		case isTree(c.contentType):
+			c.whole = true
+		default:
 			c.look, c.object = r.h.Wire.Object(c.contentType, c.encoding)
 		}
 	case "patch", "delete", "deletecollection":
 	default:
 		return
 	}
-	if c.look == nil && !c.keeps {
+	if c.look == nil && !c.keeps && !c.whole {
 		return
 	}
 	c.length = req.ContentLength
@@ -157,12 +162,12 @@ func (r *recording) takeWire(whole bool) {
 			r.status.code = code
 		}
 	}
-	if c := r.sent; c != nil && c.whole() && r.bodies[0].json == nil && r.wasRead() {
+	if c := r.sent; c != nil && c.complete() && r.bodies[0].json == nil && r.wasRead() {
 		r.takeRequest(c)
 	}
 	// What is an error of a stream or of a URL that is no resource is a Status, or was not
 	// written by an API server.
-	if c := r.answer; c != nil && c.keeps && whole && !r.logged && c.seen > 0 && (c.length < 0 || c.whole()) {
+	if c := r.answer; c != nil && c.keeps && whole && !r.logged && c.seen > 0 && (c.length < 0 || c.complete()) {
 		if st != nil || !r.long && (r.request.IsResourceRequest || isDiscovery(r.request.Path)) {
 			r.take(1, c, r.decision.OmitManagedFields)
 		}
@@ -183,11 +188,34 @@ func (r *recording) takeRequest(c *capture) {
 	}
 	isPatch := r.request.Verb == "patch"
 	switch {
+	case c.whole && c.seen > 0:
+		r.takeTree(c)
 	case !c.keeps:
 	case c.seen > 0:
 		r.take(0, c, r.decision.OmitManagedFields && !isPatch)
 	case isPatch:
 		r.set(0, r.convert([]byte("null"), "application/json", "", false))
+	}
+}
+
+// takeTree takes the object of a request that could not be looked at while it passed, and
+// was kept at every level: otherwise a long comment would hide the name of what is made.
+func (r *recording) takeTree(c *capture) {
+	if c.over {
+		r.truncated = true
+		return
+	}
+	b := r.convert(*c.kept.json, c.contentType, c.encoding, r.decision.OmitManagedFields)
+	if look, told := r.h.Wire.Object("application/json", ""); look != nil {
+		_, _ = look.Write(*b.json)
+		var o objectRef
+		o.namespace, o.name, o.uid, o.resourceVersion = told()
+		r.ref.fill(&o)
+	}
+	if c.keeps {
+		r.set(0, b)
+	} else {
+		r.h.drop(&b)
 	}
 }
 
@@ -210,7 +238,7 @@ func (r *recording) wasRead() bool {
 	case http.StatusNotFound, http.StatusTooManyRequests: // where it is no page, but an object
 		return (r.answer != nil || r.logged) && r.status.message != "the server could not find the requested resource"
 	case http.StatusForbidden:
-		return !strings.Contains(r.status.message, `" cannot `+r.request.Verb+" ")
+		return !strings.Contains(r.status.message, `is forbidden: User "`) || !strings.Contains(r.status.message, `" cannot `+r.request.Verb+" ")
 	case http.StatusBadRequest:
 		return r.request.Verb == "patch" ||
 			!strings.Contains(r.status.message, " cannot be handled as a ") &&
@@ -233,6 +261,13 @@ func isObject(contentType string) bool {
 	}
 	_, p, err := mime.ParseMediaType(contentType)
 	return err == nil && p["stream"] == ""
+}
+
+// isTree tells whether a Content-Type is one whose objects can be read only as a whole.
+func isTree(contentType string) bool {
+	media, _, _ := strings.Cut(contentType, ";")
+	media = strings.TrimSpace(strings.ToLower(media))
+	return media == "application/yaml" || media == "application/cbor"
 }
 
 // isDiscovery tells whether a path that is no resource is answered with an object: with

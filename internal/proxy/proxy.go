@@ -58,7 +58,7 @@ func assemble(cfg Config) (*Proxy, error) {
 		cfg.Now = time.Now
 	}
 	if cfg.Record.Wire == nil {
-		cfg.Record.Wire = &record.Wire{JSON: wire.Limited(wire.MaxSize, 4), Object: wire.Object, Status: wire.Status}
+		cfg.Record.Wire = &record.Wire{JSON: wire.Limited(wire.MaxSize, 2), Object: wire.Object, Status: wire.Status}
 	}
 	if err := cfg.Upstream.settle(&cfg.Forward); err != nil {
 		return nil, err
@@ -101,15 +101,19 @@ func (p *Proxy) assembleHandler() http.Handler {
 	fail := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { f.serve(w, r, true) })
 	cfg := p.cfg.Record
 	cfg.User = func(r *http.Request) *record.User { return passageOf(r.Context()).id.user }
-	recorded, failed := http.Handler(pass), http.Handler(fail)
+	recorded, failed, late := http.Handler(pass), http.Handler(fail), http.Handler(pass)
 	if cfg.Backend != nil && cfg.Policy != nil {
-		recorded, failed = record.Handler(pass, cfg), record.Failed(fail, cfg, nil)
+		recorded, failed, late = record.Handler(pass, cfg), record.Failed(fail, cfg, nil), record.Failed(pass, cfg, badTimeout)
 	}
 	return p.metrics.count(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s := &passage{id: p.who.identify(r, p.clean)}
 		r = r.WithContext(context.WithValue(r.Context(), passageKey{}, s))
 		if s.id.refused {
 			failed.ServeHTTP(w, r)
+			return
+		}
+		if badTimeout(r) != "" {
+			late.ServeHTTP(w, r)
 			return
 		}
 		recorded.ServeHTTP(w, r)

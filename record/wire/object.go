@@ -96,18 +96,28 @@ func (o *ObjectLook) Meta() (Meta, bool) {
 	case !o.json.ended:
 		return o.meta, true
 	}
-	last := o.json.last
+	last := o.json.last // what counts where the server has no type
 	last.APIVersion, last.Kind = o.meta.APIVersion, o.meta.Kind
 	if last == o.meta && !o.json.mistyped {
 		return o.meta, true
 	}
-	if !scheme().IsGroupRegistered(schema.FromAPIVersionAndKind(last.APIVersion, "").Group) {
+	if !isCompiledIn(last.APIVersion) {
 		return last, true
 	}
 	if o.json.mistyped {
 		return Meta{}, false
 	}
 	return o.meta, true
+}
+
+// isCompiledIn tells whether kube-apiserver has types of its own for a version.
+func isCompiledIn(apiVersion string) bool {
+	switch group := schema.FromAPIVersionAndKind(apiVersion, "").Group; group {
+	case "apiextensions.k8s.io", "apiregistration.k8s.io", "internal.apiserver.k8s.io":
+		return true
+	default:
+		return scheme().IsGroupRegistered(group)
+	}
 }
 
 // readKept turns what was kept into JSON, and looks at that.

@@ -8,7 +8,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/runtime/serializer/cbor/direct"
 	"pgregory.net/rapid"
 	kjson "sigs.k8s.io/json"
@@ -23,7 +22,7 @@ func judged(body []byte) (Meta, bool) {
 		return Meta{}, false
 	}
 	version, _ := tree["apiVersion"].(string)
-	if scheme().IsGroupRegistered(schema.FromAPIVersionAndKind(version, "").Group) {
+	if isCompiledIn(version) {
 		return judgedTyped(body)
 	}
 	kind, ok := tree["kind"].(string)
