@@ -96,7 +96,6 @@ func fillDisk(t *testing.T, path string, free func()) {
 	if !send(n, 3, 100) {
 		t.Error("there is room, and still nothing is stored")
 	}
-	n += 3
 	text, err := os.ReadFile(path)
 	check(t, err)
 	there := map[string]bool{}

@@ -181,7 +181,7 @@ func TestFileModes(t *testing.T) {
 		t.Errorf("after a rotation the mode is %v", mode(path))
 	}
 	f.Close()
-	f = openFile(t, backend.FileConfig{Path: path, MaxSize: 4, Now: c.Now})
+	openFile(t, backend.FileConfig{Path: path, MaxSize: 4, Now: c.Now})
 	if mode(path) != 0o646 {
 		t.Errorf("opened again, the mode is %v", mode(path))
 	}
