@@ -1,26 +1,14 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"io/fs"
-	"log/slog"
-	"os"
-	"os/signal"
-	"sync"
-	"syscall"
+	"io"
+	"strings"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"kubetrail/internal/output"
 	"kubetrail/internal/proxy"
-	"kubetrail/internal/serve"
-	"kubetrail/internal/service"
-	"kubetrail/record"
 	"kubetrail/record/options"
 )
 
@@ -74,6 +62,7 @@ func (a *app) proxyVerb() *cobra.Command {
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.proxy(cmd.Context(), f) },
 	}
 	events := pflag.NewFlagSet("events", pflag.ContinueOnError)
+	events.SortFlags = false
 	f.audit.AddFlags(events)
 	rest := pflag.NewFlagSet("rest", pflag.ContinueOnError)
 	rest.BoolVar(&f.check, "check", false, "Check everything, reach the API server once, and end")
@@ -87,82 +76,44 @@ func (a *app) proxyVerb() *cobra.Command {
 		w := cmd.OutOrStderr()
 		fmt.Fprintf(w, "Usage:\n  %s\n\nExamples:\n%s\n", cmd.UseLine(), cmd.Example)
 		for _, g := range groups {
-			fmt.Fprintf(w, "\n%s:\n%s", g.Title, g.Flags.FlagUsagesWrapped(max(80, terminal(a.out))))
+			fmt.Fprintf(w, "\n%s:\n", g.Title)
+			g.Flags.VisitAll(func(flag *pflag.Flag) { printFlag(w, flag) })
 		}
 		return nil
 	})
 	return cmd
 }
 
-func (a *app) proxy(ctx context.Context, f *proxyFlags) error {
-	if faults := f.audit.Validate(); len(faults) > 0 {
-		return usage("kubetrail proxy --help lists the flags", "%w", errors.Join(faults...))
+// printFlag prints a flag, and below it what it does: many of these names leave no room
+// beside them.
+func printFlag(w io.Writer, f *pflag.Flag) {
+	if f.Hidden || f.Deprecated != "" {
+		return
 	}
-	log := serve.Logger(a.err, f.json, slog.LevelInfo)
-	system := service.NewNotifier(a.env, log)
-	defer system.Close()
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	recorded, runner, err := f.audit.Build(options.Env{Stdout: a.out, Metrics: record.NewMetrics(registry), Logger: log})
-	if _, ok := errors.AsType[*fs.PathError](err); ok {
-		return failed(err, "check the files that the --audit-* flags name")
+	value, text := pflag.UnquoteUsage(f)
+	line := "--" + f.Name
+	if f.Shorthand != "" {
+		line = "-" + f.Shorthand + ", " + line
 	}
-	if err != nil {
-		return failed(err, "kubetrail policy check says what is wrong with a policy")
+	if value != "" {
+		line += " " + value
 	}
-	f.Record, f.Chain, f.Logger = recorded, runner.String(), log
-	f.Registerer, f.Gatherer, f.UserAgent = registry, registry, "kubetrail-proxy/"+buildVersion().Version
-	p, err := proxy.New(f.Config)
-	if err != nil {
-		return err
+	switch f.DefValue {
+	case "", "false", "0", "0s", "[]":
+	default:
+		line += " (default " + strings.Trim(f.DefValue, "[]") + ")"
 	}
-	fmt.Fprintln(a.err, output.Plain(p.String(), false))
-	if p.Operators() != "" {
-		fmt.Fprintf(a.err, "health and metrics at %s\n", p.Operators())
-	}
-	if f.check {
-		return a.checkProxy(ctx, p)
-	}
-	if f.Chain == "" {
-		log.Warn("nothing is recorded: give --audit-policy-file and --audit-log-path or --audit-webhook-config-file")
-	}
-	recording, stop := context.WithCancel(context.WithoutCancel(ctx))
-	defer stop()
-	var beside sync.WaitGroup
-	ended := make(chan error, 1)
-	beside.Go(func() { ended <- runner.Run(recording) })
-	beside.Go(func() { reopenOnHangup(recording, runner, log) })
-	system.Ready("recording")
-	context.AfterFunc(ctx, system.Stopping)
-	err = p.Run(ctx)
-	stop() // now that no request is open, what is buffered goes out
-	beside.Wait()
-	return errors.Join(err, <-ended)
-}
-
-// reopenOnHangup does on SIGHUP what the runner can do.
-func reopenOnHangup(ctx context.Context, r *options.Runner, log *slog.Logger) {
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
-	defer signal.Stop(hangup)
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-hangup:
-			if err := r.Reopen(); err != nil {
-				log.Error("not everything could be opened again", "err", err)
+	fmt.Fprintf(w, "  %s\n", line)
+	for column, words := 80, strings.Fields(text); len(words) > 0; words = words[1:] {
+		if column+1+len(words[0]) > 78 {
+			if column < 80 {
+				fmt.Fprintln(w)
 			}
+			fmt.Fprint(w, "       ")
+			column = 7
 		}
+		fmt.Fprint(w, " ", words[0])
+		column += 1 + len(words[0])
 	}
-}
-
-// checkProxy reaches the API server.
-func (a *app) checkProxy(ctx context.Context, p *proxy.Proxy) error {
-	defer p.Close()
-	if err := p.Reach(ctx); err != nil {
-		return failed(err, "check --upstream, --upstream-ca-file and --upstream-server-name")
-	}
-	fmt.Fprintln(a.out, "ok")
-	return nil
+	fmt.Fprintln(w)
 }

@@ -38,6 +38,9 @@ func (u *Upstream) read() error {
 	if err != nil {
 		return err
 	}
+	if err := clientcmd.ResolveLocalPaths(file); err != nil {
+		return err
+	}
 	name := u.Context
 	if name == "" {
 		name = file.CurrentContext

@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"kubetrail/internal/service"
+	"kubetrail/record"
 )
 
 type pool = service.Reloaded[*x509.CertPool]
@@ -142,6 +143,29 @@ func (p *Proxy) Reach(ctx context.Context) error {
 		return fmt.Errorf("the API server does not answer: %w", withoutURL(err))
 	}
 	return resp.Body.Close()
+}
+
+// Check tells what of the upstream would not work: that it answers, and that it takes
+// users from the proxy, if that is asked for.
+func (p *Proxy) Check(ctx context.Context) error {
+	if err := p.Reach(ctx); err != nil {
+		return &startError{err, "check --upstream, --upstream-ca-file and --upstream-server-name"}
+	}
+	if p.who.users == nil && p.who.proxies == nil {
+		return nil
+	}
+	const name = "kubetrail:check" // who may do nothing
+	u := &record.User{Username: name, Groups: []string{authenticated}}
+	hint := "for front-proxy the API server must trust the CA of --proxy-client-cert-file by its --requestheader-client-ca-file; for impersonate it must allow the proxy to impersonate"
+	switch got, err := p.askUpstream(ctx, forUser, p.roads.headers(u)); {
+	case errors.Is(err, errRefused):
+		return &startError{errors.New("the API server refuses the credentials of the proxy"), hint}
+	case err != nil:
+		return &startError{err, hint}
+	case got.Username != name:
+		return &startError{fmt.Errorf("the API server takes the proxy for %q, and not for the users whom it names", got.Username), hint}
+	}
+	return nil
 }
 
 // url is where clients find the proxy.
