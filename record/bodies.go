@@ -9,9 +9,17 @@ func (h *recorder) memory() *[]byte {
 	return new([]byte)
 }
 
-// reserve takes n bytes of MaxBodies, if they are left.
-func (h *recorder) reserve(n int64) bool {
-	if h.held.Add(n) <= h.MaxBodies {
+// smallBody is how large a body is that half of MaxBodies is kept for, so that a few who
+// send or ask for large ones do not cost all others theirs.
+const smallBody = 64 << 10
+
+// reserve takes n bytes of MaxBodies for a body of size in all, if they are left.
+func (h *recorder) reserve(n, size int64) bool {
+	limit := h.MaxBodies
+	if size > smallBody {
+		limit /= 2
+	}
+	if h.held.Add(n) <= limit {
 		return true
 	}
 	h.held.Add(-n)
@@ -39,7 +47,7 @@ func (r *recording) set(i int, b body) {
 	h := r.h
 	h.drop(&r.bodies[i])
 	n := int64(len(*b.json))
-	if n > h.MaxBody || !h.reserve(n) {
+	if n > h.MaxBody || !h.reserve(n, n) {
 		h.drop(&b)
 		r.truncated = true
 		return

@@ -38,12 +38,8 @@ type recording struct {
 
 	writer writer
 
-	mu           sync.Mutex // owns what follows
-	released     bool
-	answered     bool     // status is set
-	truncated    bool     // bodies were too large
-	pending      bool     // ResponseStarted waits until what is answered is known
-	logged       bool     // the handler told what it answers
+	mu sync.Mutex // owns what follows
+	progress
 	sent, answer *capture // bodies from the wire, nil where they are not looked at
 	ref          objectRef
 	impersonated *User
@@ -56,6 +52,15 @@ type recording struct {
 		ips         [64]byte
 		annotations [4]annotation
 	}
+}
+
+// progress is what has happened to a request.
+type progress struct {
+	answered  bool // status is set
+	truncated bool // bodies were too large
+	pending   bool // ResponseStarted waits until what is answered is known
+	logged    bool // the handler told what it answers
+	released  bool // the request is over
 }
 
 // An objectRef is what a request is about. Upstream: audit.ObjectReference.
