@@ -131,3 +131,28 @@ func TestStrictFailed(t *testing.T) {
 		}
 	}
 }
+
+// A watch that is refused is held back until its Status is known, and stored.
+func TestStrictWire(t *testing.T) {
+	for _, refuse := range []bool{false, true} {
+		s := &store{refuse: func(e *Event) bool { return refuse && string(e.Text[audit.Stage]) == string(begun) }}
+		cfg := config(s, policy.LevelMetadata, received)
+		cfg.Strict, cfg.Wire = true, bodies()
+		const gone = `{"kind":"Status","apiVersion":"v1","status":"Failure","message":"old"}`
+		res, body := do(t, Handler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(410)
+			io.WriteString(w, gone)
+		}), cfg), "GET", "/api/v1/pods?watch=1", "")
+		want, events := "410 "+gone, "ResponseStarted 410 Failure old; ResponseComplete 410 Failure old"
+		if refuse {
+			want, events = "500 Internal Server Error: \"/api/v1/pods?watch=1\": failed to store audit event\n", "ResponseComplete 500 Failure InternalError failed to store audit event"
+		}
+		if got := fmt.Sprint(res.StatusCode, " ", body); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+		if got := story(scan(t, s.taken())); got != events {
+			t.Errorf("got  %s\nwant %s", got, events)
+		}
+	}
+}
