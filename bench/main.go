@@ -6,6 +6,7 @@
 //	go run ./bench policy --markdown                   its section on policies alone
 //	go run ./bench collect --markdown                  its section on collecting alone
 //	go run ./bench answer --markdown                   its section on stories alone
+//	go run ./bench record --markdown                   its section on recording alone
 //
 // What is compared runs in the same minutes on the same machine, and what is quoted
 // is CPU time (getrusage) or, for questions, the time one waits: absolute figures
@@ -53,10 +54,12 @@ func run(ctx context.Context, args []string) error {
 		return collects(ctx, args)
 	case "answer":
 		return answers(ctx, args)
+	case "record":
+		return records(ctx, args)
 	case "measure":
 		return measure(ctx, os.Stdin, os.Stdout)
 	}
-	return errors.New("usage: bench gen --events N [--seed S] [--metadata] | bench table [--events N] [--markdown] | bench policy [--markdown] | bench collect [--markdown] | bench answer [--markdown]")
+	return errors.New("usage: bench gen --events N [--seed S] [--metadata] | bench table [--events N] [--markdown] | bench policy [--markdown] | bench collect [--markdown] | bench answer [--markdown] | bench record [--markdown]")
 }
 
 // gen writes events to standard output.
