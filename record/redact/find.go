@@ -54,7 +54,6 @@ const (
 	envName
 	valueName
 	pathName
-	rawName
 	messageName
 	copyName // an annotation that holds the whole object
 )
@@ -84,7 +83,7 @@ func memberOf(key []byte) member {
 	case 'i':
 		return is("items", itemsName)
 	case 'r':
-		return max(is("rows", rowsName), is("raw", rawName))
+		return is("rows", rowsName)
 	case 'o':
 		return is("object", objectName)
 	case 't':
@@ -155,6 +154,9 @@ func (f *finder) body() {
 	case f.matches():
 		end = f.skip(i)
 		f.hit(i, end, asText)
+	case f.inner == 0 && f.hidesAll() && f.isRaw(i):
+		end = f.skip(i)
+		f.hit(i, end, asData)
 	case f.peek(i) == '[':
 		end = f.operations(i)
 	default:
@@ -298,12 +300,6 @@ func (f *finder) member(i int, p place, m member, fr, out *frame) int {
 			f.note(out, m, span{i, end, asText})
 		}
 		return end
-	case rawName:
-		if f.depth == 1 && f.inner == 0 && f.hidesAll() && f.alone(i) {
-			end := f.skip(i)
-			f.hit(i, end, asData)
-			return end
-		}
 	}
 	return f.value(i, next, nil)
 }
@@ -374,11 +370,23 @@ func (f *finder) kind(fr *frame, i, end int) {
 // hidesAll reports whether a body that could not be read has to be replaced as a whole.
 func (f *finder) hidesAll() bool { return f.topic != nothing || f.c.Env || len(f.rules) > 0 }
 
-// alone reports whether the member whose value is at i is the last one, and the first:
-// then the object is what is recorded of a body that could not be read.
-func (f *finder) alone(i int) bool {
-	end := f.skip(i)
-	return f.peek(f.space(end)) == '}' && bytes.Count(f.b[:i], []byte{'"'}) == 2
+// isRaw reports whether the value at i is what is recorded of a body that could not be
+// read: an object with one member, raw.
+func (f *finder) isRaw(i int) bool {
+	if f.peek(i) != '{' {
+		return false
+	}
+	g := finder{b: f.b}
+	i, more := g.first(i, '}')
+	if !more {
+		return false
+	}
+	key, at := g.key(i)
+	if g.bad || string(key) != "raw" {
+		return false
+	}
+	_, more = g.next(g.skip(at), '}')
+	return !more && !g.bad
 }
 
 // maxInner bounds how many copies of objects are looked into that are in one another.
@@ -420,10 +428,14 @@ func lower(c byte) byte {
 	return c
 }
 
+// maxPath is the longest path that is held against a pattern: with longer ones, which no
+// object has, that would take long, and all of them match.
+const maxPath = 512
+
 // matches reports whether a rule names where the finder is.
 func (f *finder) matches() bool {
 	for _, r := range f.rules {
-		if r.text == string(f.path) || r.glob && audit.Glob(r.text, f.path) {
+		if r.text == string(f.path) || r.glob && (len(f.path) > maxPath || audit.Glob(r.text, f.path)) {
 			return true
 		}
 	}

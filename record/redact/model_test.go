@@ -243,6 +243,9 @@ func checkModel(t rapid.TB, resource string, applied bool, body []byte) {
 	r, m := modelled(t, resource, applied)
 	e := event(resource, string(body))
 	r.Redact(e)
+	if len(body) > 100 && string(e.RequestObject) == `{"raw":"`+r.Hash(body)+`"}` {
+		return // it would have become too long
+	}
 	got, err := decode(e.RequestObject)
 	if err != nil {
 		t.Fatalf("%s became %s: %v", body, e.RequestObject, err)

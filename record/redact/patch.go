@@ -62,22 +62,26 @@ func (f *finder) operand(i, end int, pointer []byte) {
 		f.hit(i, end, asText) // no pointer; servers differ in what they make of it
 		return
 	}
-	tokens := bytes.Split(pointer, []byte{'/'})[1:]
 	mark := len(f.path)
-	f.follow(i, end, tokens, false)
+	f.follow(i, end, pointer, false)
 	f.path = f.path[:mark]
 	if len(f.rules) > 0 {
 		// A number may be an index, which paths leave out, or a name.
-		f.follow(i, end, tokens, true)
+		f.follow(i, end, pointer, true)
 		f.path = f.path[:mark]
 	}
 }
 
 // follow goes along a pointer, then into the value at i. Numbers stand in the path if
 // named says that they are names.
-func (f *finder) follow(i, end int, tokens [][]byte, named bool) {
+func (f *finder) follow(i, end int, pointer []byte, named bool) {
 	p := subject
-	for k, token := range tokens {
+	for len(pointer) > 0 {
+		token, last := pointer[1:], true
+		if n := bytes.IndexByte(token, '/'); n >= 0 {
+			token, last = token[:n], false
+		}
+		pointer = pointer[1+len(token):]
 		if isIndex(token) {
 			switch p {
 			case subjects:
@@ -108,7 +112,7 @@ func (f *finder) follow(i, end int, tokens [][]byte, named bool) {
 			f.hit(i, end, how)
 			return
 		}
-		if m == copyName && k == len(tokens)-1 && f.b[i] == '"' && f.copyTells(i, end) {
+		if m == copyName && last && f.b[i] == '"' && f.copyTells(i, end) {
 			f.hit(i, end, asText)
 			return
 		}

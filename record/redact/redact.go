@@ -199,7 +199,7 @@ func (r *Redactor) body(w *work, b []byte, topic topic, rules []rule) []byte {
 	w.f = finder{c: &r.c, topic: topic, rules: rules, b: b, spans: w.f.spans[:0], path: w.f.path[:0]}
 	w.f.body()
 	if w.f.bad {
-		return append(w.appendHash([]byte(`{"raw":"`), b), `"}`...)
+		return w.whole(b)
 	}
 	return w.rewrite(b)
 }

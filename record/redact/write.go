@@ -27,7 +27,11 @@ func (w *work) appendHash(dst, value []byte) []byte {
 	return base64.RawURLEncoding.AppendEncode(dst, w.sum[:hashBytes])
 }
 
-// rewrite returns b with what was found replaced; nil where nothing was.
+// maxGrowth bounds how much longer a body becomes, since a hash is longer than a number.
+const maxGrowth = 4
+
+// rewrite returns b with what was found replaced; nil where nothing was. What would become
+// much longer is replaced as a whole.
 func (w *work) rewrite(b []byte) []byte {
 	spans := w.f.spans
 	if len(spans) == 0 {
@@ -35,23 +39,29 @@ func (w *work) rewrite(b []byte) []byte {
 	}
 	slices.SortFunc(spans, func(a, b span) int { return a.start - b.start })
 	dst := make([]byte, 0, len(b)+32*len(spans))
-	done := 0
+	done, limit := 0, maxGrowth*len(b)+4096
 	for _, s := range spans {
 		if s.start < done {
 			continue // inside the one before
 		}
 		dst = append(dst, b[done:s.start]...)
-		dst = w.appendLeaves(dst, b[s.start:s.end], s.how)
+		if dst = w.appendLeaves(dst, b[s.start:s.end], s.how, limit); len(dst) > limit {
+			return w.whole(b)
+		}
 		done = s.end
 	}
 	return append(dst, b[done:]...)
 }
 
+// whole returns what is recorded instead of all of a body.
+func (w *work) whole(b []byte) []byte { return append(w.appendHash([]byte(`{"raw":"`), b), `"}`...) }
+
 // appendLeaves appends a value with a hash for each string, number and boolean in it.
 // Names stay, and so does null, which removes something in a patch.
-func (w *work) appendLeaves(dst, b []byte, how coding) []byte {
+// It ends where dst is longer than limit.
+func (w *work) appendLeaves(dst, b []byte, how coding, limit int) []byte {
 	f := finder{b: b}
-	for i := 0; i < len(b); {
+	for i := 0; i < len(b) && len(dst) <= limit; {
 		switch c := b[i]; {
 		case c == '"':
 			end := f.skipString(i)
