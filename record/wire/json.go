@@ -30,15 +30,19 @@ func JSON(contentType, contentEncoding string, body []byte) ([]byte, error) {
 	return contentJSON(f, contentEncoding, body, MaxSize)
 }
 
-// Limited is JSON with another bound than MaxSize, for at most so many bodies at once:
-// others wait. The memory of one is a multiple of max, and of nothing that a sender can
-// choose.
+// Limited is JSON with another bound than MaxSize, for at most so many bodies at once, and
+// one of YAML or CBOR: others wait. The memory of one is a multiple of max, and of nothing
+// that a sender can choose.
 func Limited(max, atOnce int) func(contentType, contentEncoding string, body []byte) ([]byte, error) {
-	slots := make(chan struct{}, atOnce)
+	slots, trees := make(chan struct{}, atOnce), make(chan struct{}, 1)
 	return func(contentType, contentEncoding string, body []byte) ([]byte, error) {
 		f := formatOf(contentType)
 		if f == formatUnknown {
 			return nil, fmt.Errorf("%.100q is no type of objects", contentType)
+		}
+		slots := slots
+		if f == formatYAML || f == formatCBOR {
+			slots = trees
 		}
 		slots <- struct{}{}
 		defer func() { <-slots }()

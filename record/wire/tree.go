@@ -14,9 +14,9 @@ import (
 )
 
 // maxTree tells how large a body may be that is read into a tree of values, which takes
-// up to a hundred times its size. Of MaxSize it is more than the 3 MiB that kube-apiserver
-// takes: nobody can pad a body until it is not read.
-func maxTree(max int) int { return max / 2 }
+// up to two hundred times its size. Of MaxSize it is the 3 MiB that kube-apiserver takes:
+// nobody can pad a body until it is not read.
+func maxTree(max int) int { return max / 8 * 3 }
 
 // A treeWriter appends a tree of values as JSON, members sorted by name. The tree may hold
 // a value in many places, so that what it makes can be any number of times as large.
