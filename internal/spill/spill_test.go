@@ -284,6 +284,44 @@ func TestBounds(t *testing.T) {
 	}
 }
 
+// Of the two places that the number of the first record is written to in turn, one is
+// whole whatever happens to the other.
+func TestFront(t *testing.T) {
+	for slot, want := range []string{"record 5", "record 3"} {
+		dir := t.TempDir()
+		q := open(t, spill.Config{Dir: dir})
+		q.Append(records(0, 10))
+		q.Read(9, 1<<20, func([]byte) {})
+		q.Ack(3) // written to the second place
+		q.Ack(5) // to the first
+		q.Close()
+		name := filepath.Join(dir, "front")
+		front, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		slot = 1 - slot // what is damaged
+		for i := slot * 12; i < slot*12+12; i++ {
+			front[i] ^= 0x55
+		}
+		if err := os.WriteFile(name, front, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		q = open(t, spill.Config{Dir: dir})
+		if got, _ := read(q, 1, 1); !strings.HasPrefix(got[0], want+" ") {
+			t.Errorf("place %d damaged: it begins with %.10q, want %s", slot, got, want)
+		}
+		// The next number does not destroy the only one that is whole.
+		q.Ack(6)
+		q.Close()
+		q = open(t, spill.Config{Dir: dir})
+		if n, _ := q.Size(); n != 4 {
+			t.Errorf("%d records left", n)
+		}
+		q.Close()
+	}
+}
+
 func TestOneProcess(t *testing.T) {
 	dir := t.TempDir()
 	q := open(t, spill.Config{Dir: dir})

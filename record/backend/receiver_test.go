@@ -155,6 +155,17 @@ func inOrder(t testing.TB, items []received) (different, again int) {
 	return len(seen), again
 }
 
+// distinct returns how many different events there are.
+func distinct(items []received) int {
+	seen := map[string]bool{}
+	for _, e := range items {
+		if e.Verb != backend.LostVerb {
+			seen[e.AuditID] = true
+		}
+	}
+	return len(seen)
+}
+
 // newWebhook returns a webhook that sends to a receiver, and does not wait long.
 func newWebhook(t testing.TB, url string, change func(*backend.WebhookConfig)) record.Backend {
 	t.Helper()
