@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+
+	"kubetrail/audit"
 )
 
 // TestHostile redacts bodies that are made to take long, or much memory. Were any of them
@@ -40,5 +42,18 @@ func TestHostile(t *testing.T) {
 				t.Errorf("%d bytes became %d: %.100s", len(tt.body), len(got), got)
 			}
 		})
+	}
+}
+
+// TestHostileURI does the same for URIs as long as headers may be.
+func TestHostileURI(t *testing.T) {
+	r := redactor(t, "tokens")
+	for _, part := range []string{"&", "?", ";a=b", "&a=b", "%253F", "%26a%3Db", "a=", ";", "&token=x", "#"} {
+		e := event("pods", "")
+		e.Text[audit.RequestURI] = []byte("/x?" + strings.Repeat(part, 1<<20/len(part)) + "=")
+		r.Redact(e)
+		if len(e.Text[audit.RequestURI]) > 8<<20 {
+			t.Errorf("%s: %d bytes", part, len(e.Text[audit.RequestURI]))
+		}
 	}
 }

@@ -17,31 +17,38 @@ func (w *work) uri(uri []byte) []byte {
 		if !startsParameter(uri[i]) {
 			continue
 		}
-		eq := bytes.IndexByte(uri[i:], '=')
-		if eq < 0 {
-			break
-		}
-		name, value := uri[i+1:i+eq], uri[i+eq+1:]
-		if bytes.ContainsFunc(name, func(c rune) bool { return c < 0x80 && startsParameter(byte(c)) }) {
-			continue // a parameter without a value
+		name, ok := parameter(uri, i)
+		if !ok {
+			continue
 		}
 		// A ";" ends a value for some servers and not for others.
+		at := i + 1 + len(name) + 1
+		value := uri[at:]
 		if end := bytes.IndexByte(value, '&'); end >= 0 {
 			value = value[:end]
 		}
-		if len(value) == 0 || !isToken(unescape(name)) && !nestsToken(value) {
-			continue
+		if len(value) > 0 && (isToken(unescape(name)) || nestsToken(value)) {
+			dst = append(dst, uri[done:at]...)
+			dst = w.appendHash(dst, unescape(value))
+			done = at + len(value)
 		}
-		at := i + eq + 1
-		dst = append(dst, uri[done:at]...)
-		dst = w.appendHash(dst, unescape(value))
-		done = at + len(value)
-		i = done - 1
+		i = at + len(value) - 1
 	}
 	if dst == nil {
 		return nil
 	}
 	return append(dst, uri[done:]...)
+}
+
+// parameter returns the name of a parameter that b[i] starts; ok is false where it has no
+// value.
+func parameter(b []byte, i int) (name []byte, ok bool) {
+	for k := i + 1; k < len(b) && !startsParameter(b[k]); k++ {
+		if b[k] == '=' {
+			return b[i+1 : k], true
+		}
+	}
+	return nil, false
 }
 
 // startsParameter tells what may stand before the name of a parameter.
@@ -85,7 +92,7 @@ func nestsToken(value []byte) bool {
 			if !startsParameter(c) {
 				continue
 			}
-			if eq := bytes.IndexByte(plain[i:], '='); eq > 0 && isToken(plain[i+1:i+eq]) {
+			if name, ok := parameter(plain, i); ok && isToken(name) {
 				return true
 			}
 		}
