@@ -41,12 +41,14 @@ type Config struct {
 	Wire *Wire
 
 	// MaxBody bounds the bytes of one body that are held for its event, and MaxBodies
-	// those of all requests at a time. Beyond that an event is recorded without bodies
-	// and with the annotation audit.k8s.io/truncated. Defaults 8 MiB and 256 MiB.
+	// those of all requests at a time, half of which is kept for bodies of up to 64 KiB.
+	// Beyond that an event is recorded without bodies and with the annotation
+	// audit.k8s.io/truncated. Defaults 8 MiB and 256 MiB.
 	MaxBody, MaxBodies int64
 
 	// Redact changes what must not be recorded in clear; it is called once for each
-	// event, before it is encoded.
+	// event, before it is encoded. It may replace columns and bodies, but not write
+	// into them: the events of later stages have the same bytes.
 	Redact func(*Event)
 
 	// Annotations are put on every event: the cluster and the server, which an event

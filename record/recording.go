@@ -155,6 +155,7 @@ func (r *recording) store(s policy.Stage) bool {
 	}
 	ok := h.Backend.ProcessEvents(p.list[:]...)
 	r.judge(s, ok)
+	p.RequestObject, p.ResponseObject = nil, nil
 	if cap(p.line)+cap(p.scratch) <= maxPooled {
 		h.sheets.Put(p)
 	}
