@@ -2,9 +2,13 @@ package backend_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
+	"log/slog"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -127,4 +131,55 @@ func fillDisk(t *testing.T, path string, free func()) {
 	if missing == 0 || told != missing {
 		t.Errorf("%d are missing, and %d are said to be lost", missing, told)
 	}
+}
+
+// Where there is no room for a compressed backup the backup stays, and is compressed
+// when there is.
+func TestCompressDiskFull(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "audit.log")
+	const name = "audit-2026-11-20T15-00-00.000.log"
+	random := make([]byte, 100<<10)
+	rand.NewChaCha8([32]byte{}).Read(random)
+	check(t, os.WriteFile(filepath.Join(dir, name), random, 0o600))
+	free := limitFiles(t, 50<<10)
+	run := func(until func(log string) bool) {
+		var log lockedBuffer
+		f, err := backend.OpenFile(backend.FileConfig{Path: path, Compress: true, Now: newClock().Now, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		check(t, err)
+		ctx, cancel := context.WithCancel(t.Context())
+		var ended sync.WaitGroup
+		ended.Go(func() { check(t, f.Run(ctx)) })
+		eventually(t, "it is done", func() bool { return until(log.String()) })
+		cancel()
+		ended.Wait()
+	}
+	run(func(log string) bool { return strings.Contains(log, "file too large") })
+	expect(t, dir, map[string]string{name: string(random), "audit.log": ""})
+	free()
+	run(func(string) bool {
+		_, err := os.Stat(filepath.Join(dir, name))
+		return os.IsNotExist(err)
+	})
+	if got := logTexts(t, path)[filepath.Join(dir, name)]; !bytes.Equal(got, random) {
+		t.Errorf("the compressed backup holds %d bytes", len(got))
+	}
+}
+
+// lockedBuffer is a buffer that one may read while others write.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }

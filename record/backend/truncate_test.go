@@ -242,3 +242,40 @@ func TestUnion(t *testing.T) {
 		t.Errorf("it ended with %v", err)
 	}
 }
+
+// Whatever an event holds, its copy is small enough and can be read, or it is lost.
+func FuzzTruncate(f *testing.F) {
+	for _, size := range []uint16{0, 300, 700, 5000} {
+		f.Add(listed(1, 3000).Line(), size)
+		e := listed(1, 0)
+		e.Text[audit.UserExtra] = []byte(`{"a":["` + strings.Repeat(`ü\u003c`, 900) + `"],"b":[]}`)
+		e.Text[audit.UserGroups] = []byte(`[` + strings.Repeat(`"g",`, 900) + `"g"]`)
+		e.Text[audit.StatusDetails] = []byte(`{"name":"x"}`)
+		e.RequestObject = []byte(`{"a":[1,2.5e10]}`)
+		f.Add(e.Line(), size)
+	}
+	f.Fuzz(func(t *testing.T, line []byte, size uint16) {
+		var e record.Event
+		if e.Scan(bytes.TrimSuffix(line, []byte("\n"))) != nil || e.Form != audit.FormV1 {
+			return
+		}
+		before := bytes.Clone(e.Line())
+		out, losses := &sink{ok: true}, backend.NewLosses(backend.LossesConfig{})
+		b := backend.Truncate(out, backend.TruncateConfig{MaxEventSize: int64(size), MaxBatchSize: int64(size), Losses: losses})
+		if b.ProcessEvents(&e) != (len(out.batches) == 1) || losses.Pending() != (len(out.batches) == 0) {
+			t.Fatalf("%d batches, lost %v", len(out.batches), losses.Take())
+		}
+		e.Changed()
+		if !bytes.Equal(e.Line(), before) {
+			t.Fatalf("the event was changed from\n%sto\n%s", before, e.Line())
+		}
+		if len(out.batches) == 0 {
+			return
+		}
+		got := out.lines()
+		var cut audit.Event
+		if err := cut.Scan([]byte(strings.TrimSuffix(got, "\n"))); err != nil || len(got) > int(size) {
+			t.Fatalf("%d bytes of %d: %v:\n%s", len(got), size, err, got)
+		}
+	})
+}
