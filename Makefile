@@ -1,7 +1,7 @@
 # Everything here needs Go alone, but race, which needs a C compiler too.
 # FLAGS goes to go test: make test FLAGS=-count=1
 
-.PHONY: run build test race oracle deploy-test fuzz crash e2e bench lint docs
+.PHONY: run build test race oracle deploy-test fuzz crash e2e soak bench lint docs
 
 # Build and serve the bundled sample log.
 run: build
@@ -47,12 +47,20 @@ crash:
 
 # Judge by a real control plane, which is built first (minutes, once): what is collected
 # while kubetrail is killed KILLS times and all around it fails, histories of objects that
-# were patched PATCHES times, commands of kubectl, and who was behind what happened.
+# were patched PATCHES times, commands of kubectl, who was behind what happened, and what
+# the proxy records.
 PATCHES = 5000
 e2e:
 	go -C test/e2e vet ./...
 	go -C test/e2e test -count=1 -timeout 60m $(FLAGS) . -kills $(KILLS) -patches $(PATCHES)
 	go -C test/e2e test -count=1 -timeout 20m $(FLAGS) ./cause
+	go -C test/e2e test -count=1 -timeout 20m $(FLAGS) ./record
+
+# Load the proxy before a real kube-apiserver for DURATION: memory must stay flat, and no
+# event may be lost.
+DURATION = 10m
+soak:
+	go -C test/e2e test -count=1 -timeout 60m -v $(FLAGS) ./record -run Soak -duration $(DURATION)
 
 # Measure beside others; write docs/benchmarks.md with: make bench FLAGS=--markdown
 bench:

@@ -68,7 +68,7 @@ func (x *terminal) plain(text string) string {
 		`\b\d+(\.\d+)?(ms|s|m|h)(\d+s)?\b`: "AGE", `[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`: "UID",
 		`"?resourceVersion"?: ?"?\d+"?`: "RV", `\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z`: "TIME", `127\.0\.0\.1:\d+`: "ADDRESS", ` +`: " ",
 		`(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d [A-Z][a-z]+ \d{4} \d\d:\d\d:\d\d \+\d{4}`: "DATE", `10\.20\.0\.\d+`: "IP", `(web|job)-[0-9a-z]{8,10}(-[0-9a-z]{5})?\b`: "$1-HASH",
-		`kube-api-access-[0-9a-z]{5}`: "kube-api-access-HASH", `/tmp/LIVE-\d+`: "LIVE", `/tmp/MERGED-\d+`: "MERGED", `pod-template-hash[=:] ?\S+`: "pod-template-hash", `10\.96\.0\.\d+`: "IP"} {
+		`kube-api-access-[0-9a-z]{5}`: "kube-api-access-HASH", `/tmp/LIVE-\d+`: "LIVE", `/tmp/MERGED-\d+`: "MERGED", `pod-template-hash[=:] ?\S+`: "pod-template-hash", `(?m)^Waiting for deployment .*\n`: "", `10\.96\.0\.\d+`: "IP"} {
 		text = regexp.MustCompile(pattern).ReplaceAllString(text, with)
 	}
 	return text
@@ -191,11 +191,19 @@ func TestRecordKubectl(t *testing.T) {
 	if !strings.Contains(out, "created") {
 		t.Fatal(out)
 	}
+	t.Run("sessions", func(t *testing.T) { r.sessions(t, s, admin, front, other) })
+	t.Run("1000 watches", func(t *testing.T) { r.thousand(t, s, front) })
+	t.Run("restart", func(t *testing.T) { r.restart(t, front) })
+}
+
+// sessions types the same directly and through a proxy, all ways at a time.
+func (r *rig) sessions(t *testing.T, s *plane.Server, admin *terminal, front, other *proxy) {
 	for i, c := range []struct {
 		name, person, token string
 		proxy               *proxy
 	}{{"certificate and front proxy", "boss", "", front}, {"token", "", robotToken, front}, {"certificate and impersonation", "boss", "", other}} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			var both [2]*terminal
 			for k, url := range []string{s.URL, c.proxy.url} {
 				both[k] = &terminal{r, r.path(fmt.Sprintf("session-%d-%d.kubeconfig", i, k)), fmt.Sprintf("room-%d-%c", i, 'a'+k)}
@@ -237,8 +245,6 @@ func TestRecordKubectl(t *testing.T) {
 			t.Run("streams", func(t *testing.T) { r.streams(t, both) })
 		})
 	}
-	t.Run("1000 watches", func(t *testing.T) { r.thousand(t, s, front) })
-	t.Run("restart", func(t *testing.T) { r.restart(t, front) })
 }
 
 // wait waits for the service account of a namespace: pods need it.

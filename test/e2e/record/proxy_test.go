@@ -17,47 +17,58 @@ func TestRecordProxy(t *testing.T) {
 	r := newRig(t, "kube-scheduler", "kwok")
 	excused := exceptions()
 	used := map[*exception]int{}
-	for i, level := range []string{"RequestResponse", "Metadata"} {
-		policy := r.policy(level)
-		s := r.addServer(fmt.Sprintf("cp-%d", i+1), policy)
-		if i == 0 {
-			r.addNode(s)
-		}
-		t.Run(level, func(t *testing.T) {
+	var judges []*judge
+	t.Run("levels", func(t *testing.T) {
+		for i, level := range []string{"RequestResponse", "Metadata"} {
+			policy := r.policy(level)
+			s := r.addServer(fmt.Sprintf("cp-%d", i+1), policy)
+			if i == 0 {
+				r.addNode(s)
+			}
 			to, log := s.URL, s.AuditLog
 			if !*direct {
 				p := r.addProxy(s, policy, byFrontProxy)
 				to, log = p.url, p.log
 			}
-			sender, err := newSender(r.plane.PKI, r.strangers, to, map[string]string{
-				"RUN": fmt.Sprint(i), "BACKEND": fmt.Sprintf("http:node-1:%d", r.port()), "CSR": signingRequest(t)})
-			must(t, err)
-			defer sender.close()
-			var all []*answered
-			for _, a := range requests(fmt.Sprintf("shop-%d", i), fmt.Sprintf("e2e-%d.example", i)) {
-				if got := sender.ask(t, a); got != nil {
-					all = append(all, got)
-				}
-			}
-			theirs, ours := settle(t, all, s.AuditLog, log)
-			j := &judge{t: t, level: level, exceptions: excused, used: used}
-			for _, a := range all {
-				switch {
-				case a.silent:
-					if len(theirs[a.id])+len(ours[a.id]) > 0 {
-						t.Errorf("%s is recorded", a.what)
+			j := &judge{level: level, exceptions: excused, used: map[*exception]int{}}
+			judges = append(judges, j)
+			t.Run(level, func(t *testing.T) {
+				t.Parallel()
+				j.t = t
+				sender, err := newSender(r.plane.PKI, r.strangers, to, map[string]string{
+					"RUN": fmt.Sprint(i), "BACKEND": fmt.Sprintf("http:node-1:%d", r.port()), "CSR": signingRequest(t)})
+				must(t, err)
+				defer sender.close()
+				var all []*answered
+				for _, a := range requests(fmt.Sprintf("shop-%d", i), fmt.Sprintf("e2e-%d.example", i)) {
+					if got := sender.ask(t, a); got != nil {
+						all = append(all, got)
 					}
-				case a.id == "":
-					t.Errorf("%s: no Audit-ID", a.what)
-				default:
-					j.compare(a, theirs[a.id], ours[a.id])
 				}
-			}
-			t.Logf("%d requests, %d events, %d equal but for the exceptions", len(all), j.events, j.equal)
-		})
-	}
+				theirs, ours := settle(t, all, s.AuditLog, log)
+				for _, a := range all {
+					switch {
+					case a.silent:
+						if len(theirs[a.id])+len(ours[a.id]) > 0 {
+							t.Errorf("%s is recorded", a.what)
+						}
+					case a.id == "":
+						t.Errorf("%s: no Audit-ID", a.what)
+					default:
+						j.compare(a, theirs[a.id], ours[a.id])
+					}
+				}
+				t.Logf("%s: %d requests, %d events, %d equal but for the exceptions", level, len(all), j.events, j.equal)
+			})
+		}
+	})
 	if *direct {
 		return
+	}
+	for _, j := range judges {
+		for x, n := range j.used {
+			used[x] += n
+		}
 	}
 	for _, x := range excused {
 		t.Logf("%6d x %s: kube-apiserver %s, proxy %s: %s", used[x], x.field+" of "+x.when, x.theirs, x.ours, x.why)
