@@ -1,6 +1,7 @@
 package rawjson_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"testing"
 
@@ -55,5 +56,19 @@ func BenchmarkAppend(b *testing.B) {
 				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(all)), "ns/body")
 			})
 		}
+	}
+}
+
+// TestRealBodies compares with encoding/json and with the twin on what a real
+// kube-apiserver recorded, as it is and spread over lines.
+func TestRealBodies(t *testing.T) {
+	for _, body := range bodies(t, 4<<20, 1<<20) {
+		check(t, body)
+		checkOmit(t, body)
+		var spread bytes.Buffer
+		if err := json.Indent(&spread, body, "", "  "); err != nil {
+			t.Fatal(err)
+		}
+		check(t, spread.Bytes())
 	}
 }
