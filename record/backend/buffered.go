@@ -78,8 +78,9 @@ type buffered struct {
 }
 
 // Buffered returns a backend that collects events and sends them to delegate in batches.
-// ProcessEvents does not wait: where there is no room events are lost. After the end of
-// Run, which sends what is left, all are. Buffered runs delegate.
+// ProcessEvents does not wait: where there is no room events are lost. With a spill, it
+// brings what waits to the disk instead, and nothing is lost while there is room. After
+// the end of Run, which sends what is left, all are. Buffered runs delegate.
 //
 // Upstream: plugin/pkg/audit/buffered. An event is copied as the bytes that are sent,
 // not as an object.
@@ -143,7 +144,11 @@ func (b *buffered) ProcessEvents(events ...*record.Event) bool {
 		return b.spill.store(events)
 	}
 	for i, e := range events {
-		if cause := b.queue.put(e.Line()); cause != "" {
+		cause := b.queue.put(e.Line())
+		if cause == CauseBufferFull && b.spill != nil {
+			cause = b.spill.squeeze(e.Line())
+		}
+		if cause != "" {
 			// As upstream: the rest is lost with it, so that what is there is whole.
 			b.c.Losses.Fail("buffered", cause, len(events)-i, errBuffered(cause))
 			return cause != CauseShutDown

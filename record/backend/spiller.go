@@ -252,6 +252,9 @@ func (s *spiller) moveAll() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	defer s.report()
+	if s.closed {
+		return
+	}
 	for _, p := range s.window {
 		if p.done || p.stored == len(p.lines) {
 			continue
@@ -281,6 +284,18 @@ func (s *spiller) moveAll() {
 		s.queue.release(s.held)
 		s.held = nil
 	}
+}
+
+// squeeze puts a line into the queue, which is full, by bringing what waits there to the
+// disk. It returns "", or the cause of a loss.
+func (s *spiller) squeeze(line []byte) string {
+	const tries = 10 // others fill the queue too
+	cause := CauseBufferFull
+	for i := 0; i < tries && cause == CauseBufferFull; i++ {
+		s.moveAll()
+		cause = s.queue.put(line)
+	}
+	return cause
 }
 
 // append appends lines to the disk and returns how many. What is too large for it is
