@@ -77,4 +77,4 @@ docs:
 	go test . -run 'Console|FieldsReference' -update -count=1
 	go test ./audit -run TestBadInputDoc -update -count=1
 	go test ./policy/profile -run TestCosts -update -count=1
-	go test ./internal/config -run TestReference -update -count=1
+	go test ./internal/config ./record/options -run TestReference -update -count=1
