@@ -387,3 +387,17 @@ func read(t *testing.T, name string) string {
 	}
 	return string(b)
 }
+
+// TestProxyExceptions wants the manual of the proxy to say, in both languages, all that
+// test/e2e found its events to differ in from those of kube-apiserver.
+func TestProxyExceptions(t *testing.T) {
+	table := read(t, "test/e2e/testdata/proxy-exceptions.txt")
+	if !strings.Contains(read(t, "docs/proxy.md"), "\n\n"+table+"\n") {
+		t.Error("docs/proxy.md has not the table of test/e2e/testdata/proxy-exceptions.txt")
+	}
+	_, zh, _ := strings.Cut(read(t, "docs/zh/proxy.md"), "| 字段 |")
+	zh, _, _ = strings.Cut("| 字段 |"+zh, "\n\n")
+	if got, want := strings.Count(zh+"\n", "|\n"), strings.Count(table, "|\n"); got != want {
+		t.Errorf("docs/zh/proxy.md has %d rows of that table, want %d", got, want)
+	}
+}
