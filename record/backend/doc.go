@@ -2,6 +2,8 @@
 // with their semantics, but for their losses:
 //
 //   - [Log] writes lines to a [File], which rotates, or to any writer
+//   - [Webhook] sends lists of events to the receiver that a kubeconfig names
+//   - [Buffered] collects events for one of these, in memory and on disk
 //   - [Truncate] bounds the size of an event
 //   - [Union] has several backends, [IgnoreErrors] is one that never fails
 //
