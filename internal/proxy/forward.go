@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"io"
 	"net"
@@ -26,10 +27,11 @@ type forwarder struct {
 	p     *Proxy
 	short httputil.ReverseProxy
 	long  httputil.ReverseProxy // for streams, of which there may be many
+	bad   string                // a token that is no good
 }
 
 func newForwarder(p *Proxy) *forwarder {
-	f := &forwarder{p: p}
+	f := &forwarder{p: p, bad: "refused-" + rand.Text()}
 	f.short = httputil.ReverseProxy{Rewrite: f.rewrite, Transport: f, ModifyResponse: f.answered, ErrorHandler: f.failed,
 		BufferPool: newBuffers(32 << 10), ErrorLog: p.quiet}
 	f.long = f.short
@@ -141,6 +143,12 @@ func (f *forwarder) address(s *passage, out *http.Request, h http.Header) {
 	if host, _, err := net.SplitHostPort(in.RemoteAddr); err == nil {
 		// In one line, as kube-apiserver looks at the first one only.
 		h["X-Forwarded-For"] = []string{strings.Join(append(slices.Clip(h["X-Forwarded-For"]), host), ", ")}
+	}
+	if s.id.refused {
+		// The token may be good by now, but its event will say that nobody was known: so
+		// that the upstream refuses it too, and records that, it gets one that never is.
+		h["Authorization"] = []string{"Bearer " + f.bad}
+		delete(h, "Sec-Websocket-Protocol")
 	}
 	if s.id.way != forUser {
 		return

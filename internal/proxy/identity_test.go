@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"kubetrail/policy"
 )
@@ -76,6 +77,25 @@ func TestBadToken(t *testing.T) {
 	}
 	if all := g.events.all(); len(all) != 1 {
 		t.Errorf("%d events: %+v", len(all), all)
+	}
+}
+
+// TestRefusedTokenStaysRefused checks that nothing is done for a token whose event says that
+// it was refused, though it has become good in the meantime.
+func TestRefusedTokenStaysRefused(t *testing.T) {
+	g := newRig(t, nil, func(_ *rig, c *Config) { c.Reviews.Denied = time.Hour })
+	c := g.client(t, true)
+	g.get(t, c, "/early", "Authorization: Bearer soon")
+	g.up.mu.Lock()
+	g.up.tokens["soon"] = "mallory"
+	g.up.mu.Unlock()
+	for _, path := range []string{podPath, watchPath} {
+		if resp, body := g.get(t, c, path, "Authorization: Bearer soon"); resp.StatusCode != 401 {
+			t.Errorf("%s: %s %s", path, resp.Status, body)
+		}
+		if e := g.events.wait(t, at(policy.StageResponseStarted, path)); e.User.Username != "" || e.ResponseStatus.Code != 401 {
+			t.Errorf("event %+v", e)
+		}
 	}
 }
 
