@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -340,4 +342,41 @@ func TestHostile(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Redact sees every event before it is encoded, whole, and what it changes is what is
+// recorded; the next stage has its own.
+func TestRedact(t *testing.T) {
+	s := &store{}
+	cfg := config(s, policy.LevelRequestResponse)
+	cfg.Metrics = NewMetrics(prometheus.NewRegistry())
+	var seen []string
+	cfg.Redact = func(e *Event) {
+		seen = append(seen, fmt.Sprintf("%s %s %s", e.Text[audit.Stage], e.RequestObject, e.Text[audit.Name]))
+		if e.RequestObject != nil {
+			e.RequestObject = []byte(`"hidden"`)
+		}
+		e.Text[audit.RequestURI] = []byte("/hidden")
+	}
+	cfg.Policy = level(policy.LevelRequestResponse, received)
+	do(t, Handler(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		LogRequestJSON(req.Context(), []byte(`{"metadata":{"name":"n"}}`))
+		w.WriteHeader(200)
+	}), cfg), "POST", "/api/v1/namespaces/ns/pods?watch=1", "")
+	do(t, Handler(http.NotFoundHandler(), cfg), "GET", "/api/v1/pods?watch=1", "")
+	want := `ResponseComplete {"metadata":{"name":"n"}} n; ResponseStarted  ; ResponseComplete  `
+	if got := strings.Join(seen, "; "); got != want {
+		t.Errorf("saw  %s\nwant %s", got, want)
+	}
+	for i, e := range scan(t, s.taken()) {
+		if string(e.Text[audit.RequestURI]) != "/hidden" || (string(e.RequestObject) == `"hidden"`) != (i == 0) {
+			t.Errorf("got %s", e.Raw)
+		}
+	}
+	if got := testutil.ToFloat64(cfg.Metrics.events); got != 3 {
+		t.Errorf("%v events are counted, want 3", got)
+	}
+	if got := testutil.ToFloat64(cfg.Metrics.levels.WithLabelValues("RequestResponse")); got != 2 {
+		t.Errorf("%v requests are counted, want 2", got)
+	}
 }

@@ -12,6 +12,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -303,3 +304,46 @@ func TestHTTP2(t *testing.T) {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }
+
+// Goroutines that still read the request and write the answer when the handler has
+// returned change nothing any more.
+func TestWireLate(t *testing.T) {
+	s := &store{}
+	cfg := config(s, policy.LevelRequestResponse)
+	cfg.Wire = bodies()
+	var late sync.WaitGroup
+	h := Handler(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		for range 2 {
+			late.Go(func() {
+				io.Copy(io.Discard, req.Body)
+				w.Write([]byte("{}"))
+			})
+		}
+	}), cfg)
+	for range 200 {
+		req := benchRequest()
+		req.Header.Set("Content-Type", "application/json")
+		req.Body = &shared{r: strings.NewReader(strings.Repeat(" ", 20_000) + "{}")}
+		h.ServeHTTP(discard{http.Header{}}, req)
+	}
+	late.Wait()
+	scan(t, s.taken())
+	if held := h.(*recorder).held.Load(); held != 0 {
+		t.Errorf("%d bytes are held by nobody", held)
+	}
+}
+
+// A shared body can be read by several goroutines.
+type shared struct {
+	mu sync.Mutex // owns r
+	r  io.Reader
+}
+
+func (s *shared) Read(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.r.Read(p[:min(len(p), 1000)])
+}
+
+func (s *shared) Close() error { return nil }
