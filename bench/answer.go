@@ -197,14 +197,7 @@ func answers(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := os.Stdout.Write(section); err != nil || !*markdown {
-		return err
-	}
-	page, err := os.ReadFile(benchmarksPage)
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(benchmarksPage, withSection(page, section, answerHeading), 0o644)
+	return publish(section, answerHeading, *markdown)
 }
 
 // prepare makes the trail, the program and the log that others read.

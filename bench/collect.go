@@ -46,14 +46,7 @@ func collects(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := os.Stdout.Write(section); err != nil || !*markdown {
-		return err
-	}
-	page, err := os.ReadFile(benchmarksPage)
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(benchmarksPage, withSection(page, section, collectHeading), 0o644)
+	return publish(section, collectHeading, *markdown)
 }
 
 // section measures, and returns the section of the page.

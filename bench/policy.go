@@ -34,14 +34,19 @@ func policies(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := os.Stdout.Write(section); err != nil || !*markdown {
+	return publish(section, policyHeading, *markdown)
+}
+
+// publish prints a section and, if the page is to have it, writes it there.
+func publish(section []byte, heading string, markdown bool) error {
+	if _, err := os.Stdout.Write(section); err != nil || !markdown {
 		return err
 	}
 	page, err := os.ReadFile(benchmarksPage)
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(benchmarksPage, withSection(page, section, policyHeading), 0o644)
+	return os.WriteFile(benchmarksPage, withSection(page, section, heading), 0o644)
 }
 
 // withSection replaces the section of the page with a heading, or adds it at the end.

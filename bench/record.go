@@ -32,14 +32,7 @@ func records(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := os.Stdout.Write(section); err != nil || !*markdown {
-		return err
-	}
-	page, err := os.ReadFile(benchmarksPage)
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(benchmarksPage, withSection(page, section, recordHeading), 0o644)
+	return publish(section, recordHeading, *markdown)
 }
 
 func recordSection(ctx context.Context, count, watches int) ([]byte, error) {
