@@ -63,6 +63,7 @@ func (a *app) proxy(ctx context.Context, f *proxyFlags) error {
 	ended := make(chan error, 1)
 	beside.Go(func() { ended <- runner.Run(recording) })
 	beside.Go(func() { reopenOnHangup(recording, runner, log) })
+	beside.Go(func() { system.Run(recording, func() bool { return p.Open() >= 0 }) })
 	system.Ready("recording")
 	context.AfterFunc(ctx, system.Stopping)
 	err = p.Run(ctx)

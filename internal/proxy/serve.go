@@ -258,6 +258,13 @@ func (g *gate) through(next http.Handler) http.Handler {
 	})
 }
 
+// Open is how many requests are being answered.
+func (p *Proxy) Open() int {
+	p.server.open.mu.Lock()
+	defer p.server.open.mu.Unlock()
+	return p.server.open.inside
+}
+
 // shut lets nobody in any more and waits until everybody is out.
 func (g *gate) shut() {
 	g.mu.Lock()
