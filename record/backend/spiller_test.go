@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -373,7 +372,7 @@ func TestSpillKilled(t *testing.T) {
 		}
 		eventually(t, "it works", func() bool { return taken() > before+10 })
 		time.Sleep(time.Duration(rand.IntN(100)) * time.Millisecond)
-		cmd.Process.Signal(syscall.SIGKILL)
+		cmd.Process.Kill()
 		cmd.Wait()
 	}
 	mu.Lock()
