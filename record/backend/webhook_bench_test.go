@@ -2,7 +2,6 @@ package backend_test
 
 import (
 	"bytes"
-	"context"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -95,23 +94,3 @@ func BenchmarkBufferedWebhook(b *testing.B) {
 		})
 	}
 }
-
-// What a request pays: a copy into the buffer. Upstream pays a deep copy.
-func BenchmarkBufferedEnqueue(b *testing.B) {
-	chain := buffered(b, new(nowhere), backend.BufferedConfig{BufferSize: 1 << 20, MaxBatchSize: 400, MaxBatchWait: time.Second})
-	stop := start(b, chain)
-	defer stop()
-	e := metadata()
-	b.SetBytes(int64(len(e.Line())))
-	b.ReportAllocs()
-	for b.Loop() {
-		chain.ProcessEvents(e)
-	}
-}
-
-// nowhere takes everything.
-type nowhere struct{}
-
-func (nowhere) ProcessEvents(...*record.Event) bool { return true }
-func (nowhere) Run(ctx context.Context) error       { <-ctx.Done(); return nil }
-func (nowhere) String() string                      { return "nowhere" }
