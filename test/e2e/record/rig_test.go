@@ -135,6 +135,9 @@ func (r *rig) addServer(name, policy string, flags ...string) *plane.Server {
 // addNode adds what makes pods run on a node that answers, and something to proxy to.
 func (r *rig) addNode(s *plane.Server) {
 	r.t.Helper()
+	if r.ip == "127.0.0.1" {
+		r.t.Fatal("this machine has no address but that of the loopback, and kube-apiserver is no proxy to that")
+	}
 	must(r.t, r.plane.AddManager(s))
 	must(r.t, r.plane.AddScheduler(s))
 	r.backend = newBackend(r.t)

@@ -151,10 +151,25 @@ type sample struct {
 	rss float64 // MB
 }
 
-// watchMemory looks at a process a hundred times in the time that ctx leaves.
-func watchMemory(ctx context.Context, p *plane.Process, every time.Duration) (all []sample) {
+// sizeOf is how much the files below a directory hold.
+func sizeOf(dir string) (size int64) {
+	_ = filepath.WalkDir(dir, func(_ string, e os.DirEntry, err error) error { // what goes in the meantime holds nothing
+		if err == nil && !e.IsDir() {
+			if i, err := e.Info(); err == nil {
+				size += i.Size()
+			}
+		}
+		return nil
+	})
+	return size
+}
+
+// watchMemory looks at a process again and again until ctx is done, and does something
+// else each time.
+func watchMemory(ctx context.Context, p *plane.Process, every time.Duration, also func()) (all []sample) {
 	begun := time.Now()
 	for {
+		also()
 		if now, _, err := p.RSS(); err == nil {
 			all = append(all, sample{time.Since(begun), float64(now) / (1 << 20)})
 		}
@@ -219,7 +234,10 @@ func TestRecordSoak(t *testing.T) {
 		}
 	})
 	var memory []sample
-	all.Go(func() { memory = watchMemory(ctx, p.Process, *duration/100) })
+	spilled := int64(0)
+	all.Go(func() {
+		memory = watchMemory(ctx, p.Process, *duration/100, func() { spilled = max(spilled, sizeOf(r.path("spill"))) })
+	})
 	l.run(ctx)
 	all.Wait()
 	ids := slices.Compact(slices.Sorted(slices.Values(l.ids)))
@@ -246,6 +264,10 @@ func TestRecordSoak(t *testing.T) {
 		*duration, len(ids), float64(len(ids))/duration.Seconds(), l.share(50), l.share(99), size>>20, v.posts, v.events, caughtUp.Round(time.Millisecond),
 		cpu.Seconds()*1000/float64(max(1, len(ids))))
 	t.Logf("memory in MB: %s", series(memory))
+	t.Logf("at most %d MB waited on disk for the receiver", spilled>>20)
+	if spilled == 0 {
+		t.Error("nothing waited on disk while the receiver was away")
+	}
 	t.Logf("second half: %+.2f MB a minute; third quarter %.0f MB, last quarter %.0f MB", half, third, last)
 	if last > third*1.15+16 {
 		t.Errorf("memory grows: %.0f MB in the third quarter, %.0f MB in the last", third, last)
