@@ -44,6 +44,13 @@ func (a *app) proxy(ctx context.Context, f *proxyFlags) error {
 	f.Record, f.Chain, f.Logger = recorded, runner.String(), log
 	f.Registerer, f.Gatherer, f.UserAgent = registry, registry, "kubetrail-proxy/"+buildVersion().Version
 	p, err := proxy.New(f.Config)
+	if e, ok := errors.AsType[interface {
+		error
+		Usage() bool
+		Hint() string
+	}](err); ok && e.Usage() {
+		return usage(e.Hint(), "%w", err)
+	}
 	if err != nil {
 		return err
 	}

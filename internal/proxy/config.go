@@ -118,12 +118,20 @@ func Defaults() Config {
 
 // A startError is an error of New that says what to do about it.
 type startError struct {
-	err  error
-	hint string
+	err   error
+	hint  string
+	usage bool
 }
+
+// Usage tells that what was told is wrong by itself, whatever stands in files.
+func (e *startError) Usage() bool { return e.usage }
 
 func (e *startError) Error() string { return e.err.Error() }
 func (e *startError) Unwrap() error { return e.err }
 
 // Hint returns the next step, one line.
 func (e *startError) Hint() string { return e.hint }
+
+func wrong(err error, hint string) error { return &startError{err, hint, true} }
+
+func failing(err error, hint string) error { return &startError{err, hint, false} }

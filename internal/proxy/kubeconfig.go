@@ -12,18 +12,18 @@ import (
 func (u *Upstream) settle(f *Forward) error {
 	if u.Kubeconfig != "" {
 		if err := u.read(); err != nil {
-			return &startError{fmt.Errorf("--kubeconfig %s: %w", u.Kubeconfig, err), "name a kubeconfig of the API server, or give --upstream and --upstream-ca-file"}
+			return failing(fmt.Errorf("--kubeconfig %s: %w", u.Kubeconfig, err), "name a kubeconfig of the API server, or give --upstream and --upstream-ca-file")
 		}
 	}
 	if u.URL == "" {
-		return &startError{errors.New("--upstream is missing"), "for example --upstream https://10.0.0.1:6443 --upstream-ca-file /etc/kubernetes/pki/ca.crt"}
+		return wrong(errors.New("--upstream is missing"), "for example --upstream https://10.0.0.1:6443 --upstream-ca-file /etc/kubernetes/pki/ca.crt")
 	}
 	var err error
 	if u.url, err = parseURL(u.URL); err != nil {
-		return &startError{fmt.Errorf("--upstream %s: %w", u.URL, err), "for example --upstream https://10.0.0.1:6443"}
+		return wrong(fmt.Errorf("--upstream %s: %w", u.URL, err), "for example --upstream https://10.0.0.1:6443")
 	}
 	if u.url.Scheme == "http" && f.CertFile != "" {
-		return &startError{errors.New("--proxy-client-cert-file needs an upstream with https"), "for example --upstream https://10.0.0.1:6443"}
+		return wrong(errors.New("--proxy-client-cert-file needs an upstream with https"), "for example --upstream https://10.0.0.1:6443")
 	}
 	return nil
 }

@@ -84,7 +84,7 @@ func assemble(cfg Config) (*Proxy, error) {
 		}
 		made, err := service.NewReloaded(p.log, parsePool, ca.file)
 		if err != nil {
-			return nil, &startError{fmt.Errorf("%s %s: %w", ca.flag, ca.file, err), "name a PEM file with CA certificates"}
+			return nil, failing(fmt.Errorf("%s %s: %w", ca.flag, ca.file, err), "name a PEM file with CA certificates")
 		}
 		made.Every = lookEvery
 		*ca.to = made
@@ -132,24 +132,27 @@ func (c *Config) check() error {
 	loopback, _, err := config.Loopback(s.Listen)
 	switch {
 	case err != nil:
-		return &startError{fmt.Errorf("--listen %q %w", s.Listen, err), "write it as host:port, as in 127.0.0.1:8443"}
+		return wrong(fmt.Errorf("--listen %q %w", s.Listen, err), "write it as host:port, as in 127.0.0.1:8443")
 	case (s.CertFile == "") != (s.KeyFile == ""):
-		return &startError{errors.New("--tls-cert-file and --tls-private-key-file belong together"), "give both"}
+		return wrong(errors.New("--tls-cert-file and --tls-private-key-file belong together"), "give both")
 	case s.CertFile == "" && !s.InsecureHTTP:
-		return &startError{errors.New("--tls-cert-file and --tls-private-key-file are missing"), "clients send their credentials over TLS only; --insecure-http serves plain HTTP on a loopback address, to try things"}
+		return wrong(errors.New("--tls-cert-file and --tls-private-key-file are missing"), "clients send their credentials over TLS only; --insecure-http serves plain HTTP on a loopback address, to try things")
 	case s.CertFile != "" && s.InsecureHTTP:
-		return &startError{errors.New("--insecure-http and --tls-cert-file exclude each other"), "leave one of them away"}
+		return wrong(errors.New("--insecure-http and --tls-cert-file exclude each other"), "leave one of them away")
 	case s.InsecureHTTP && !loopback:
-		return &startError{fmt.Errorf("--insecure-http: %s can be reached from other machines", s.Listen), "give --tls-cert-file and --tls-private-key-file, or listen on 127.0.0.1"}
+		return wrong(fmt.Errorf("--insecure-http: %s can be reached from other machines", s.Listen), "give --tls-cert-file and --tls-private-key-file, or listen on 127.0.0.1")
 	case s.InsecureHTTP && (c.Clients.CAFile != "" || c.Clients.HeaderCAFile != ""):
-		return &startError{errors.New("client certificates need TLS"), "give --tls-cert-file and --tls-private-key-file"}
+		return wrong(errors.New("client certificates need TLS"), "give --tls-cert-file and --tls-private-key-file")
 	}
 	if s.MetricsListen != "" {
 		if _, _, err := config.Loopback(s.MetricsListen); err != nil {
-			return &startError{fmt.Errorf("--metrics-listen %q %w", s.MetricsListen, err), "write it as host:port, as in 127.0.0.1:8444"}
+			return wrong(fmt.Errorf("--metrics-listen %q %w", s.MetricsListen, err), "write it as host:port, as in 127.0.0.1:8444")
 		}
 	}
-	return errors.Join(c.checkClients(), c.checkForward())
+	if err := c.checkClients(); err != nil {
+		return err
+	}
+	return c.checkForward()
 }
 
 func (c *Config) checkClients() error {
@@ -159,16 +162,16 @@ func (c *Config) checkClients() error {
 		of   []string
 	}{{"username-headers", l.UserHeaders}, {"uid-headers", l.UIDHeaders}, {"group-headers", l.GroupHeaders}, {"extra-headers-prefix", l.ExtraPrefixes}} {
 		if len(names.of) == 0 {
-			return &startError{fmt.Errorf("--requestheader-%s is empty", names.flag), "leave it away for the usual ones"}
+			return wrong(fmt.Errorf("--requestheader-%s is empty", names.flag), "leave it away for the usual ones")
 		}
 		for _, name := range names.of {
 			if !plainName(name) || name == "" {
-				return &startError{fmt.Errorf("--requestheader-%s: %q is no name of a header", names.flag, name), "letters, digits and dashes make one"}
+				return wrong(fmt.Errorf("--requestheader-%s: %q is no name of a header", names.flag, name), "letters, digits and dashes make one")
 			}
 		}
 	}
 	if len(l.HeaderNames) > 0 && l.HeaderCAFile == "" {
-		return &startError{errors.New("--requestheader-allowed-names needs --requestheader-client-ca-file"), "give both"}
+		return wrong(errors.New("--requestheader-allowed-names needs --requestheader-client-ca-file"), "give both")
 	}
 	l.trusted = nil
 	for _, text := range l.TrustedProxies {
@@ -180,7 +183,7 @@ func (c *Config) checkClients() error {
 			}
 		}
 		if err != nil {
-			return &startError{fmt.Errorf("--trusted-proxy-cidr %q is no range of addresses", text), "for example 10.0.0.0/8"}
+			return wrong(fmt.Errorf("--trusted-proxy-cidr %q is no range of addresses", text), "for example 10.0.0.0/8")
 		}
 		l.trusted = append(l.trusted, prefix.Masked())
 	}
@@ -192,17 +195,17 @@ func (c *Config) checkForward() error {
 	certs := c.Clients.CAFile != "" || c.Clients.HeaderCAFile != ""
 	switch {
 	case f.By != ByFrontProxy && f.By != ByImpersonate:
-		return &startError{fmt.Errorf("--forward-by %q is neither front-proxy nor impersonate", f.By), "front-proxy needs a certificate of the API server's --requestheader-client-ca-file, impersonate the right to impersonate"}
+		return wrong(fmt.Errorf("--forward-by %q is neither front-proxy nor impersonate", f.By), "front-proxy needs a certificate of the API server's --requestheader-client-ca-file, impersonate the right to impersonate")
 	case (f.CertFile == "") != (f.KeyFile == ""):
-		return &startError{errors.New("--proxy-client-cert-file and --proxy-client-key-file belong together"), "give both"}
+		return wrong(errors.New("--proxy-client-cert-file and --proxy-client-key-file belong together"), "give both")
 	case f.TokenFile != "" && f.By == ByFrontProxy:
-		return &startError{errors.New("--proxy-token-file needs --forward-by=impersonate"), "an API server takes X-Remote-* headers by a certificate only"}
+		return wrong(errors.New("--proxy-token-file needs --forward-by=impersonate"), "an API server takes X-Remote-* headers by a certificate only")
 	case f.TokenFile != "" && f.CertFile != "":
-		return &startError{errors.New("--proxy-token-file and --proxy-client-cert-file exclude each other"), "leave one of them away"}
+		return wrong(errors.New("--proxy-token-file and --proxy-client-cert-file exclude each other"), "leave one of them away")
 	case certs && f.CertFile == "" && f.TokenFile == "":
-		return &startError{errors.New("users with certificates need a way to the API server, and there is none"), "give --proxy-client-cert-file and --proxy-client-key-file, signed by the CA of the API server's --requestheader-client-ca-file; or --forward-by=impersonate with --proxy-token-file"}
+		return wrong(errors.New("users with certificates need a way to the API server, and there is none"), "give --proxy-client-cert-file and --proxy-client-key-file, signed by the CA of the API server's --requestheader-client-ca-file; or --forward-by=impersonate with --proxy-token-file")
 	case c.Reviews.TTL <= 0 || c.Reviews.Size <= 0 || c.Reviews.Timeout <= 0:
-		return &startError{errors.New("--identity-cache-ttl, --identity-cache-size and --identity-timeout must be positive"), "leave them away for what is usual"}
+		return wrong(errors.New("--identity-cache-ttl, --identity-cache-size and --identity-timeout must be positive"), "leave them away for what is usual")
 	}
 	return nil
 }

@@ -109,7 +109,7 @@ func newRoads(cfg *Config, log *slog.Logger) (*roads, error) {
 	var err error
 	if f := cfg.Upstream.CAFile; f != "" {
 		if r.ca, err = service.NewReloaded(log, parsePool, f); err != nil {
-			return nil, &startError{fmt.Errorf("--upstream-ca-file %s: %w", f, err), "name a PEM file with the CA of the API server's certificate"}
+			return nil, failing(fmt.Errorf("--upstream-ca-file %s: %w", f, err), "name a PEM file with the CA of the API server's certificate")
 		}
 		r.ca.Every = lookEvery
 	} else if len(cfg.Upstream.ca) > 0 {
@@ -119,13 +119,13 @@ func newRoads(cfg *Config, log *slog.Logger) (*roads, error) {
 	}
 	if f := cfg.Forward; f.CertFile != "" {
 		if r.pair, err = service.NewReloaded(log, parsePair, f.CertFile, f.KeyFile); err != nil {
-			return nil, &startError{fmt.Errorf("--proxy-client-cert-file %s and --proxy-client-key-file %s: %w", f.CertFile, f.KeyFile, err), "name PEM files with a client certificate and its key"}
+			return nil, failing(fmt.Errorf("--proxy-client-cert-file %s and --proxy-client-key-file %s: %w", f.CertFile, f.KeyFile, err), "name PEM files with a client certificate and its key")
 		}
 		r.pair.Every = lookEvery
 	}
 	if f := cfg.Forward.TokenFile; f != "" {
 		if r.token, err = service.NewReloaded(log, parseToken, f); err != nil {
-			return nil, &startError{fmt.Errorf("--proxy-token-file %s: %w", f, err), "name a file whose only line is a token of the API server"}
+			return nil, failing(fmt.Errorf("--proxy-token-file %s: %w", f, err), "name a file whose only line is a token of the API server")
 		}
 		r.token.Every = lookEvery
 	}

@@ -42,7 +42,7 @@ func newServer(p *Proxy) (_ *server, err error) {
 	s := &server{p: p}
 	if c.CertFile != "" {
 		if s.pair, err = service.NewReloaded(p.log, parsePair, c.CertFile, c.KeyFile); err != nil {
-			return nil, &startError{fmt.Errorf("--tls-cert-file %s and --tls-private-key-file %s: %w", c.CertFile, c.KeyFile, err), "name PEM files with a certificate and its key"}
+			return nil, failing(fmt.Errorf("--tls-cert-file %s and --tls-private-key-file %s: %w", c.CertFile, c.KeyFile, err), "name PEM files with a certificate and its key")
 		}
 	}
 	protocols := &http.Protocols{}
@@ -77,7 +77,7 @@ func newServer(p *Proxy) (_ *server, err error) {
 func listen(flag, address string) (net.Listener, error) {
 	l, err := net.Listen("tcp", address)
 	if err != nil {
-		return nil, &startError{fmt.Errorf("%s %s: %w", flag, address, err), "another program may have this port; choose another one, or port 0 for any that is free"}
+		return nil, failing(fmt.Errorf("%s %s: %w", flag, address, err), "another program may have this port; choose another one, or port 0 for any that is free")
 	}
 	return l, nil
 }
@@ -149,7 +149,7 @@ func (p *Proxy) Reach(ctx context.Context) error {
 // users from the proxy, if that is asked for.
 func (p *Proxy) Check(ctx context.Context) error {
 	if err := p.Reach(ctx); err != nil {
-		return &startError{err, "check --upstream, --upstream-ca-file and --upstream-server-name"}
+		return failing(err, "check --upstream, --upstream-ca-file and --upstream-server-name")
 	}
 	if p.who.users == nil && p.who.proxies == nil {
 		return nil
@@ -159,11 +159,11 @@ func (p *Proxy) Check(ctx context.Context) error {
 	hint := "for front-proxy the API server must trust the CA of --proxy-client-cert-file by its --requestheader-client-ca-file; for impersonate it must allow the proxy to impersonate"
 	switch got, err := p.askUpstream(ctx, forUser, p.roads.headers(u)); {
 	case errors.Is(err, errRefused):
-		return &startError{errors.New("the API server refuses the credentials of the proxy"), hint}
+		return failing(errors.New("the API server refuses the credentials of the proxy"), hint)
 	case err != nil:
-		return &startError{err, hint}
+		return failing(err, hint)
 	case got.Username != name:
-		return &startError{fmt.Errorf("the API server takes the proxy for %q, and not for the users whom it names", got.Username), hint}
+		return failing(fmt.Errorf("the API server takes the proxy for %q, and not for the users whom it names", got.Username), hint)
 	}
 	return nil
 }
