@@ -183,8 +183,9 @@ func TestRecordBuffered(t *testing.T) {
 			}
 			fits = min(fits+n, c.BufferSize)
 		}
-		stop, ctx, cancel := make(chan struct{}), context.Background(), func() {}
-		ctx, cancel = context.WithCancel(ctx)
+		stop := make(chan struct{})
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
 		ran := make(chan error, 1)
 		go func() { ran <- ours.Run(ctx) }()
 		if err := theirs.Run(stop); err != nil {

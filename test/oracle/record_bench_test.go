@@ -121,7 +121,7 @@ func BenchmarkRecordLog(b *testing.B) {
 		})
 		b.Run("ours", func(b *testing.B) {
 			ours, runner := ourChainOf(b, logFlags(b)...)
-			end := running(b, audit.Union(), runner)
+			end := running(b, nil, runner)
 			e := ourEvent(b, line)
 			for b.Loop() {
 				e.Changed()
@@ -143,7 +143,7 @@ func BenchmarkRecordLog(b *testing.B) {
 		})
 		b.Run("parallel/ours", func(b *testing.B) {
 			ours, runner := ourChainOf(b, logFlags(b)...)
-			end := running(b, audit.Union(), runner)
+			end := running(b, nil, runner)
 			b.ResetTimer()
 			b.SetParallelism(16)
 			b.RunParallel(func(p *testing.PB) {
@@ -188,7 +188,7 @@ func BenchmarkRecordWebhook(b *testing.B) {
 		})
 		b.Run("ours", func(b *testing.B) {
 			ours, runner := ourChainOf(b, flags...)
-			end := running(b, audit.Union(), runner)
+			end := running(b, nil, runner)
 			var events []*record.Event
 			for range batch {
 				events = append(events, ourEvent(b, line))
@@ -278,7 +278,7 @@ func BenchmarkRecordFilter(b *testing.B) {
 				b.Fatal(err)
 			}
 			ours, runner := ourChainOf(b, logFlags(b)...)
-			end := running(b, audit.Union(), runner)
+			end := running(b, nil, runner)
 			cfg.Policy, cfg.Backend = doc.Policy.Compile().Match, ours
 			requestsTo(b, authenticated(s, record.Handler(s.handler(&mine), cfg), nil, nil))
 			end()

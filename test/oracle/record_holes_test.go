@@ -120,7 +120,6 @@ func TestHoleBatch(t *testing.T) {
 	r := newReceiver(t)
 	flags := []string{"--audit-policy-file=" + policyFile(t), "--audit-webhook-config-file=" + r.kubeconfig(t, "", nil), "--audit-webhook-initial-backoff=1ms", "--audit-webhook-batch-max-size=8", "--audit-webhook-batch-max-wait=1h"}
 	theirs := theirChain(t, flags...)
-	ours, runner := ourChainOf(t, flags...)
 	var all []scene
 	var sentIDs []string
 	for i := range 8 {
@@ -132,7 +131,7 @@ func TestHoleBatch(t *testing.T) {
 		}
 		all, sentIDs = append(all, s), append(sentIDs, id)
 	}
-	end := running(t, theirs, runner)
+	end := running(t, theirs, nil)
 	before := upstreamErrors(t)
 	serve(t, all, func(t *testing.T, s *scene) http.Handler { return upstreamFilters(t, s, theirs) })
 	for deadline := time.Now().Add(patience); upstreamErrors(t) < before+8; time.Sleep(time.Millisecond) {
@@ -144,8 +143,8 @@ func TestHoleBatch(t *testing.T) {
 	if ids, _ := r.received(); len(ids) != 0 {
 		t.Errorf("upstream delivers %v", ids)
 	}
-	ours, runner = ourChainOf(t, flags...)
-	end = running(t, audit.Union(), runner)
+	ours, runner := ourChainOf(t, flags...)
+	end = running(t, nil, runner)
 	serve(t, all, func(t *testing.T, s *scene) http.Handler { return ourFilters(t, s, record.Config{Backend: ours}) })
 	end()
 	if ids, lost := r.received(); !slices.Equal(ids, sentIDs) || lost != 0 {
@@ -175,17 +174,16 @@ func TestHoleRefused(t *testing.T) {
 	}
 	flags := []string{"--audit-policy-file=" + policyFile(t), "--audit-webhook-config-file=" + r.kubeconfig(t, "", nil), "--audit-webhook-initial-backoff=1ms", "--audit-webhook-mode=blocking"}
 	theirs := theirChain(t, flags...)
-	ours, runner := ourChainOf(t, flags...)
 	events, ids := numbered(20, 10)
 	a, b := both(t, events)
-	end := running(t, theirs, runner)
+	end := running(t, theirs, nil)
 	theirs.ProcessEvents(a...)
 	end()
 	if got, _ := r.received(); len(got) != 0 {
 		t.Errorf("upstream delivers %v", got)
 	}
-	ours, runner = ourChainOf(t, flags...)
-	end = running(t, audit.Union(), runner)
+	ours, runner := ourChainOf(t, flags...)
+	end = running(t, nil, runner)
 	ours.ProcessEvents(b...)
 	end()
 	got, lost := r.received()
@@ -207,8 +205,7 @@ func TestHoleSlow(t *testing.T) {
 	a, b := both(t, events)
 
 	theirs := theirChain(t, flags...)
-	ours, runner := ourChainOf(t, flags...)
-	end := running(t, theirs, runner)
+	end := running(t, theirs, nil)
 	for i := range a {
 		theirs.ProcessEvents(a[i])
 	}
@@ -217,8 +214,8 @@ func TestHoleSlow(t *testing.T) {
 		t.Errorf("upstream delivers %d of %d, %d lost", len(got), len(ids), lost)
 	}
 
-	ours, runner = ourChainOf(t, flags...)
-	end = running(t, audit.Union(), runner)
+	ours, runner := ourChainOf(t, flags...)
+	end = running(t, nil, runner)
 	for i := range b {
 		ours.ProcessEvents(b[i])
 	}
@@ -228,7 +225,7 @@ func TestHoleSlow(t *testing.T) {
 	}
 
 	ours, runner = ourChainOf(t, append(flags, "--audit-webhook-spill-dir="+t.TempDir())...)
-	end = running(t, audit.Union(), runner)
+	end = running(t, nil, runner)
 	for i := range b {
 		ours.ProcessEvents(b[i])
 	}
@@ -271,15 +268,14 @@ func TestHoleBatchSize(t *testing.T) {
 		return n, ids
 	}
 	theirs := theirChain(t, flags...)
-	ours, runner := ourChainOf(t, flags...)
-	end := running(t, theirs, runner)
+	end := running(t, theirs, nil)
 	theirs.ProcessEvents(a...)
 	end()
 	if n, got := largest(); n <= limit || len(got) != len(ids) {
 		t.Errorf("upstream sends %d events by requests of up to %d bytes", len(got), n)
 	}
-	ours, runner = ourChainOf(t, flags...)
-	end = running(t, audit.Union(), runner)
+	ours, runner := ourChainOf(t, flags...)
+	end = running(t, nil, runner)
 	ours.ProcessEvents(b...)
 	end()
 	if n, got := largest(); n > limit+200 || !slices.Equal(got, ids) {

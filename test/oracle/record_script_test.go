@@ -282,7 +282,7 @@ func groupOf(o runtime.Object) schema.GroupVersion {
 
 func resource(name string) schema.GroupVersionResource { return v1.WithResource(name) }
 
-var managed = []metav1.ManagedFieldsEntry{{Manager: "kubectl", Operation: metav1.ManagedFieldsOperationApply, APIVersion: "v1", FieldsType: "FieldsV1", FieldsV1: &metav1.FieldsV1{Raw: []byte(`{"f:data":{"f:a":{}}}`)}}}
+var managed = []metav1.ManagedFieldsEntry{{Manager: "kubectl", Operation: metav1.ManagedFieldsOperationApply, APIVersion: "v1", FieldsType: "FieldsV1", FieldsV1: metav1.NewFieldsV1(`{"f:data":{"f:a":{}}}`)}}
 
 // configMap is an object of which everything is known but what with takes away or adds.
 func configMap(with ...func(*corev1.ConfigMap)) *corev1.ConfigMap {
