@@ -205,7 +205,7 @@ func TestTornTail(t *testing.T) {
 // which are counted, and no others. The segment is set aside.
 func TestDamage(t *testing.T) {
 	const perSegment = 40 // about
-	for range 50 {
+	for range 25 {
 		dir := t.TempDir()
 		q := open(t, spill.Config{Dir: dir, MaxBytes: 64 << 10})
 		const n = 6 * perSegment
@@ -338,8 +338,8 @@ func TestFaults(t *testing.T) {
 	kinds := []durabletest.Kind{durabletest.FailCreate, durabletest.FailWrite, durabletest.ShortWrite, durabletest.DiskFull,
 		durabletest.FailSync, durabletest.FailRemove, durabletest.FailSyncDir, durabletest.PowerCut}
 	for _, kind := range kinds {
-		for at := range 12 {
-			for seed := range uint64(3) {
+		for at := range 8 {
+			for seed := range uint64(2) {
 				t.Run(fmt.Sprintf("%v %d %d", kind, at, seed), func(t *testing.T) { testFault(t, kind, at, seed) })
 			}
 		}
