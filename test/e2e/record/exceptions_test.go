@@ -118,7 +118,9 @@ func bodies() []*exception {
 			"the whole event", "patches that are YAML, CBOR, malformed or empty", "nothing but RequestReceived", "ResponseComplete, with the body",
 			"kube-apiserver before v1.37 loses them, and in a webhook's batch the other events with them.",
 			func(p *pair, d difference) bool {
-				return d.path == "event" && d.theirs == nil && p.hole && p.stage == "ResponseComplete" && (p.ours["requestObject"] != nil || p.ask.body == "")
+				sent, _ := p.ours["requestObject"].(map[string]any)
+				return d.path == "event" && d.theirs == nil && p.hole && p.stage == "ResponseComplete" &&
+					(p.status < 300 && sent["kind"] != nil || p.status == 400 && (sent["raw"] != nil || p.ask.body == ""))
 			},
 		},
 		{
