@@ -33,7 +33,7 @@ func FuzzHeaders(f *testing.F) {
 			}
 		}
 		s.hop(r.Header)
-		_ = protocolToken(r)
+		protocolToken(r)
 		_ = wanted(r.Header)
 		s.claims(r.Header)
 		s.origin(r.Header)

@@ -27,7 +27,7 @@ const lookEvery = time.Second
 
 // maxUnread bounds what the upstream may send of one stream before its client has read
 // it, and so what a client that does not read costs.
-const maxUnread = 256 << 10
+const maxUnread = 1 << 20
 
 // roads are the ways to the upstream. Requests of clients who bring their credentials
 // never go by a connection with the proxy's own certificate: without credentials of
