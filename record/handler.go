@@ -134,7 +134,7 @@ func (h *recorder) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	uri := req.URL.RequestURI()
 	info, err := policy.ParseRequest(req.Method, uri)
 	if err != nil {
-		h.Logger.Error("a request cannot be resolved", "auditID", r.id, "error", err)
+		h.Logger.Error("a request cannot be resolved", "auditID", r.id, "method", req.Method, "path", req.URL.Path[:min(len(req.URL.Path), maxAgent)]) // a query may hold tokens
 		internalError(w, req.RequestURI, fmt.Sprintf("failed to create RequestInfo: %v", err))
 		return
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -13,6 +14,8 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"kubetrail/policy"
 	"kubetrail/record"
@@ -69,6 +72,9 @@ func (f *forwarder) serve(w http.ResponseWriter, r *http.Request, failed bool) {
 		return
 	case id.user == nil && !id.refused && f.p.cfg.Reviews.Refuse:
 		writeStatus(w, unavailable("it is not known who sends this request: "+id.unknown))
+		return
+	case r.URL.Opaque != "": // as of GET x:https://host/path, where nobody knows what the path is
+		writeStatus(w, apiError{http.StatusBadRequest, metav1.StatusReasonBadRequest, "the URL of this request has no path"})
 		return
 	case r.Method == http.MethodConnect:
 		writeStatus(w, methodNotAllowed(r.Method))
@@ -179,6 +185,13 @@ func (f *forwarder) answered(resp *http.Response) error {
 	s := passageOf(resp.Request.Context())
 	ctx := s.in.Context()
 	code := resp.StatusCode
+	if code < 100 {
+		return fmt.Errorf("the API server answered with the code %d", code) // which net/http panics on
+	}
+	if u := s.id.user; code != http.StatusBadRequest && u != nil && badTimeout(s.in) != "" {
+		// An event of a bad timeout names nobody, as the API server should not have served it.
+		record.Annotate(ctx, UserUnknownAnnotation, fmt.Sprintf("the API server has answered a request with a bad timeout, of user %q", u.Username))
+	}
 	if code == http.StatusUnauthorized && s.id.user != nil && s.id.user.Username != anonymous {
 		f.p.reviewer.forget(s.id.key)
 	}

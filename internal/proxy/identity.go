@@ -6,9 +6,9 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net/http"
-	"net/textproto"
 	"net/url"
 	"slices"
 	"strings"
@@ -91,10 +91,15 @@ func (i *identifier) identify(r *http.Request, s *sanitizer) identity {
 	}
 	if id.user == nil {
 		id = i.credentials(r, shown.err)
-	} else {
-		delete(r.Header, "Authorization") // the upstream shall not see two users
+	} else { // the upstream shall not see two users
+		delete(r.Header, "Authorization")
+		withoutToken(r.Header)
 	}
-	if id.way == forUser {
+	switch {
+	case id.way != forUser:
+	case !travels(id.user):
+		id.way, id.why = nobody, "the name of the user or of a group does not pass through a header as it is"
+	default:
 		i.reviewer.confirm(r.Context(), &id)
 	}
 	id.wanted = wanted(r.Header)
@@ -104,7 +109,11 @@ func (i *identifier) identify(r *http.Request, s *sanitizer) identity {
 // credentials tells who shows the token, if any, of a request.
 func (i *identifier) credentials(r *http.Request, bad error) identity {
 	values := r.Header["Authorization"]
-	if token := protocolToken(r); token != "" {
+	token, err := protocolToken(r)
+	if err != nil {
+		return identity{refused: true, way: nobody, why: err.Error()}
+	}
+	if token != "" {
 		if len(values) > 0 {
 			// kube-apiserver takes the second one where the first is no good.
 			return identity{refused: true, way: nobody, why: "there are two tokens: one in the header Authorization, one in Sec-WebSocket-Protocol"}
@@ -123,26 +132,57 @@ func (i *identifier) credentials(r *http.Request, bad error) identity {
 // tokenProtocol begins the WebSocket subprotocol in which browsers send tokens.
 const tokenProtocol = "base64url.bearer.authorization.k8s.io."
 
-// protocolToken returns the token in the subprotocols of a WebSocket handshake.
-// Upstream: pkg/authentication/request/websocket.
-func protocolToken(r *http.Request) string {
+// protocolToken returns the token in the subprotocols of a WebSocket handshake. One that
+// does not stand in a header Authorization as it is has no user: the upstream, asked by
+// that header, would not tell of the same. Upstream: pkg/authentication/request/websocket.
+func protocolToken(r *http.Request) (string, error) {
 	if !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
-		return ""
+		return "", nil
 	}
+	seen, token := false, ""
 	for _, line := range r.Header["Sec-Websocket-Protocol"] {
 		for protocol := range strings.SplitSeq(line, ",") {
-			encoded, ok := strings.CutPrefix(textproto.TrimString(protocol), tokenProtocol)
+			encoded, ok := strings.CutPrefix(strings.TrimSpace(protocol), tokenProtocol)
 			if !ok {
 				continue
 			}
-			token, err := base64.RawURLEncoding.DecodeString(encoded)
-			if err != nil || strings.ContainsAny(string(token), "\r\n\x00") {
-				return ""
+			text, err := base64.RawURLEncoding.DecodeString(encoded)
+			if err != nil || seen || slices.ContainsFunc(text, func(c byte) bool { return c <= ' ' || c >= 0x7f }) {
+				return "", errors.New("the token in Sec-WebSocket-Protocol cannot be read")
 			}
-			return string(token)
+			seen, token = true, string(text)
 		}
 	}
-	return ""
+	return token, nil
+}
+
+// withoutToken takes tokens out of the subprotocols of a WebSocket handshake.
+func withoutToken(h http.Header) {
+	var left []string
+	for _, line := range h["Sec-Websocket-Protocol"] {
+		for protocol := range strings.SplitSeq(line, ",") {
+			if protocol = strings.TrimSpace(protocol); !strings.HasPrefix(protocol, tokenProtocol) {
+				left = append(left, protocol)
+			}
+		}
+	}
+	if h.Del("Sec-Websocket-Protocol"); left != nil {
+		h["Sec-Websocket-Protocol"] = []string{strings.Join(left, ",")}
+	}
+}
+
+// travels tells whether headers bring a user to the upstream unchanged: the spaces around
+// a value get lost, so that "system:masters " would arrive as the group without it.
+func travels(u *record.User) bool {
+	bad := func(v string) bool {
+		return strings.TrimSpace(v) != v || strings.ContainsFunc(v, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f })
+	}
+	for _, values := range u.Extra {
+		if slices.ContainsFunc(values, bad) {
+			return false
+		}
+	}
+	return !bad(u.Username) && !bad(u.UID) && !slices.ContainsFunc(u.Groups, bad)
 }
 
 // claimed returns the name that a declared proxy gives.

@@ -88,7 +88,10 @@ func (v *reviewer) confirm(ctx context.Context, id *identity) {
 	q := question{keyOf("user", parts...), forUser, header}
 	a := v.get(ctx, q)
 	id.key = q.key
-	if a.user != nil && a.user.Username != id.user.Username {
+	switch {
+	case a.user == nil && !a.refused && v.cfg.Refuse:
+		id.way, id.why = nobody, "it is not known for whom the API server takes this user: "+a.failed
+	case a.user != nil && a.user.Username != id.user.Username:
 		id.way, id.why = nobody, fmt.Sprintf("the API server takes the proxy for %q, and not for the user whom it names", a.user.Username)
 	}
 }

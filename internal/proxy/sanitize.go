@@ -50,7 +50,8 @@ func (s *sanitizer) hop(h http.Header) {
 			}
 		}
 		h.Del("Connection")
-		if upgrade && h.Get("Upgrade") != "" {
+		// Nobody could tell what requests another HTTP inside of a connection brings.
+		if up := strings.ToLower(h.Get("Upgrade")); upgrade && up != "" && !strings.Contains(up, "h2c") && !strings.Contains(up, "http/") {
 			h["Connection"] = []string{"Upgrade"}
 		}
 	}
