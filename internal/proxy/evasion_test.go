@@ -207,3 +207,55 @@ func TestUnknownByHeaders(t *testing.T) {
 		t.Errorf("%s %s, %d requests", resp.Status, body, len(g.up.requests()))
 	}
 }
+
+// TestLongToken checks that nobody becomes unknown by a header that fits into a request of
+// HTTP/1.1, as upgrades need it, and not into the question whose it is.
+func TestLongToken(t *testing.T) {
+	g := newRig(t, nil, nil)
+	for i, c := range []struct{ name, header string }{
+		{"behind the token", "Authorization: Bearer alice-token " + strings.Repeat("x", 1_050_000)},
+		{"a little behind the token", "Authorization: Bearer alice-token x"},
+		{"of another kind", "Authorization: Basic " + strings.Repeat("x", 1_050_000)},
+	} {
+		path := fmt.Sprint("/case/", i)
+		resp, _ := g.raw(t, "GET "+path+" HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+c.header+"\r\n\r\n")
+		if resp.StatusCode != 401 || len(g.up.requests()) != 0 {
+			t.Errorf("%s: %s, %d requests", c.name, resp.Status, len(g.up.requests()))
+		}
+		if e := g.events.wait(t, at(policy.StageResponseStarted, path)); e.Annotations[UserUnknownAnnotation] != "" || e.ResponseStatus.Code != 401 {
+			t.Errorf("%s: event %+v", c.name, e)
+		}
+	}
+}
+
+// TestTokensAreNotDrivenOut checks that nobody without a token can make the proxy forget
+// those of others.
+func TestTokensAreNotDrivenOut(t *testing.T) {
+	g := newRig(t, nil, func(_ *rig, c *Config) { c.Reviews.Size = 4 })
+	c := g.client(t, true)
+	asked := func() int {
+		g.up.mu.Lock()
+		defer g.up.mu.Unlock()
+		return g.up.reviews
+	}
+	g.get(t, c, podPath, "Authorization: Bearer alice-token")
+	for i := range 8 {
+		g.get(t, c, podPath, fmt.Sprint("Authorization: Basic ", i))
+	}
+	before := asked()
+	if g.get(t, c, podPath, "Authorization: Bearer alice-token"); asked() != before {
+		t.Error("the upstream was asked again whose a token is")
+	}
+}
+
+// TestSpacesOfHTTP2 checks that a value arrives as the event has it, by whatever HTTP.
+func TestSpacesOfHTTP2(t *testing.T) {
+	g := newRig(t, nil, nil)
+	g.get(t, g.client(t, true), podPath, "Authorization: Bearer alice-token", "Impersonate-User: bob ", "Impersonate-Group: \tteam", "Audit-Id: a ")
+	e := g.events.wait(t, at(policy.StageResponseComplete, podPath))
+	h := g.up.last(t).Header
+	if e.ImpersonatedUser.Username != "bob" || e.ImpersonatedUser.Groups[0] != "team" || e.AuditID != "a" ||
+		h.Get("Impersonate-User") != "bob" || h.Get("Impersonate-Group") != "team" || h.Get("Audit-Id") != "a" {
+		t.Errorf("event %+v, the upstream got %v", e, h)
+	}
+}

@@ -121,12 +121,33 @@ func (i *identifier) credentials(r *http.Request, bad error) identity {
 		values = []string{"Bearer " + token}
 	}
 	if len(values) > 0 && strings.TrimSpace(values[0]) != "" {
+		if !proper(values[0]) {
+			return identity{refused: true, way: nobody, why: "the header Authorization is too long, or its token has spaces"}
+		}
+		if len(values) > 1 { // kube-apiserver looks at the first one only
+			values = values[:1]
+			r.Header["Authorization"] = values
+		}
 		return i.reviewer.whose(r.Context(), values)
 	}
 	if bad != nil {
 		return identity{refused: true, way: nobody, why: bad.Error()}
 	}
 	return identity{user: &record.User{Username: anonymous, Groups: []string{unauthenticated}}}
+}
+
+// maxAuthorization is how long a header Authorization may be: with a longer one the
+// question whose it is might not pass where the request does.
+const maxAuthorization = 64 << 10
+
+// proper tells whether a header Authorization has nothing in it that kube-apiserver does
+// not look at, by which one token could be written in any number of ways.
+func proper(authorization string) bool {
+	if len(authorization) > maxAuthorization {
+		return false
+	}
+	words := strings.Fields(authorization)
+	return len(words) <= 2 || !strings.EqualFold(words[0], "bearer")
 }
 
 // tokenProtocol begins the WebSocket subprotocol in which browsers send tokens.

@@ -58,9 +58,14 @@ func (s *sanitizer) hop(h http.Header) {
 	if h["Connection"] == nil {
 		h.Del("Upgrade")
 	}
-	for name := range h {
+	for name, values := range h {
 		if !plainName(name) && misspelt(name) {
 			delete(h, name)
+		}
+		for i, v := range values { // HTTP/2 brings spaces around values, HTTP/1.1 drops them
+			if trimmed := textproto.TrimString(v); len(trimmed) < len(v) {
+				values[i] = trimmed
+			}
 		}
 	}
 }
