@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"syscall"
 
@@ -35,13 +36,16 @@ func (a *app) proxy(ctx context.Context, f *proxyFlags) error {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	recorded, runner, err := f.audit.Build(options.Env{Stdout: a.out, Metrics: record.NewMetrics(registry), Logger: log})
-	if _, ok := errors.AsType[*fs.PathError](err); ok {
+	if err != nil {
+		if _, ok := errors.AsType[*fs.PathError](err); !ok && strings.HasPrefix(err.Error(), "loading audit policy file") {
+			return failed(err, "kubetrail policy check says what is wrong with a policy")
+		}
 		return failed(err, "check the files that the --audit-* flags name")
 	}
-	if err != nil {
-		return failed(err, "kubetrail policy check says what is wrong with a policy")
-	}
 	f.Record, f.Chain, f.Logger = recorded, runner.String(), log
+	if f.check && f.Chain == "" {
+		return usage("give --audit-policy-file and --audit-log-path or --audit-webhook-config-file", "nothing would be recorded")
+	}
 	f.Registerer, f.Gatherer, f.UserAgent = registry, registry, "kubetrail-proxy/"+buildVersion().Version
 	p, err := proxy.New(f.Config)
 	if e, ok := errors.AsType[interface {
