@@ -59,7 +59,7 @@ func (t *Truncate) addFlags(fs *pflag.FlagSet, plugin string) {
 	prefix := "audit-" + plugin + "-truncate-"
 	fs.BoolVar(&t.Enabled, prefix+"enabled", t.Enabled, "bound the size of events and batches")
 	fs.Int64Var(&t.MaxBatchSize, prefix+"max-batch-size", t.MaxBatchSize, "`BYTES` of a batch; a larger one is split")
-	fs.Int64Var(&t.MaxEventSize, prefix+"max-event-size", t.MaxEventSize, "`BYTES` of an event; a larger one loses its bodies, or else is dropped")
+	fs.Int64Var(&t.MaxEventSize, prefix+"max-event-size", t.MaxEventSize, "`BYTES` of an event; a larger one loses its bodies, then the ends of long texts")
 }
 
 // files is a flag that can be given several times. It has the type of upstream's, which
