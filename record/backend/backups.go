@@ -53,7 +53,7 @@ func backups(path string) ([]backup, error) {
 	prefix, ext := affixes(path)
 	var all []backup
 	for _, e := range entries {
-		if e.IsDir() {
+		if !e.Type().IsRegular() { // to open a pipe could take for ever
 			continue
 		}
 		key := strings.TrimSuffix(e.Name(), gzSuffix)
@@ -140,7 +140,7 @@ func compress(ctx context.Context, path string) error {
 	defer os.Remove(temp.Name()) // after it was renamed there is none
 	err = copyGzip(ctx, temp, src)
 	if err == nil {
-		err = errors.Join(temp.Chmod(info.Mode().Perm()), chown(temp.Name(), info), temp.Sync())
+		err = errors.Join(temp.Chmod(info.Mode().Perm()), chown(temp, info), temp.Sync())
 	}
 	if err = errors.Join(err, temp.Close()); err != nil {
 		return err

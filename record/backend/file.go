@@ -331,7 +331,7 @@ func (f *File) rotate(now time.Time) error {
 	if err := f.f.Chmod(info.Mode().Perm()); err != nil { // whatever the umask
 		f.c.Logger.Warn("audit log has not the mode of the one before", "path", f.c.Path, "err", err)
 	}
-	if err := chown(f.c.Path, info); err != nil {
+	if err := chown(f.f, info); err != nil {
 		f.c.Logger.Warn("audit log has not the owner of the one before", "path", f.c.Path, "err", err)
 	}
 	select {

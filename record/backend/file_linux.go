@@ -21,18 +21,19 @@ func renameNew(from, to string) error {
 	return nil
 }
 
-// chown gives a file the owner of another, unless it has it.
-func chown(path string, like os.FileInfo) error {
+// chown gives a file the owner of another, unless it has it. It goes by no name: whoever
+// may write to the directory could have put another file there.
+func chown(f *os.File, like os.FileInfo) error {
 	want, ok := like.Sys().(*syscall.Stat_t)
 	if !ok {
 		return nil
 	}
-	info, err := os.Stat(path)
+	info, err := f.Stat()
 	if err != nil {
 		return err
 	}
 	if have, ok := info.Sys().(*syscall.Stat_t); ok && have.Uid == want.Uid && have.Gid == want.Gid {
 		return nil
 	}
-	return os.Chown(path, int(want.Uid), int(want.Gid))
+	return f.Chown(int(want.Uid), int(want.Gid))
 }

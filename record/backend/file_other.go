@@ -9,4 +9,4 @@ import "os"
 func renameNew(from, to string) error { return renameUnlessThere(from, to) }
 
 // chown leaves the owner as it is, as upstream does.
-func chown(string, os.FileInfo) error { return nil }
+func chown(*os.File, os.FileInfo) error { return nil }
