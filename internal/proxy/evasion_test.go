@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"kubetrail/policy"
 	"kubetrail/record"
 )
@@ -257,5 +259,34 @@ func TestSpacesOfHTTP2(t *testing.T) {
 	if e.ImpersonatedUser.Username != "bob" || e.ImpersonatedUser.Groups[0] != "team" || e.AuditID != "a" ||
 		h.Get("Impersonate-User") != "bob" || h.Get("Impersonate-Group") != "team" || h.Get("Audit-Id") != "a" {
 		t.Errorf("event %+v, the upstream got %v", e, h)
+	}
+}
+
+// TestBrokenBody checks that nobody can send what looks like an upstream that is down.
+func TestBrokenBody(t *testing.T) {
+	g := newRig(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }, nil)
+	for _, upgrade := range []string{"", "Connection: Upgrade\r\nUpgrade: websocket\r\n"} {
+		resp, body := g.raw(t, "POST /api/v1/namespaces/shop/pods HTTP/1.1\r\nHost: x\r\n"+upgrade+"Transfer-Encoding: chunked\r\n\r\nzz\r\n")
+		if resp.StatusCode != 400 {
+			t.Errorf("%s %s", resp.Status, body)
+		}
+	}
+	if n := testutil.CollectAndCount(g.metrics.errors); n != 0 {
+		t.Errorf("%d errors of the upstream", n)
+	}
+}
+
+// TestNoPath checks that a policy is asked of the path that the upstream sees.
+func TestNoPath(t *testing.T) {
+	paths := make(chan string, 2)
+	g := newRig(t, nil, func(_ *rig, c *Config) {
+		c.Record.Policy = func(r *policy.Request) policy.Decision {
+			paths <- r.Path
+			return policy.Decision{Level: policy.LevelNone}
+		}
+	})
+	g.raw(t, "GET https://x HTTP/1.1\r\nHost: x\r\n\r\n")
+	if asked, seen := <-paths, g.up.last(t).URL.Path; asked != "/" || seen != "/" {
+		t.Errorf("the policy was asked of %q, the upstream sees %q", asked, seen)
 	}
 }

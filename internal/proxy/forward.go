@@ -88,6 +88,9 @@ func (f *forwarder) serve(w http.ResponseWriter, r *http.Request, failed bool) {
 	delete(w.Header(), "Audit-Id")
 	info, err := policy.ParseRequest(r.Method, r.URL.RequestURI())
 	s.long = err == nil && info.LongRunning()
+	if r.Body != nil && r.Body != http.NoBody {
+		r.Body = &clientBody{ReadCloser: r.Body}
+	}
 	switch {
 	case info.Verb == "watch" && r.Method == http.MethodGet && r.ContentLength == 0 && r.Header.Get("Upgrade") == "":
 		f.watch(w, r, s)
@@ -234,6 +237,27 @@ func peek(resp *http.Response) ([]byte, error) {
 	return head, nil
 }
 
+// clientBody remembers what was wrong with the body of a request, so that nobody can send
+// what looks like an API server that is down.
+type clientBody struct {
+	io.ReadCloser
+	broken atomic.Pointer[error]
+}
+
+func (b *clientBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && err != io.EOF {
+		b.broken.Store(&err)
+	}
+	return n, err
+}
+
+// caused tells whether a request failed with err because of its body.
+func (b *clientBody) caused(err error) bool {
+	broken := b.broken.Load()
+	return broken != nil && errors.Is(err, *broken)
+}
+
 // watchedBody remembers how the upstream's answer ended.
 type watchedBody struct {
 	io.ReadCloser
@@ -256,6 +280,10 @@ func (f *forwarder) failed(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	if r.Context().Err() != nil {
 		writeStatus(w, timeout("the client did not wait for the answer of the API server"))
+		return
+	}
+	if b, ok := s.in.Body.(*clientBody); ok && b.caused(err) {
+		writeStatus(w, apiError{http.StatusBadRequest, metav1.StatusReasonBadRequest, "the body of this request cannot be read"})
 		return
 	}
 	f.p.metrics.failed(err)

@@ -106,6 +106,9 @@ func (p *Proxy) assembleHandler() http.Handler {
 		recorded, failed, late = record.Handler(pass, cfg), record.Failed(fail, cfg, nil), record.Failed(pass, cfg, badTimeout)
 	}
 	return p.metrics.count(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "" && r.URL.Opaque == "" { // as the upstream will see it
+			r.URL.Path = "/"
+		}
 		s := &passage{id: p.who.identify(r, p.clean)}
 		r = r.WithContext(context.WithValue(r.Context(), passageKey{}, s))
 		if s.id.refused {
