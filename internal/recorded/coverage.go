@@ -223,8 +223,9 @@ func (c *Coverage) rest(p *output.Page, none bool) {
 		}
 	}
 	if c.Losses > 0 {
+		// Each may be of many events.
 		p.Say("Events of that time are known to be lost (%s): kubetrail gaps tells more.", "已知该时间段内有事件丢失（%s）：详见 kubetrail gaps。",
-			output.Plain(strings.TrimSuffix(fmt.Sprintf("%d, %s", c.Losses, c.Cause), ", "), false))
+			output.Plain(strings.TrimSuffix(fmt.Sprintf("%d ×, %s", c.Losses, c.Cause), ", "), false))
 	}
 	if c.Damaged > 0 {
 		p.Say("Parts of the logs held no readable event: %d.", "日志中有 %d 处无法读出事件。", c.Damaged)

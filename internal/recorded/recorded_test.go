@@ -1,12 +1,14 @@
 package recorded_test
 
 import (
+	"bufio"
 	"slices"
 	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
 
+	"kubetrail/internal/output"
 	"kubetrail/internal/recorded"
 	"kubetrail/policy"
 	"kubetrail/policy/policytest"
@@ -148,5 +150,17 @@ func TestAnyGroup(t *testing.T) {
 	asked.AnyGroup = true
 	if v := recorded.By(doc, asked); v.All() {
 		t.Error("widgets may be those of example.com, which are not recorded")
+	}
+}
+
+// TestLossesAreTimes checks that times in which events were lost are not taken for the
+// number of these events.
+func TestLossesAreTimes(t *testing.T) {
+	var said strings.Builder
+	w := bufio.NewWriter(&said)
+	(&recorded.Coverage{Losses: 2, Cause: "buffer-full"}).Rest(&output.Page{W: w})
+	w.Flush()
+	if !strings.Contains(said.String(), "known to be lost (2 ×, buffer-full)") {
+		t.Error(said.String())
 	}
 }
