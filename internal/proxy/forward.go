@@ -63,24 +63,9 @@ func (f *forwarder) serve(w http.ResponseWriter, r *http.Request, failed bool) {
 	if id.unknown != "" {
 		record.Annotate(r.Context(), UserUnknownAnnotation, id.unknown)
 	}
-	switch {
-	case id.way == nobody && id.refused:
-		writeStatus(w, unauthorized())
-		return
-	case id.way == nobody:
-		writeStatus(w, unavailable(id.why))
-		return
-	case id.user == nil && !id.refused && f.p.cfg.Reviews.Refuse:
-		writeStatus(w, unavailable("it is not known who sends this request: "+id.unknown))
-		return
-	case r.URL.Opaque != "": // as of GET x:https://host/path, where nobody knows what the path is
-		writeStatus(w, apiError{http.StatusBadRequest, metav1.StatusReasonBadRequest, "the URL of this request has no path"})
-		return
-	case r.Method == http.MethodConnect:
-		writeStatus(w, methodNotAllowed(r.Method))
-		return
-	case id.way == forUser && f.p.cfg.Forward.By == ByImpersonate && impersonates(r.Header):
-		writeStatus(w, cannotImpersonate())
+	if e, reason := f.refusal(id, r); reason != "" {
+		f.p.metrics.refused.WithLabelValues(reason).Inc()
+		writeStatus(w, e)
 		return
 	}
 	// The upstream gets the ID that record.Handler made, and answers with it.
@@ -99,6 +84,26 @@ func (f *forwarder) serve(w http.ResponseWriter, r *http.Request, failed bool) {
 	default:
 		f.reverse(&f.short, w, r, s)
 	}
+}
+
+// refusal is the answer of the proxy itself to a request that it does not pass on, and the
+// reason in one word, "" where it does.
+func (f *forwarder) refusal(id *identity, r *http.Request) (e apiError, reason string) {
+	switch {
+	case id.way == nobody && id.refused:
+		return unauthorized(), "credentials"
+	case id.way == nobody:
+		return unavailable(id.why), "user-not-confirmed"
+	case id.user == nil && !id.refused && f.p.cfg.Reviews.Refuse:
+		return unavailable("it is not known who sends this request: " + id.unknown), "user-unknown"
+	case r.URL.Opaque != "": // as of GET x:https://host/path, where nobody knows what the path is
+		return apiError{http.StatusBadRequest, metav1.StatusReasonBadRequest, "the URL of this request has no path"}, "url"
+	case r.Method == http.MethodConnect:
+		return methodNotAllowed(r.Method), "method"
+	case id.way == forUser && f.p.cfg.Forward.By == ByImpersonate && impersonates(r.Header):
+		return cannotImpersonate(), "impersonation"
+	}
+	return apiError{}, ""
 }
 
 // reverse has one of the proxies of net/http do the work.

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"kubetrail/policy"
 )
 
@@ -140,6 +142,20 @@ func TestOwnCertificate(t *testing.T) {
 	}
 	if e := g.events.wait(t, at(policy.StageResponseComplete, "/as-whom")); e.User.Username != "bob" || e.ResponseStatus.Code != 503 {
 		t.Errorf("event %+v", e)
+	}
+}
+
+// TestOtherGroups checks that nobody passes whom the upstream takes for a member of other
+// groups than the event says.
+func TestOtherGroups(t *testing.T) {
+	g := newRig(t, nil, func(_ *rig, c *Config) { c.Clients.GroupHeaders = []string{"X-Other-Group"} })
+	bob := g.client(t, true, g.users.pair(t, pkix.Name{CommonName: "bob", Organization: []string{"dev"}}))
+	resp, body := g.get(t, bob, podPath)
+	if resp.StatusCode != 503 || !strings.Contains(body, "--requestheader-group-headers") {
+		t.Errorf("%s %s", resp.Status, body)
+	}
+	if n := testutil.ToFloat64(g.metrics.refused.WithLabelValues("user-not-confirmed")); n != 1 {
+		t.Errorf("%v refusals were counted", n)
 	}
 }
 

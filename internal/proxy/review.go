@@ -93,6 +93,8 @@ func (v *reviewer) confirm(ctx context.Context, id *identity) {
 		id.way, id.why = nobody, "it is not known for whom the API server takes this user: "+a.failed
 	case a.user != nil && a.user.Username != id.user.Username:
 		id.way, id.why = nobody, fmt.Sprintf("the API server takes the proxy for %q, and not for the user whom it names", a.user.Username)
+	case a.user != nil && slices.ContainsFunc(id.user.Groups, func(g string) bool { return !slices.Contains(a.user.Groups, g) }):
+		id.way, id.why = nobody, "the API server does not take this user for a member of the groups that the proxy names: are its --requestheader-group-headers the same?"
 	}
 }
 
@@ -255,7 +257,7 @@ const (
 	reviewPath = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 	reviewBody = `{"kind":"SelfSubjectReview","apiVersion":"authentication.k8s.io/v1"}`
 
-	maxReview = 1 << 20 // bytes of an answer
+	maxReview = 64 << 10 // bytes of an answer: so much may be remembered of each user
 )
 
 // askUpstream asks the upstream who sends a request with these headers, by the way that
@@ -281,7 +283,7 @@ func (p *Proxy) askUpstream(ctx context.Context, by way, header http.Header) (*r
 		return nil, fmt.Errorf("the API server cannot be asked who it is: %w", err)
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxReview))
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxReview)) // cut, it cannot be read
 	if err != nil {
 		return nil, fmt.Errorf("the API server cannot be asked who it is: %w", err)
 	}

@@ -148,6 +148,14 @@ func (l *Losses) wake() {
 	}
 }
 
+// name is the leaf of the chain.
+func (l *Losses) name() string {
+	if l == nil {
+		return ""
+	}
+	return l.c.Backend
+}
+
 // Pending reports whether there is something to Take. It costs next to nothing.
 func (l *Losses) Pending() bool { return l != nil && l.pending.Load() }
 

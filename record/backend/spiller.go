@@ -171,7 +171,12 @@ func (s *spiller) deliver(ctx context.Context, stop func(), p *parcel) {
 	d := delivery{hook: s.hook, lines: p.lines, patient: true, note: func(err error) {
 		var answer *answerError
 		away := err != nil && !(errors.As(err, &answer) && answer.refuses())
-		s.away.Store(away)
+		switch was := s.away.Swap(away); {
+		case away && !was:
+			s.c.Logger.Warn("audit events wait on disk: their receiver does not take them", "backend", s.c.Losses.name(), "dir", s.c.SpillDir, "err", err)
+		case was && !away:
+			s.c.Logger.Info("the receiver of audit events is back", "backend", s.c.Losses.name(), "waiting", s.disk.Unread())
+		}
 		if away {
 			wake(s.hurry)
 			if s.draining.Load() {
