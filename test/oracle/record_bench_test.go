@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"syscall"
 	"testing"
@@ -119,13 +120,35 @@ func logged(b *testing.B, into, raw []byte) []byte {
 	return into
 }
 
+// BenchmarkRecordWrite writes the lines of events to a file by the system alone.
+func BenchmarkRecordWrite(b *testing.B) {
+	typicalEvents(b, func(b *testing.B, line []byte) {
+		b.Run("ours", func(b *testing.B) {
+			f, err := os.OpenFile(filepath.Join(b.TempDir(), "audit.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer f.Close()
+			line := append(line, '\n')
+			spent := spending(b)
+			for b.Loop() {
+				if _, err := f.Write(line); err != nil {
+					b.Fatal(err)
+				}
+			}
+			spent(1)
+		})
+	})
+}
+
 // logFlags are a log as kube-apiserver has it by default, but for the files it keeps.
 func logFlags(b *testing.B, more ...string) []string {
 	return append([]string{"--audit-policy-file=" + policyFile(b), "--audit-log-path=" + filepath.Join(b.TempDir(), "audit.log"), "--audit-log-maxbackup=1"}, more...)
 }
 
 // BenchmarkRecordLog writes events to a file while their requests wait: those of one
-// request after the other, and of many at a time.
+// request after the other, those that came together in one call, and those of many requests at
+// a time.
 func BenchmarkRecordLog(b *testing.B) {
 	quiet(b)
 	typicalEvents(b, func(b *testing.B, line []byte) {
@@ -147,6 +170,36 @@ func BenchmarkRecordLog(b *testing.B) {
 				ours.ProcessEvents(e)
 			}
 			spent(1)
+			end()
+		})
+		const group = 400 // as a buffer hands them over
+		b.Run("group/upstream", func(b *testing.B) {
+			theirs := theirChain(b, logFlags(b)...)
+			var events []*upstreamaudit.Event
+			for range group {
+				events = append(events, theirEvent(b, line))
+			}
+			spent := spending(b)
+			for b.Loop() {
+				theirs.ProcessEvents(events...)
+			}
+			spent(group)
+		})
+		b.Run("group/ours", func(b *testing.B) {
+			ours, runner := ourChainOf(b, logFlags(b)...)
+			end := running(b, audit.Union(), runner)
+			var events []*record.Event
+			for range group {
+				events = append(events, ourEvent(b, line))
+			}
+			spent := spending(b)
+			for b.Loop() {
+				for _, e := range events {
+					e.Changed()
+				}
+				ours.ProcessEvents(events...)
+			}
+			spent(group)
 			end()
 		})
 		b.Run("parallel/upstream", func(b *testing.B) {
