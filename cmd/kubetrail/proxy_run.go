@@ -94,7 +94,7 @@ func reopenOnHangup(ctx context.Context, r *options.Runner, log *slog.Logger) {
 			return
 		case <-hangup:
 			if err := r.Reopen(); err != nil {
-				log.Error("not everything could be opened again", "err", err)
+				log.Error("what could not be opened or read again stays as it was", "err", err)
 			}
 		}
 	}

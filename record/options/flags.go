@@ -24,20 +24,20 @@ func (o *Options) AddFlags(fs *pflag.FlagSet) {
 
 func (l *Log) addFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&l.Path, "audit-log-path", l.Path, "`FILE` that events are written to, - for standard output; without it there is no log")
-	fs.IntVar(&l.MaxAge, "audit-log-maxage", l.MaxAge, "days after which rotated logs are removed; 0 is never")
-	fs.IntVar(&l.MaxBackups, "audit-log-maxbackup", l.MaxBackups, "how many rotated logs are kept; 0 is all")
-	fs.IntVar(&l.MaxSize, "audit-log-maxsize", l.MaxSize, "megabytes at which the log is rotated; 0 is never")
+	fs.IntVar(&l.MaxAge, "audit-log-maxage", l.MaxAge, "Days after which rotated logs are removed; 0 is never")
+	fs.IntVar(&l.MaxBackups, "audit-log-maxbackup", l.MaxBackups, "How many rotated logs are kept; 0 is all")
+	fs.IntVar(&l.MaxSize, "audit-log-maxsize", l.MaxSize, "Megabytes at which the log is rotated; 0 is never")
 	fs.StringVar(&l.Format, "audit-log-format", l.Format, "`FORMAT` of events: json, or legacy for one line of text each")
 	fs.StringVar(&l.Version, "audit-log-version", l.Version, "API `VERSION` that events are written in")
-	fs.BoolVar(&l.Compress, "audit-log-compress", l.Compress, "compress rotated logs with gzip")
-	fs.BoolVar(&l.Sync, "audit-log-sync", l.Sync, "write events through to the disk (fsync)")
+	fs.BoolVar(&l.Compress, "audit-log-compress", l.Compress, "Compress rotated logs with gzip")
+	fs.BoolVar(&l.Sync, "audit-log-sync", l.Sync, "Write events through to the disk (fsync)")
 }
 
 func (w *Webhook) addFlags(fs *pflag.FlagSet) {
-	fs.Var(files{&w.ConfigFiles}, "audit-webhook-config-file", "kubeconfig `FILE` that says where events are sent; give it again for further receivers")
-	fs.DurationVar(&w.InitialBackoff, "audit-webhook-initial-backoff", w.InitialBackoff, "how long after the first failure sending is tried again")
+	fs.Var(files{&w.ConfigFiles}, "audit-webhook-config-file", "Kubeconfig `FILE` that says where events are sent; give it again for further receivers")
+	fs.DurationVar(&w.InitialBackoff, "audit-webhook-initial-backoff", w.InitialBackoff, "How long after the first failure sending is tried again")
 	const old = "audit-webhook-batch-initial-backoff"
-	fs.DurationVar(&w.InitialBackoff, old, w.InitialBackoff, "how long after the first failure sending is tried again")
+	fs.DurationVar(&w.InitialBackoff, old, w.InitialBackoff, "How long after the first failure sending is tried again")
 	_ = fs.MarkDeprecated(old, "Deprecated, use --audit-webhook-initial-backoff instead.") // it fails for flags that do not exist
 	fs.StringVar(&w.Version, "audit-webhook-version", w.Version, "API `VERSION` that events are sent in")
 	fs.StringVar(&w.SpillDir, "audit-webhook-spill-dir", w.SpillDir, "`DIR` where events wait whose receiver is slow or away; without it they wait in memory, and the buffer bounds them")
@@ -47,17 +47,17 @@ func (w *Webhook) addFlags(fs *pflag.FlagSet) {
 func (b *Batch) addFlags(fs *pflag.FlagSet, plugin string) {
 	prefix := "audit-" + plugin + "-"
 	fs.StringVar(&b.Mode, prefix+"mode", b.Mode, "`MODE`: batch buffers events, blocking lets requests wait for their events, blocking-strict also refuses requests whose events fail")
-	fs.IntVar(&b.BufferSize, prefix+"batch-buffer-size", b.BufferSize, "events that the buffer holds (in mode batch)")
-	fs.IntVar(&b.MaxSize, prefix+"batch-max-size", b.MaxSize, "events in a batch (in mode batch)")
-	fs.DurationVar(&b.MaxWait, prefix+"batch-max-wait", b.MaxWait, "how long a batch waits to become full (in mode batch)")
-	fs.BoolVar(&b.ThrottleEnable, prefix+"batch-throttle-enable", b.ThrottleEnable, "bound the rate of batches (in mode batch)")
-	fs.Float32Var(&b.ThrottleQPS, prefix+"batch-throttle-qps", b.ThrottleQPS, "batches per second, on average (in mode batch)")
-	fs.IntVar(&b.ThrottleBurst, prefix+"batch-throttle-burst", b.ThrottleBurst, "batches at once after a rest (in mode batch)")
+	fs.IntVar(&b.BufferSize, prefix+"batch-buffer-size", b.BufferSize, "Events that the buffer holds (in mode batch)")
+	fs.IntVar(&b.MaxSize, prefix+"batch-max-size", b.MaxSize, "Events in a batch (in mode batch)")
+	fs.DurationVar(&b.MaxWait, prefix+"batch-max-wait", b.MaxWait, "How long a batch waits to become full (in mode batch)")
+	fs.BoolVar(&b.ThrottleEnable, prefix+"batch-throttle-enable", b.ThrottleEnable, "Bound the rate of batches (in mode batch)")
+	fs.Float32Var(&b.ThrottleQPS, prefix+"batch-throttle-qps", b.ThrottleQPS, "Batches per second, on average (in mode batch)")
+	fs.IntVar(&b.ThrottleBurst, prefix+"batch-throttle-burst", b.ThrottleBurst, "Batches at once after a rest (in mode batch)")
 }
 
 func (t *Truncate) addFlags(fs *pflag.FlagSet, plugin string) {
 	prefix := "audit-" + plugin + "-truncate-"
-	fs.BoolVar(&t.Enabled, prefix+"enabled", t.Enabled, "bound the size of events and batches")
+	fs.BoolVar(&t.Enabled, prefix+"enabled", t.Enabled, "Bound the size of events and batches")
 	fs.Int64Var(&t.MaxBatchSize, prefix+"max-batch-size", t.MaxBatchSize, "`BYTES` of a batch; a larger one is split")
 	fs.Int64Var(&t.MaxEventSize, prefix+"max-event-size", t.MaxEventSize, "`BYTES` of an event; a larger one loses its bodies, then the ends of long texts")
 }

@@ -57,7 +57,6 @@ func (p *livePolicy) reload() error {
 	doc, err := p.load()
 	p.metrics.PolicyReloaded(err == nil)
 	if err != nil {
-		p.logger.Error("audit policy refused; the one before stays in force", "err", err)
 		return err
 	}
 	p.logger.Info("audit policy in force", "file", p.path, "rules", len(doc.Policy.Rules))
@@ -66,5 +65,9 @@ func (p *livePolicy) reload() error {
 
 // run reloads whenever the file changes, until ctx is done.
 func (p *livePolicy) run(ctx context.Context) {
-	p.watch.Run(ctx, nil, func() { _ = p.reload() }) // it tells of it itself
+	p.watch.Run(ctx, nil, func() {
+		if err := p.reload(); err != nil {
+			p.logger.Error("audit policy refused; the one before stays in force", "err", err)
+		}
+	})
 }
