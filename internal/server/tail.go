@@ -107,7 +107,11 @@ func (s *Server) tail(w http.ResponseWriter, r *http.Request, p params) error {
 	h := w.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("X-Accel-Buffering", "no") // nginx would keep the events to itself
-	t.text = append(t.text, "retry: 1000\n\n"...)
+	t.text = append(t.text, "retry: 1000\n"...)
+	if t.next > 0 { // who comes again before an event came begins at the same one
+		t.text = fmt.Appendf(t.text, "id: %d\n", t.next-1)
+	}
+	t.text = append(t.text, '\n')
 	return t.run(r)
 }
 

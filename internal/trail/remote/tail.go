@@ -125,8 +125,9 @@ func (f *following) connect(ctx context.Context, q trail.Query) (begun bool, err
 	f.begun = true
 	in := bufio.NewReaderSize(answer.Body, 256<<10)
 	var m message
+	told := false // where the stream begins
 	for {
-		if in.Buffered() == 0 && f.cfg.Idle != nil {
+		if told && in.Buffered() == 0 && f.cfg.Idle != nil {
 			if err := f.cfg.Idle(); err != nil {
 				return true, err
 			}
@@ -143,7 +144,7 @@ func (f *following) connect(ctx context.Context, q trail.Query) (begun bool, err
 		if err := f.dispatch(ctx, &m); err != nil {
 			return true, err
 		}
-		m = message{}
+		m, told = message{}, true
 	}
 }
 
