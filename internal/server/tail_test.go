@@ -144,7 +144,9 @@ func TestTail(t *testing.T) {
 	again.want(9)
 	back := openTail(t, s, "?last=5", "Last-Event-ID", "8") // as a browser does
 	back.want(9)
-	all.message() // the first one tells when to come again
+	if m, _ := all.message(); m.id != "9" || m.data != "" { // when and from where to come again
+		t.Errorf("the stream begins with %+v", m)
+	}
 	g.append(3)
 	all.want(10, 11, 12)
 	deletes.want(12)
