@@ -17,6 +17,7 @@ const (
 	spillTick  = 50 * time.Millisecond // how often events follow those that wait on disk
 	spillSync  = time.Second           // how often the disk is synced meanwhile
 	drainSpill = 10 * time.Second      // how long a receiver has at the end, before the rest stays on disk
+	drainAway  = time.Second           // the same for one that did not take the last attempt
 )
 
 // A spiller sends what a queue collects to a webhook, and keeps it on disk while that is
@@ -83,7 +84,11 @@ func (s *spiller) run(ctx context.Context) {
 		}
 		s.draining.Store(true)
 		s.queue.close()
-		if !s.away.Load() {
+		// An attempt that is under way may end by itself, even by failing: one that is cut
+		// off may still arrive, and then comes after what the next process sends.
+		if s.away.Load() {
+			sleep(sending, drainAway)
+		} else {
 			sleep(sending, drainSpill)
 		}
 		stop()
@@ -123,7 +128,8 @@ func (s *spiller) next(ctx context.Context) *parcel {
 	defer timer.stop()
 	waited := timer.start(s.c)
 	for {
-		if p := s.take(ctx.Err() != nil); p != nil || ctx.Err() != nil {
+		ended := ctx.Err() != nil // asked once: what is not full is looked for after the end
+		if p := s.take(ended); p != nil || ended {
 			return p
 		}
 		select {
