@@ -9,6 +9,7 @@ import (
 	"os"
 	"time"
 
+	"kubetrail/audit"
 	"kubetrail/record"
 	"kubetrail/record/backend"
 	"kubetrail/record/redact"
@@ -79,12 +80,6 @@ func (o *Options) strict() bool {
 		len(o.Webhook.ConfigFiles) > 0 && o.Webhook.Batch.Mode == ModeBlockingStrict
 }
 
-// Annotations that say where an event was observed, which events of kube-apiserver do not.
-const (
-	ClusterAnnotation = "kubetrail.io/cluster"
-	ServerAnnotation  = "kubetrail.io/server"
-)
-
 func (o *Options) annotations(env Env) map[string]string {
 	server := o.Server
 	if server == "" && o.Cluster != "" {
@@ -94,10 +89,10 @@ func (o *Options) annotations(env Env) map[string]string {
 	}
 	all := map[string]string{}
 	if o.Cluster != "" {
-		all[ClusterAnnotation] = o.Cluster
+		all[audit.ClusterAnnotation] = o.Cluster
 	}
 	if server != "" {
-		all[ServerAnnotation] = server
+		all[audit.ServerAnnotation] = server
 	}
 	return all
 }
