@@ -60,10 +60,18 @@ func config(s *store, l policy.Level, omit ...policy.Stage) Config {
 	}
 }
 
-// get sends one request through h on a real server and returns the answer and its body.
+// do sends one request through h on a real server, waits until h is done with it, and
+// returns the answer and its body. The server itself waits for no handler that has taken
+// its connection.
 func do(t *testing.T, h http.Handler, method, uri, body string, headers ...string) (*http.Response, string) {
 	t.Helper()
-	srv := httptest.NewServer(h)
+	var at sync.WaitGroup
+	defer at.Wait()
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		at.Add(1)
+		defer at.Done()
+		h.ServeHTTP(w, req)
+	}))
 	defer srv.Close()
 	req, err := http.NewRequest(method, srv.URL+uri, strings.NewReader(body))
 	if err != nil {
