@@ -16,8 +16,9 @@ func (r *Redactor) annotation(w *work, b []byte, topic topic) []byte {
 	if len(b) == 0 || len(r.annotations) == 0 && !bytes.Contains(b, []byte(patchPrefix)) {
 		return nil
 	}
-	w.f = finder{c: &r.c, topic: topic, rules: r.annotations, b: b, spans: w.f.spans[:0], path: w.f.path[:0]}
+	w.f = finder{c: &r.c, topic: topic, rules: r.annotations, b: b, spans: w.f.spans[:0], path: w.f.path[:0], states: w.f.states}
 	f := &w.f
+	f.start()
 	for i, more := f.first(f.space(0), '}'); more && !f.bad; i, more = f.next(i, '}') {
 		key, at := f.key(i)
 		if f.bad {
@@ -28,7 +29,7 @@ func (r *Redactor) annotation(w *work, b []byte, topic topic) []byte {
 		if !f.bad && (f.matches() || bytes.HasPrefix(key, []byte(patchPrefix)) && r.patchTells(b[at:i], topic)) {
 			f.hit(at, i, asText)
 		}
-		f.path = f.path[:mark]
+		f.pop(mark)
 	}
 	if f.bad {
 		return fmt.Appendf(nil, `{"kubetrail.io/redacted":"%s"}`, w.appendHash(nil, b))

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"slices"
-
-	"kubetrail/audit"
 )
 
 // A coding says how the strings in a span are coded, so that what stands for a value is
@@ -127,17 +125,12 @@ type finder struct {
 	rules []rule // paths in this body
 	b     []byte
 
-	spans []span
-	path  []byte // where the finder is, in lower case; kept where there are rules
-	depth int
-	inner int  // how many strings this body was taken out of
-	bad   bool // it is no JSON
-}
-
-// A rule is one path. Its text is in lower case.
-type rule struct {
-	text string
-	glob bool
+	spans  []span
+	path   []byte // where the finder is, in lower case; kept where there are rules
+	states []int  // of the rules, by level
+	depth  int
+	inner  int  // how many strings this body was taken out of
+	bad    bool // it is no JSON
 }
 
 func (f *finder) hit(start, end int, how coding) {
@@ -148,6 +141,7 @@ func (f *finder) hit(start, end int, how coding) {
 
 // body finds in the whole of b.
 func (f *finder) body() {
+	f.start()
 	i := f.space(0)
 	var end int
 	switch {
@@ -249,7 +243,7 @@ func (f *finder) object(i int, p place, out *frame) int {
 		m := memberOf(key)
 		mark := f.push(key)
 		i = f.member(at, p, m, &fr, out)
-		f.path = f.path[:mark]
+		f.pop(mark)
 		if f.bad {
 			return i
 		}
@@ -269,19 +263,17 @@ func (f *finder) member(i int, p place, m member, fr, out *frame) int {
 		end := f.skip(i)
 		f.kind(fr, i, end)
 		return end
-	case copyName:
+	case copyName, messageName:
+		if f.peek(i) != '"' {
+			break
+		}
 		end := f.skip(i)
-		if f.peek(i) == '"' && !f.bad && f.copyTells(i, end) {
+		switch {
+		case f.bad:
+		case m == copyName && f.copyTells(i, end), m == messageName && f.c.quotes(unquoted(f.b[i:end])):
 			f.hit(i, end, asText)
 		}
-		if f.peek(i) == '"' {
-			return end
-		}
-	case messageName:
-		if end := f.skip(i); f.peek(i) == '"' && !f.bad && f.c.quotes(unquoted(f.b[i:end])) {
-			f.hit(i, end, asText)
-			return end
-		}
+		return end
 	case specName, statusName:
 		return f.value(i, next, fr)
 	case dataName, stringDataName, itemsName:
@@ -389,14 +381,19 @@ func (f *finder) isRaw(i int) bool {
 	return !more && !g.bad
 }
 
-// maxInner bounds how many copies of objects are looked into that are in one another.
-const maxInner = 2
+const (
+	// maxInner bounds how many copies of objects are looked into that are in one another.
+	maxInner = 2
+	// maxPath is how long the path of a copy may be that is looked into. No object has a
+	// longer one, and a body may have very many copies at the end of it.
+	maxPath = 512
+)
 
 // copyTells reports whether the copy of an object in the string at i has what would be
 // replaced in the object. What cannot be read might.
 func (f *finder) copyTells(i, end int) bool {
 	text := unquoted(f.b[i:end])
-	if len(text) == 0 || text[0] != '{' || !json.Valid(text) || f.inner == maxInner {
+	if len(text) == 0 || text[0] != '{' || !json.Valid(text) || f.inner == maxInner || len(f.path) > maxPath {
 		return f.c.Secrets || f.c.Env || len(f.rules) > 0
 	}
 	g := finder{c: f.c, topic: f.topic, rules: f.rules, b: text, inner: f.inner + 1}
@@ -405,39 +402,4 @@ func (f *finder) copyTells(i, end int) bool {
 	}
 	g.body()
 	return g.bad || len(g.spans) > 0
-}
-
-// push goes to a member in the path, and returns what to cut the path to afterwards.
-func (f *finder) push(key []byte) int {
-	mark := len(f.path)
-	if len(f.rules) > 0 {
-		if mark > 0 {
-			f.path = append(f.path, '.')
-		}
-		for _, c := range key {
-			f.path = append(f.path, lower(c))
-		}
-	}
-	return mark
-}
-
-func lower(c byte) byte {
-	if 'A' <= c && c <= 'Z' {
-		c |= 0x20
-	}
-	return c
-}
-
-// maxPath is the longest path that is held against a pattern: with longer ones, which no
-// object has, that would take long, and all of them match.
-const maxPath = 512
-
-// matches reports whether a rule names where the finder is.
-func (f *finder) matches() bool {
-	for _, r := range f.rules {
-		if r.text == string(f.path) || r.glob && (len(f.path) > maxPath || audit.Glob(r.text, f.path)) {
-			return true
-		}
-	}
-	return false
 }

@@ -62,13 +62,13 @@ func (f *finder) operand(i, end int, pointer []byte) {
 		f.hit(i, end, asText) // no pointer; servers differ in what they make of it
 		return
 	}
-	mark := len(f.path)
+	here := position{len(f.path), len(f.states)}
 	f.follow(i, end, pointer, false)
-	f.path = f.path[:mark]
+	f.pop(here)
 	if len(f.rules) > 0 {
 		// A number may be an index, which paths leave out, or a name.
 		f.follow(i, end, pointer, true)
-		f.path = f.path[:mark]
+		f.pop(here)
 	}
 }
 

@@ -110,7 +110,7 @@ func (r *Redactor) addPath(ref audit.Ref) {
 	for i, c := range text {
 		text[i] = lower(c)
 	}
-	made := rule{text: string(text), glob: bytes.IndexByte(text, '*') >= 0}
+	made := newRule(string(text))
 	switch ref.Field.Path {
 	case "requestObject":
 		r.request = append(r.request, made)
@@ -118,11 +118,11 @@ func (r *Redactor) addPath(ref audit.Ref) {
 		r.response = append(r.response, made)
 	case "annotations":
 		if len(ref.Sub) == 0 {
-			made = rule{"*", true}
+			made = newRule("*")
 		}
 		r.annotations = append(r.annotations, made)
 	default:
-		r.message, r.details = true, []rule{{text: "causes.message"}}
+		r.message, r.details = true, []rule{newRule("causes.message")}
 	}
 }
 
@@ -164,7 +164,7 @@ func (r *Redactor) Redact(e *record.Event) {
 
 // keep gives w back for the next call, unless it has grown too large.
 func (r *Redactor) keep(w *work) {
-	if cap(w.f.spans)*24 > maxKept || cap(w.text) > maxKept {
+	if cap(w.f.spans)*24 > maxKept || cap(w.text) > maxKept || cap(w.f.path) > maxKept || cap(w.f.states)*8 > maxKept {
 		return
 	}
 	w.f.b = nil
@@ -196,7 +196,7 @@ func (r *Redactor) body(w *work, b []byte, topic topic, rules []rule) []byte {
 	if len(b) == 0 || topic == nothing && len(rules) == 0 && !r.c.Secrets && !r.c.Tokens && !r.c.LastApplied && !r.c.Env {
 		return nil
 	}
-	w.f = finder{c: &r.c, topic: topic, rules: rules, b: b, spans: w.f.spans[:0], path: w.f.path[:0]}
+	w.f = finder{c: &r.c, topic: topic, rules: rules, b: b, spans: w.f.spans[:0], path: w.f.path[:0], states: w.f.states}
 	w.f.body()
 	if w.f.bad {
 		return w.whole(b)
