@@ -2,6 +2,7 @@ package record_test
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
 	"strings"
 	"time"
@@ -49,6 +50,22 @@ func seen() []*exception {
 			func(_ *pair, d difference) bool {
 				ours, ok := d.ours.([]any)
 				return d.path == "sourceIPs" && ok && reflect.DeepEqual(d.theirs, append(ours[:len(ours):len(ours)], "127.0.0.1"))
+			},
+		},
+		{
+			"user, impersonatedUser", "client certificates, with --forward-by=impersonate", "the proxy's account, and from ResponseStarted on the client as impersonatedUser", "the client as user",
+			"The proxy asks with its own credentials, in the client's name.",
+			func(p *pair, d difference) bool {
+				theirs, _ := p.theirs["user"].(map[string]any)
+				ours, _ := p.ours["user"].(map[string]any)
+				if p.by != byImpersonate || people()[p.who].certificate == "" || theirs["username"] != "kubetrail-impersonator" || p.ours["impersonatedUser"] != nil {
+					return false
+				}
+				asked := maps.Clone(ours) // the credential is not told of
+				delete(asked, "extra")
+				is := p.theirs["impersonatedUser"]
+				return (strings.HasPrefix(d.path, "user.") || d.path == "impersonatedUser") &&
+					(p.stage == "RequestReceived" && is == nil || reflect.DeepEqual(is, any(asked)))
 			},
 		},
 		{

@@ -125,6 +125,7 @@ func members(a, b map[string]any) (names []string) {
 // pair is an event in both logs; one of them may be missing.
 type pair struct {
 	*answered
+	by           string // the way the proxy tells of certificates
 	stage        string
 	theirs, ours event
 }
@@ -132,7 +133,7 @@ type pair struct {
 // judge compares what both recorded of requests.
 type judge struct {
 	t          *testing.T
-	level      string
+	level, by  string
 	exceptions []*exception
 	used       map[*exception]int
 	events     int
@@ -155,7 +156,7 @@ func (j *judge) compare(a *answered, theirs, ours stages) {
 			problems = append(problems, fmt.Sprintf("%s: %d events of kube-apiserver, %d of the proxy", stage, len(t), len(o)))
 			continue
 		}
-		p := &pair{answered: a, stage: stage}
+		p := &pair{answered: a, by: j.by, stage: stage}
 		var all []difference
 		switch {
 		case len(t) == 0:

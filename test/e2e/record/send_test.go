@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -120,6 +121,11 @@ func (s *sender) fill(text string) string {
 		text = strings.ReplaceAll(text, "{"+name+"}", value)
 	}
 	return text
+}
+
+// nested reports whether somebody with a certificate asks to be somebody else.
+func (a *ask) nested() bool {
+	return people()[a.who].certificate != "" && slices.ContainsFunc(a.headers, func(h string) bool { return strings.HasPrefix(h, "Impersonate-") })
 }
 
 // send sends a request, by HTTP/1.1 and HTTP/2 in turn.
