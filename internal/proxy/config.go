@@ -45,7 +45,6 @@ type Serving struct {
 
 	MaxConnections int // 0: any number
 	MaxStreams     int // of one HTTP/2 connection
-	MaxHeaderBytes int
 	HeaderTimeout  time.Duration
 	IdleTimeout    time.Duration
 	DrainTimeout   time.Duration // for open requests to end, when the proxy ends
@@ -107,7 +106,7 @@ type Reviews struct {
 // Defaults returns what holds where nothing else is said.
 func Defaults() Config {
 	return Config{
-		Serving: Serving{Listen: "127.0.0.1:8443", MaxStreams: 250, MaxHeaderBytes: 1 << 20,
+		Serving: Serving{Listen: "127.0.0.1:8443", MaxStreams: 250,
 			HeaderTimeout: 32 * time.Second, IdleTimeout: 90 * time.Second, DrainTimeout: 30 * time.Second},
 		Clients: Clients{UserHeaders: []string{"X-Remote-User"}, UIDHeaders: []string{"X-Remote-Uid"},
 			GroupHeaders: []string{"X-Remote-Group"}, ExtraPrefixes: []string{"X-Remote-Extra-"}},

@@ -1,12 +1,16 @@
 package proxy
 
 import (
+	"context"
 	"crypto/x509/pkix"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 )
 
 // TestConfig checks what is refused, and that something is said that helps.
@@ -159,6 +163,54 @@ func TestOperators(t *testing.T) {
 	if _, text := ask("/metrics"); !strings.Contains(text, `kubetrail_proxy_upstream_errors_total{cause="dial"} 1`) {
 		t.Error(text)
 	}
+}
+
+// TestReadyIsNotPoisoned checks that somebody who asks whether the proxy is ready, and does
+// not wait for the answer, does not make it unready for others.
+func TestReadyIsNotPoisoned(t *testing.T) {
+	entered, release := make(chan bool, 2), make(chan bool)
+	g := newRig(t, func(http.ResponseWriter, *http.Request) {
+		entered <- true
+		<-release
+	}, func(_ *rig, c *Config) { c.Now = func() time.Time { return time.Unix(1_800_000_000, 0) } })
+	impatient, leave := context.WithCancel(t.Context())
+	var all sync.WaitGroup
+	all.Go(func() { _ = g.server.ready(impatient) })
+	<-entered
+	leave()
+	all.Go(func() {
+		if err := g.server.ready(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+	close(release)
+	all.Wait()
+	if n := len(g.up.requests()); n != 1 {
+		t.Errorf("the upstream was asked %d times", n)
+	}
+}
+
+// TestDialGivenUp checks that those who wait for their turn to connect do not fail because
+// somebody else gave up.
+func TestDialGivenUp(t *testing.T) {
+	d := newDials(1)
+	ctx, give := context.WithCancel(t.Context())
+	dialling := make(chan bool)
+	var all sync.WaitGroup
+	all.Go(func() {
+		_, _ = d.do(ctx, func() (net.Conn, error) { dialling <- true; <-ctx.Done(); return nil, ctx.Err() })
+	})
+	<-dialling
+	waits := make(chan bool)
+	all.Go(func() {
+		close(waits)
+		if _, err := d.do(t.Context(), func() (net.Conn, error) { return nil, nil }); err != nil {
+			t.Error(err)
+		}
+	})
+	<-waits
+	give()
+	all.Wait()
 }
 
 // TestMaxConnections checks that one client more than allowed waits for another to leave.

@@ -276,6 +276,55 @@ func TestBrokenBody(t *testing.T) {
 	}
 }
 
+// TestManyHeaders checks that headers that fit into a request of HTTP/1.1 and, counted as
+// HTTP/2 counts, not into the one to the upstream, do not look like an upstream that is down,
+// nor end the connection on which the watches of others are.
+func TestManyHeaders(t *testing.T) {
+	g := newRig(t, nil, nil)
+	var headers strings.Builder
+	for i := range 40_000 {
+		fmt.Fprintf(&headers, "A%d: b\r\n", i)
+	}
+	for _, path := range []string{podPath, watchPath, "/api?" + strings.Repeat("x", 1<<20)} {
+		lines := headers.String()
+		if len(path) > 1000 {
+			lines = ""
+		}
+		resp, body := g.raw(t, "GET "+path+" HTTP/1.1\r\nHost: x\r\n"+lines+"\r\n")
+		if e := g.events.wait(t, at(policy.StageResponseComplete, path)); resp.StatusCode != 431 || e.ResponseStatus.Code != 431 {
+			t.Errorf("%s %s, event %+v", resp.Status, body, e)
+		}
+	}
+	if n := testutil.CollectAndCount(g.metrics.errors); n != 0 {
+		t.Errorf("%d errors of the upstream", n)
+	}
+}
+
+// TestAuditIDs checks which ID the upstream and the client get, also where nothing is
+// recorded.
+func TestAuditIDs(t *testing.T) {
+	for _, recorded := range []bool{true, false} {
+		g := newRig(t, nil, func(_ *rig, c *Config) {
+			if !recorded {
+				c.Record.Backend = nil
+			}
+		})
+		for _, ids := range [][]string{{"mine"}, {"mine", "yours"}, {strings.Repeat("m", 100_000)}, {"\xff\t<&>中"}} {
+			header := ""
+			for _, id := range ids {
+				header += "Audit-ID: " + id + "\r\n"
+			}
+			resp, _ := g.raw(t, "GET "+podPath+" HTTP/1.1\r\nHost: x\r\n"+header+"\r\n")
+			if got := g.up.last(t).Header.Get("Audit-Id"); got != ids[0] || !slices.Equal(resp.Header["Audit-Id"], ids[:1]) {
+				t.Errorf("recorded %t: %.20q arrives as %.20q, the client gets %.20q", recorded, ids, got, resp.Header["Audit-Id"])
+			}
+			if recorded {
+				g.events.wait(t, func(e event) bool { return e.AuditID == strings.ToValidUTF8(ids[0], "\ufffd") })
+			}
+		}
+	}
+}
+
 // TestNoPath checks that a policy is asked of the path that the upstream sees.
 func TestNoPath(t *testing.T) {
 	paths := make(chan string, 2)

@@ -68,9 +68,10 @@ func (f *forwarder) serve(w http.ResponseWriter, r *http.Request, failed bool) {
 		writeStatus(w, e)
 		return
 	}
-	// The upstream gets the ID that record.Handler made, and answers with it.
-	r.Header["Audit-Id"] = w.Header()["Audit-Id"]
-	delete(w.Header(), "Audit-Id")
+	if made := w.Header()["Audit-Id"]; made != nil { // by record.Handler: the upstream gets it, and answers with it
+		r.Header["Audit-Id"] = made
+		delete(w.Header(), "Audit-Id")
+	}
 	info, err := policy.ParseRequest(r.Method, r.URL.RequestURI())
 	s.long = err == nil && info.LongRunning()
 	if r.Body != nil && r.Body != http.NoBody {
@@ -181,8 +182,26 @@ func (f *forwarder) RoundTrip(r *http.Request) (*http.Response, error) {
 	if s.broken != nil {
 		return nil, s.broken
 	}
+	if headerSize(r) > maxHeaders {
+		return nil, errHeaders
+	}
 	defer s.sent.Store(true)
 	return f.p.roads.take(s.id.way, r.Header.Get("Upgrade") != "").RoundTrip(r)
+}
+
+// errHeaders is what becomes of a request that HTTP/1.1 brought, and that is too large as
+// HTTP/2 counts: kube-apiserver might end the connection for it, with the watches of others.
+var errHeaders = errors.New("the URL and the headers of this request are too large for the API server")
+
+// headerSize is the size of the headers of r as HTTP/2 counts.
+func headerSize(r *http.Request) int {
+	n := len(r.URL.EscapedPath()) + len(r.URL.RawQuery)
+	for name, values := range r.Header {
+		for _, v := range values {
+			n += len(name) + len(v) + 32
+		}
+	}
+	return n
 }
 
 // maxError is how much of an error is looked at before it passes.
@@ -283,7 +302,12 @@ func (f *forwarder) failed(w http.ResponseWriter, r *http.Request, err error) {
 	if id := s.in.Header["Audit-Id"]; len(id) > 0 {
 		w.Header()["Audit-Id"] = id
 	}
-	if r.Context().Err() != nil {
+	switch {
+	case r.Context().Err() == nil:
+	case errors.Is(context.Cause(r.Context()), errEnding):
+		writeStatus(w, unavailable(errEnding.Error()))
+		return
+	default:
 		writeStatus(w, timeout("the client did not wait for the answer of the API server"))
 		return
 	}
@@ -291,12 +315,12 @@ func (f *forwarder) failed(w http.ResponseWriter, r *http.Request, err error) {
 		writeStatus(w, apiError{http.StatusBadRequest, metav1.StatusReasonBadRequest, "the body of this request cannot be read"})
 		return
 	}
-	f.p.metrics.failed(err)
-	f.p.log.Warn("the API server did not answer", "method", r.Method, "err", withoutURL(err))
-	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
-		writeStatus(w, unavailable("the request is too large"))
+	if errors.Is(err, errHeaders) {
+		writeStatus(w, apiError{http.StatusRequestHeaderFieldsTooLarge, metav1.StatusReasonRequestEntityTooLarge, errHeaders.Error()})
 		return
 	}
+	f.p.metrics.failed(err)
+	f.p.log.Warn("the API server did not answer", "method", r.Method, "err", withoutURL(err))
 	writeStatus(w, unavailable("the API server behind this proxy does not answer"))
 }
 

@@ -145,6 +145,33 @@ func TestOwnCertificate(t *testing.T) {
 	}
 }
 
+// TestNotConfirmed checks that nobody acts as the proxy while the upstream cannot say whom it
+// takes users with certificates for, and that those whom it knows do not suffer from it.
+func TestNotConfirmed(t *testing.T) {
+	for _, trusted := range []bool{false, true} {
+		g := newRig(t, nil, func(g *rig, c *Config) {
+			if !trusted {
+				c.Forward.CertFile, c.Forward.KeyFile = g.write(t, g.up.clients, "own", pkix.Name{CommonName: "cluster-admin"})
+			}
+			c.Reviews.TTL = time.Nanosecond
+		})
+		if trusted {
+			g.get(t, g.client(t, true, g.users.pair(t, pkix.Name{CommonName: "alice"})), "/before")
+		}
+		g.up.mu.Lock()
+		g.up.down = true
+		g.up.mu.Unlock()
+		before := len(g.up.requests())
+		resp, body := g.get(t, g.client(t, true, g.users.pair(t, pkix.Name{CommonName: "bob"})), podPath)
+		if e := g.events.wait(t, complete); e.User.Username != "bob" || e.ResponseStatus.Code != resp.StatusCode {
+			t.Errorf("event %+v", e)
+		}
+		if passed := len(g.up.requests()) > before; passed != trusted || trusted != (resp.StatusCode == 200) {
+			t.Errorf("trusted %t: %s %s", trusted, resp.Status, body)
+		}
+	}
+}
+
 // TestOtherGroups checks that nobody passes whom the upstream takes for a member of other
 // groups than the event says.
 func TestOtherGroups(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -52,6 +53,7 @@ type reviewer struct {
 	metrics *metrics
 	now     func() time.Time
 	renewal chan question // read by run
+	trusted atomic.Bool   // the upstream has taken a user from the proxy
 
 	mu     sync.Mutex // guards what follows
 	known  recent     // with a user
@@ -88,8 +90,11 @@ func (v *reviewer) confirm(ctx context.Context, id *identity) {
 	q := question{keyOf("user", parts...), forUser, header}
 	a := v.get(ctx, q)
 	id.key = q.key
+	if a.user != nil {
+		v.trusted.Store(a.user.Username == id.user.Username)
+	}
 	switch {
-	case a.user == nil && !a.refused && v.cfg.Refuse:
+	case a.user == nil && !a.refused && (v.cfg.Refuse || !v.trusted.Load()):
 		id.way, id.why = nobody, "it is not known for whom the API server takes this user: "+a.failed
 	case a.user != nil && a.user.Username != id.user.Username:
 		id.way, id.why = nobody, fmt.Sprintf("the API server takes the proxy for %q, and not for the user whom it names", a.user.Username)
@@ -169,6 +174,10 @@ func (v *reviewer) fly(ctx context.Context, q question, done chan struct{}) answ
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	if old, ok := v.known.get(q.key); ok && a.failed != "" {
+		old.renew = a.until // not at every request: it may have failed of too many
+		v.known.put(q.key, old)
+	}
 	if a.user != nil && a.user.Username != anonymous { // what is no token anybody can send
 		v.known.put(q.key, a)
 		v.denied.remove(q.key)

@@ -104,6 +104,34 @@ func TestReviewsAreRenewed(t *testing.T) {
 	})
 }
 
+// TestRenewalsFail checks that an upstream that cannot answer is not asked again by every
+// request with a token that is still known.
+func TestRenewalsFail(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var asked atomic.Int32
+		v := newReviewer(func(context.Context, way, http.Header) (*record.User, error) {
+			if asked.Add(1) > 1 {
+				return nil, errors.New("overloaded")
+			}
+			return &record.User{Username: "alice"}, nil
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		var all sync.WaitGroup
+		all.Go(func() { v.run(ctx) })
+		for begin := time.Now(); time.Since(begin) < v.cfg.TTL; time.Sleep(10 * time.Millisecond) {
+			if id := v.whose(ctx, []string{"Bearer x"}); id.user == nil {
+				t.Fatalf("%+v", id)
+			}
+			synctest.Wait()
+		}
+		if n := asked.Load() - 1; n < 2 || n > int32(v.cfg.TTL/2/v.cfg.Denied) {
+			t.Errorf("asked again %d times", n)
+		}
+		cancel()
+		all.Wait()
+	})
+}
+
 // TestReviewsFlyOnce checks that many requests with one token ask once, and that those who
 // wait have the answer though the one who asks has gone.
 func TestReviewsFlyOnce(t *testing.T) {

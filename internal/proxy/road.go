@@ -86,7 +86,7 @@ func (d *dials) do(ctx context.Context, dial func() (net.Conn, error)) (net.Conn
 		return nil, errNotNeeded
 	}
 	conn, err := dial()
-	if err != nil {
+	if err != nil && ctx.Err() == nil { // not for the others because this one was given up
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		d.next.err = err

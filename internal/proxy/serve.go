@@ -37,6 +37,9 @@ type server struct {
 	health  error
 }
 
+// maxHeaders is how large the headers of a request may be, in bytes, as with kube-apiserver.
+const maxHeaders = 1 << 20
+
 func newServer(p *Proxy) (_ *server, err error) {
 	c := &p.cfg.Serving
 	s := &server{p: p}
@@ -50,7 +53,7 @@ func newServer(p *Proxy) (_ *server, err error) {
 	protocols.SetHTTP2(true)
 	s.http = &http.Server{
 		Handler: p, TLSConfig: s.tlsConfig(), Protocols: protocols,
-		ReadHeaderTimeout: c.HeaderTimeout, IdleTimeout: c.IdleTimeout, MaxHeaderBytes: c.MaxHeaderBytes,
+		ReadHeaderTimeout: c.HeaderTimeout, IdleTimeout: c.IdleTimeout, MaxHeaderBytes: maxHeaders,
 		HTTP2:    &http.HTTP2Config{MaxConcurrentStreams: c.MaxStreams, SendPingTimeout: 30 * time.Second, PingTimeout: 15 * time.Second},
 		ErrorLog: p.quiet, // handshakes broken off by scanners
 		ConnContext: func(ctx context.Context, _ net.Conn) context.Context {
@@ -123,8 +126,9 @@ func (s *server) ready(ctx context.Context) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if now := s.p.cfg.Now(); now.Sub(s.checked) >= time.Second {
-		s.health, s.checked = s.p.Reach(ctx), now
+	if s.p.cfg.Now().Sub(s.checked) >= time.Second {
+		s.health = s.p.Reach(context.WithoutCancel(ctx)) // others may wait for the answer when this one has gone
+		s.checked = s.p.cfg.Now()
 	}
 	return s.health
 }
@@ -217,7 +221,7 @@ func (p *Proxy) Run(ctx context.Context) error {
 	}
 	cancel(errEnding)
 	s.http.Close()
-	s.open.shut() // what was hijacked the server has forgotten
+	<-s.open.shut()
 	if s.watch != nil {
 		s.watch.Close()
 	}
@@ -265,15 +269,17 @@ func (p *Proxy) Open() int {
 	return p.server.open.inside
 }
 
-// shut lets nobody in any more and waits until everybody is out.
-func (g *gate) shut() {
+// shut lets nobody in any more. What it returns is closed when everybody is out.
+func (g *gate) shut() <-chan struct{} {
 	g.mu.Lock()
-	g.closed, g.empty = true, make(chan struct{})
-	if g.inside == 0 {
-		close(g.empty)
+	defer g.mu.Unlock()
+	if !g.closed {
+		g.closed, g.empty = true, make(chan struct{})
+		if g.inside == 0 {
+			close(g.empty)
+		}
 	}
-	g.mu.Unlock()
-	<-g.empty
+	return g.empty
 }
 
 func (s *server) serve() error {
@@ -297,7 +303,15 @@ func (s *server) drain() {
 	timeout := s.p.cfg.Serving.DrainTimeout
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	if err := s.http.Shutdown(ctx); err != nil {
+	err := s.http.Shutdown(ctx)
+	if err == nil {
+		select {
+		case <-s.open.shut(): // what was hijacked the server has forgotten
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+	}
+	if err != nil {
 		s.p.log.Warn("requests were still open when the time for them was over; they are cut off", "timeout", timeout)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -271,6 +272,53 @@ func TestCutOff(t *testing.T) {
 	}
 	g.events.wait(t, at(policy.StageResponseComplete, path))
 	g.events.wait(t, at(policy.StagePanic, podPath+"/log?follow=true"))
+}
+
+// TestDrainUpgrade checks that a connection that has left HTTP is waited for as well.
+func TestDrainUpgrade(t *testing.T) {
+	path := podPath + "/exec?command=sh"
+	g := newRig(t, upgrade("SPDY/3.1"), nil)
+	conn, in, _ := g.shake(t, path, "SPDY/3.1")
+	stopped := make(chan bool)
+	go func() { g.stop(); close(stopped) }()
+	eventually(t, g.server.draining.Load)
+	for i := range 1000 {
+		fmt.Fprint(conn, "ls\n")
+		for range 2 {
+			if got, err := in.ReadString('\n'); got != "ls\n" {
+				t.Fatalf("line %d: %q, %v", i, got, err)
+			}
+		}
+	}
+	conn.Close()
+	<-stopped
+	g.events.wait(t, at(policy.StageResponseComplete, path))
+}
+
+// TestEnding checks that nobody is told of a client that did not wait, where the proxy
+// did not.
+func TestEnding(t *testing.T) {
+	entered := make(chan bool)
+	g := newRig(t, func(_ http.ResponseWriter, r *http.Request) {
+		entered <- true
+		<-r.Context().Done()
+	}, func(_ *rig, c *Config) { c.Serving.DrainTimeout = 10 * time.Millisecond })
+	r, err := http.NewRequest(http.MethodGet, g.URL()+podPath, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sent sync.WaitGroup
+	sent.Go(func() {
+		if resp, err := g.client(t, true).Do(r); err == nil { // it may be cut off before
+			resp.Body.Close()
+		}
+	})
+	<-entered
+	g.stop()
+	sent.Wait()
+	if e := g.events.wait(t, complete); e.ResponseStatus.Code != 503 || e.ResponseStatus.Message != errEnding.Error() {
+		t.Errorf("event %+v", e)
+	}
 }
 
 // TestUpload checks that a large body passes while it is sent.
