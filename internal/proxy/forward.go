@@ -72,6 +72,10 @@ func (f *forwarder) serve(w http.ResponseWriter, r *http.Request, failed bool) {
 		r.Header["Audit-Id"] = made
 		delete(w.Header(), "Audit-Id")
 	}
+	if p, ok := r.Context().Value(peerKey{}).(*peer); ok && r.Header.Get("Upgrade") != "" {
+		// At the end of the proxy nobody else does: net/http forgets what was hijacked.
+		defer context.AfterFunc(r.Context(), func() { p.conn.Close() })()
+	}
 	info, err := policy.ParseRequest(r.Method, r.URL.RequestURI())
 	s.long = err == nil && info.LongRunning()
 	if r.Body != nil && r.Body != http.NoBody {
@@ -223,6 +227,9 @@ func (f *forwarder) answered(resp *http.Response) error {
 		f.p.reviewer.forget(s.id.key)
 	}
 	if code == http.StatusSwitchingProtocols {
+		if conn, ok := resp.Body.(io.ReadWriteCloser); ok {
+			resp.Body = upgraded{conn}
+		}
 		if s.id.wanted != nil {
 			record.LogImpersonatedUser(ctx, s.id.wanted, "")
 		}
@@ -246,6 +253,28 @@ func (f *forwarder) answered(resp *http.Response) error {
 	}
 	resp.Body = &watchedBody{ReadCloser: resp.Body, s: s}
 	return nil
+}
+
+// An upgraded is a connection to the upstream that ends as a whole when the upstream ends it,
+// as it does in kube-apiserver: the client may never end its half.
+type upgraded struct{ io.ReadWriteCloser }
+
+var errUpgradeOver = errors.New("the upstream has ended the connection")
+
+func (u upgraded) Read(p []byte) (int, error) {
+	n, err := u.ReadWriteCloser.Read(p)
+	if err == io.EOF {
+		err = errUpgradeOver
+	}
+	return n, err
+}
+
+// CloseWrite tells the upstream that the client has said everything.
+func (u upgraded) CloseWrite() error {
+	if c, ok := u.ReadWriteCloser.(interface{ CloseWrite() error }); ok {
+		return c.CloseWrite()
+	}
+	return http.ErrNotSupported
 }
 
 // peek reads the beginning of a body, which can be read again after.

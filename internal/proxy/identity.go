@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -49,6 +50,8 @@ type identity struct {
 
 // A peer is what is known of one connection.
 type peer struct {
+	conn net.Conn
+
 	mu sync.Mutex // guards what follows
 	of [2]*x509.CertPool
 	certificate
@@ -80,7 +83,7 @@ func (i *identifier) identify(r *http.Request, s *sanitizer) identity {
 	shown := i.shown(r)
 	var id identity
 	switch {
-	case shown.front && r.Header.Get(i.clients.UserHeaders[0]) != "" || shown.front && i.claimed(r.Header) != "":
+	case shown.front && i.claimed(r.Header) != "":
 		id = identity{user: i.remote(r.Header), way: forUser}
 	case shown.user != nil:
 		id = identity{user: shown.user, way: forUser}

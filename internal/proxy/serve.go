@@ -56,8 +56,8 @@ func newServer(p *Proxy) (_ *server, err error) {
 		ReadHeaderTimeout: c.HeaderTimeout, IdleTimeout: c.IdleTimeout, MaxHeaderBytes: maxHeaders,
 		HTTP2:    &http.HTTP2Config{MaxConcurrentStreams: c.MaxStreams, SendPingTimeout: 30 * time.Second, PingTimeout: 15 * time.Second},
 		ErrorLog: p.quiet, // handshakes broken off by scanners
-		ConnContext: func(ctx context.Context, _ net.Conn) context.Context {
-			return context.WithValue(ctx, peerKey{}, &peer{})
+		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
+			return context.WithValue(ctx, peerKey{}, &peer{conn: conn})
 		},
 	}
 	if s.listener, err = listen("--listen", c.Listen); err != nil {

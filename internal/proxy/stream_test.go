@@ -195,6 +195,70 @@ func TestUpgrade(t *testing.T) {
 	}
 }
 
+// hijacked is an upstream that changes to another protocol and then does something.
+func hijacked(does func(conn net.Conn, in *bufio.Reader)) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		conn, rw, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			panic(err)
+		}
+		defer conn.Close()
+		fmt.Fprint(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n\r\n")
+		does(conn, rw.Reader)
+	}
+}
+
+// TestUpgradeEnds checks that an upgrade is over when the upstream ends it, though the
+// client does not, and that all that the upstream has said arrives before.
+func TestUpgradeEnds(t *testing.T) {
+	path := podPath + "/exec?command=true"
+	g := newRig(t, hijacked(func(conn net.Conn, _ *bufio.Reader) { fmt.Fprint(conn, "bye") }), nil)
+	_, in, _ := g.shake(t, path, "SPDY/3.1")
+	if e := g.events.wait(t, at(policy.StageResponseComplete, path)); e.ResponseStatus.Code != 101 {
+		t.Errorf("event %+v", e)
+	}
+	if said, err := io.ReadAll(in); string(said) != "bye" || err != nil {
+		t.Errorf("%q, %v", said, err)
+	}
+}
+
+// TestHalfClosed checks that a client that has said everything still hears the answer.
+func TestHalfClosed(t *testing.T) {
+	g := newRig(t, hijacked(func(conn net.Conn, in *bufio.Reader) {
+		all, err := io.ReadAll(in)
+		fmt.Fprint(conn, string(all), err)
+	}), nil)
+	conn, in, _ := g.shake(t, podPath+"/exec?command=cat", "SPDY/3.1")
+	fmt.Fprint(conn, "everything")
+	if err := conn.(*tls.Conn).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	if said, err := io.ReadAll(in); string(said) != "everything<nil>" || err != nil {
+		t.Errorf("%q, %v", said, err)
+	}
+}
+
+// TestDeafClient checks that the proxy can be stopped though a client does not read what an
+// upgraded connection brings.
+func TestDeafClient(t *testing.T) {
+	full, release := make(chan bool), make(chan bool)
+	g := newRig(t, hijacked(func(conn net.Conn, _ *bufio.Reader) {
+		for chunk := make([]byte, 1<<20); ; {
+			// What does not get on for so long is likely to wait for the client.
+			_ = conn.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+			if _, err := conn.Write(chunk); err != nil {
+				break
+			}
+		}
+		full <- true
+		<-release
+	}), func(_ *rig, c *Config) { c.Serving.DrainTimeout = 10 * time.Millisecond })
+	g.shake(t, podPath+"/exec?command=yes", "SPDY/3.1")
+	<-full
+	g.stop()
+	close(release)
+}
+
 // TestProtocolToken checks that a browser's token is found where browsers put it.
 func TestProtocolToken(t *testing.T) {
 	g := newRig(t, upgrade("websocket"), nil)
