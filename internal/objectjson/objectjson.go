@@ -176,13 +176,17 @@ func marshaler(t reflect.Type) func([]byte, unsafe.Pointer, int) ([]byte, error)
 // emptiness returns what omitempty asks of a type, nil where it leaves nothing out.
 func emptiness(t reflect.Type) func(unsafe.Pointer) bool {
 	switch t.Kind() {
-	case reflect.Bool, reflect.Int8, reflect.Uint8:
-		return func(at unsafe.Pointer) bool { return *(*uint8)(at) == 0 }
-	case reflect.Int16, reflect.Uint16:
-		return func(at unsafe.Pointer) bool { return *(*uint16)(at) == 0 }
-	case reflect.Int32, reflect.Uint32:
-		return func(at unsafe.Pointer) bool { return *(*uint32)(at) == 0 }
-	case reflect.Int, reflect.Uint, reflect.Int64, reflect.Uint64:
+	case reflect.Bool,
+		reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64,
+		reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+		switch t.Size() {
+		case 1:
+			return func(at unsafe.Pointer) bool { return *(*uint8)(at) == 0 }
+		case 2:
+			return func(at unsafe.Pointer) bool { return *(*uint16)(at) == 0 }
+		case 4:
+			return func(at unsafe.Pointer) bool { return *(*uint32)(at) == 0 }
+		}
 		return func(at unsafe.Pointer) bool { return *(*uint64)(at) == 0 }
 	case reflect.Pointer, reflect.Interface:
 		return func(at unsafe.Pointer) bool { return *(*unsafe.Pointer)(at) == nil }
