@@ -58,6 +58,9 @@ func (a *app) proxy(ctx context.Context, f *proxyFlags) error {
 	if err != nil {
 		return err
 	}
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP) // from before anybody knows of the proxy until all is delivered: it would end it
+	defer signal.Stop(hangup)
 	fmt.Fprintln(a.err, output.Plain(p.String(), false))
 	if p.Operators() != "" {
 		fmt.Fprintf(a.err, "health and metrics at %s\n", p.Operators())
@@ -73,7 +76,7 @@ func (a *app) proxy(ctx context.Context, f *proxyFlags) error {
 	var beside sync.WaitGroup
 	ended := make(chan error, 1)
 	beside.Go(func() { ended <- runner.Run(recording) })
-	beside.Go(func() { reopenOnHangup(recording, runner, log) })
+	beside.Go(func() { reopenOnHangup(recording, hangup, runner, log) })
 	beside.Go(func() { system.Run(recording, func() bool { return p.Open() >= 0 }) })
 	system.Ready("recording")
 	context.AfterFunc(ctx, system.Stopping)
@@ -84,10 +87,7 @@ func (a *app) proxy(ctx context.Context, f *proxyFlags) error {
 }
 
 // reopenOnHangup does on SIGHUP what the runner can do.
-func reopenOnHangup(ctx context.Context, r *options.Runner, log *slog.Logger) {
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
-	defer signal.Stop(hangup)
+func reopenOnHangup(ctx context.Context, hangup <-chan os.Signal, r *options.Runner, log *slog.Logger) {
 	for {
 		select {
 		case <-ctx.Done():
