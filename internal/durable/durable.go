@@ -136,6 +136,12 @@ func TakeLock(name string) (*Lock, error) {
 	if err != nil {
 		return nil, err
 	}
+	return LockFile(f)
+}
+
+// LockFile is TakeLock of a file that is open for reading and writing, and closes it
+// where that fails.
+func LockFile(f *os.File) (*Lock, error) {
 	if err := lockFile(f); err != nil {
 		holder, _ := io.ReadAll(io.LimitReader(f, 32))
 		f.Close()

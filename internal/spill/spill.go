@@ -12,6 +12,8 @@
 //
 // Records are numbered from 0 for ever, so that the names of two neighbours tell how many
 // records are between them, though one cannot be read.
+//
+// What is in the directory is believed, so it must be one that nobody else may write to.
 package spill
 
 import (
@@ -22,19 +24,19 @@ import (
 	"hash/crc32"
 	"io/fs"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 
 	"kubetrail/internal/durable"
 )
 
 // Config says where a queue is and how much it holds.
 type Config struct {
-	Dir      string // made for its owner only
+	Dir      string // made for its owner only; see ErrUntrusted
 	MaxBytes int64  // of all segments; default 1 GiB, at least 64 KiB
 
 	// Damaged, if not nil, is told of records that cannot be read any more. Where their
@@ -42,7 +44,7 @@ type Config struct {
 	// call the queue.
 	Damaged func(records int, err error)
 
-	FS     durable.FS   // default durable.OS{}
+	FS     durable.FS   // for tests; default: the directory
 	Logger *slog.Logger // default: none
 }
 
@@ -54,42 +56,43 @@ var (
 )
 
 const (
-	suffix     = ".spill"
-	badSuffix  = ".bad"
-	headerSize = 8 // length, CRC-32C of length and record; little-endian
-	slotSize   = 12
+	suffix    = ".spill"
+	badSuffix = ".bad"
+	slotSize  = 12      // in the front file: number, CRC-32C
+	spare     = 4 << 10 // of MaxBytes, for AppendNote only
 )
 
 // A Queue is first in, first out. It is safe for concurrent use.
 type Queue struct {
-	c      Config
-	table  *crc32.Table
-	lock   *durable.Lock
-	front  *os.File
-	slot   int64      // of the front file, written last
-	toSync sync.Mutex // held while syncing; guards synced
+	c       Config
+	syncing sync.Mutex // held by who syncs
 
 	mu       sync.Mutex
-	segments []*segment // in order; reading is in the first whose end is after cursor
-	file     durable.File
-	next     uint64 // number of the next record
-	cursor   uint64 // of the next record that is read
+	dir      *dir
+	slot     int64        // of the front file, written last
+	segments []*segment   // in order; reading is in the first whose end is after cursor
+	file     durable.File // the last segment, or nil
+	next     uint64       // number of the next record
+	cursor   uint64       // of the next record that is read
 	acked    uint64
 	bytes    int64
 	buf      []byte // what Append writes
-	newFile  bool   // the directory was not synced since a segment was made
-	unsynced error  // why a segment could not be synced when it was closed
 	r        reader
-
-	synced uint64 // records before it are durable
+	newFile  bool   // the directory was not synced since a segment was made
+	synced   uint64 // records before it were synced, but for
+	doubtful uint64 // those before it: of some the disk did not say that it has them
+	doubt    error  // why
 }
 
 // A segment is one file.
 type segment struct {
-	first uint64
-	size  int64
-	bad   error // it is to be set aside
+	first   uint64
+	size    int64
+	bad     error  // if not nil, it is to be set aside,
+	badFrom uint64 // because records from this number on cannot be read
 }
+
+func (s *segment) name() string { return fmt.Sprintf("%020d", s.first) + suffix }
 
 // Open opens the queue in a directory, which no other process may have open: the error
 // wraps durable.ErrLocked otherwise.
@@ -98,9 +101,6 @@ func Open(c Config) (*Queue, error) {
 		c.MaxBytes = 1 << 30
 	}
 	c.MaxBytes = max(c.MaxBytes, 64<<10)
-	if c.FS == nil {
-		c.FS = durable.OS{}
-	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -110,26 +110,34 @@ func Open(c Config) (*Queue, error) {
 	if err := durable.MkdirAll(c.Dir); err != nil {
 		return nil, err
 	}
-	lock, err := durable.TakeLock(filepath.Join(c.Dir, "lock"))
+	d, err := openDir(c.Dir)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", c.Dir, err)
+		return nil, err
 	}
-	q := &Queue{c: c, lock: lock, table: crc32.MakeTable(crc32.Castagnoli)}
+	q := &Queue{c: c}
+	q.use(d)
 	if err := q.load(); err != nil {
-		q.Close()
+		d.close()
 		return nil, err
 	}
 	return q, nil
 }
 
+// use makes the queue be in a directory.
+func (q *Queue) use(d *dir) { q.dir, q.r.dir = d, d }
+
+// fs is where segments are made and removed.
+func (q *Queue) fs() durable.FS {
+	if q.c.FS != nil {
+		return q.c.FS
+	}
+	return q.dir
+}
+
 // load finds out what the directory holds.
 func (q *Queue) load() error {
-	var err error
-	if q.front, err = os.OpenFile(filepath.Join(q.c.Dir, "front"), os.O_RDWR|os.O_CREATE, 0o600); err != nil {
-		return err
-	}
 	q.acked = q.readFront()
-	entries, err := os.ReadDir(q.c.Dir)
+	entries, err := fs.ReadDir(q.dir.root.FS(), ".")
 	if err != nil {
 		return err
 	}
@@ -142,6 +150,9 @@ func (q *Queue) load() error {
 		info, err := e.Info()
 		if err != nil {
 			return err
+		}
+		if !info.Mode().IsRegular() {
+			return notRegular(filepath.Join(q.c.Dir, e.Name()))
 		}
 		q.segments = append(q.segments, &segment{first: first, size: info.Size()})
 		q.bytes += info.Size()
@@ -164,57 +175,46 @@ func (q *Queue) load() error {
 // inspect reads the last segment and returns the number after its last whole record.
 // What is left of a record whose writing was cut short is removed.
 func (q *Queue) inspect(s *segment) (uint64, error) {
-	var r reader
+	r := reader{dir: q.dir}
 	defer r.close()
+	r.stand(s, 0)
 	for n := s.first; ; n++ {
-		r.limit = s.size
-		record, err := r.record(q, s)
+		record, err := r.record()
 		if err == nil && record != nil {
 			continue
 		}
 		if err == nil {
 			return n, nil // the end
 		}
-		rest, readErr := r.rest(q, s)
+		rest, readErr := r.peek(r.left())
 		if readErr != nil {
 			return 0, readErr
 		}
 		if !torn(rest) {
-			q.damaged(s, 1, err)
+			q.damaged(s, n, 1, err)
 			return n, nil
 		}
-		if err := q.c.FS.Cut(q.path(s), r.offset); err != nil {
+		if err := q.fs().Cut(q.path(s), r.offset); err != nil {
 			return 0, err
 		}
-		q.bytes -= s.size - r.offset
+		q.bytes -= r.left()
 		s.size = r.offset
 		return n, nil
 	}
 }
 
-// torn reports whether bytes are what is left of a record whose writing was cut short:
-// its beginning, or zeros that a file system has put in its place.
-func torn(rest []byte) bool {
-	if len(rest) < headerSize || len(rest) < headerSize+int(binary.LittleEndian.Uint32(rest)) {
-		return true
-	}
-	return !slices.ContainsFunc(rest, func(b byte) bool { return b != 0 })
-}
-
-func (q *Queue) path(s *segment) string {
-	return filepath.Join(q.c.Dir, fmt.Sprintf("%020d", s.first)+suffix)
-}
+func (q *Queue) path(s *segment) string { return filepath.Join(q.c.Dir, s.name()) }
 
 // readFront returns the number in the front file: the larger of two slots, which are
 // written in turn, so that one is whole whenever writing ends.
 func (q *Queue) readFront() uint64 {
 	var b [2 * slotSize]byte
-	n, _ := q.front.ReadAt(b[:], 0)
+	n, _ := q.dir.front.ReadAt(b[:], 0)
 	var front uint64
 	for i := range int64(2) {
 		slot := b[i*slotSize : (i+1)*slotSize]
 		number := binary.LittleEndian.Uint64(slot)
-		if n >= int(i+1)*slotSize && crc32.Checksum(slot[:8], q.table) == binary.LittleEndian.Uint32(slot[8:]) && number >= front && number < 1<<62 {
+		if n >= int(i+1)*slotSize && crc32.Checksum(slot[:8], castagnoli) == binary.LittleEndian.Uint32(slot[8:]) && number >= front && number < 1<<62 {
 			front, q.slot = number, i
 		}
 	}
@@ -224,9 +224,9 @@ func (q *Queue) readFront() uint64 {
 func (q *Queue) writeFront() error {
 	var slot [slotSize]byte
 	binary.LittleEndian.PutUint64(slot[:], q.acked)
-	binary.LittleEndian.PutUint32(slot[8:], crc32.Checksum(slot[:8], q.table))
+	binary.LittleEndian.PutUint32(slot[8:], crc32.Checksum(slot[:8], castagnoli))
 	q.slot = 1 - q.slot
-	_, err := q.front.WriteAt(slot[:], q.slot*slotSize)
+	_, err := q.dir.front.WriteAt(slot[:], q.slot*slotSize)
 	return err
 }
 
@@ -243,7 +243,7 @@ func (q *Queue) Append(records [][]byte) (int, error) {
 	defer q.mu.Unlock()
 	done := 0
 	for done < len(records) {
-		n, err := q.appendSome(records[done:])
+		n, err := q.appendSome(records[done:], q.c.MaxBytes-spare)
 		done += n
 		if err != nil {
 			return done, err
@@ -252,8 +252,18 @@ func (q *Queue) Append(records [][]byte) (int, error) {
 	return done, nil
 }
 
-// appendSome adds records to one segment, at least one without an error. q.mu is held.
-func (q *Queue) appendSome(records [][]byte) (int, error) {
+// AppendNote is Append for a record that must find room though there is none for others,
+// because it says so. Several of a few hundred bytes do.
+func (q *Queue) AppendNote(record []byte) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	_, err := q.appendSome([][]byte{record}, q.c.MaxBytes)
+	return err
+}
+
+// appendSome adds records to one segment, at least one without an error, as long as all
+// segments have no more than room bytes. q.mu is held.
+func (q *Queue) appendSome(records [][]byte, room int64) (int, error) {
 	if q.file == nil || q.last().size >= q.segmentBytes() {
 		if err := q.roll(); err != nil {
 			return 0, err
@@ -268,14 +278,14 @@ func (q *Queue) appendSome(records [][]byte) (int, error) {
 			err = ErrTooLarge
 			break
 		}
-		if q.bytes+int64(len(q.buf)+headerSize+len(record)) > q.c.MaxBytes {
+		if q.bytes+int64(len(q.buf)+headerSize+len(record)) > room {
 			err = ErrFull
 			break
 		}
 		if n > 0 && s.size+int64(len(q.buf)) >= q.segmentBytes() {
 			break
 		}
-		q.buf = appendRecord(q.buf, record, q.table)
+		q.buf = appendRecord(q.buf, record)
 		n++
 	}
 	if n == 0 {
@@ -296,14 +306,6 @@ func (q *Queue) appendSome(records [][]byte) (int, error) {
 	return n, err
 }
 
-func appendRecord(dst, record []byte, table *crc32.Table) []byte {
-	n := len(dst)
-	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(record)))
-	sum := crc32.Update(crc32.Checksum(dst[n:], table), table, record)
-	dst = binary.LittleEndian.AppendUint32(dst, sum)
-	return append(dst, record...)
-}
-
 func (q *Queue) last() *segment { return q.segments[len(q.segments)-1] }
 
 // roll begins a new segment. q.mu is held.
@@ -315,7 +317,15 @@ func (q *Queue) roll() error {
 		q.segments = q.segments[:n-1]
 	}
 	s := &segment{first: q.next}
-	f, err := q.c.FS.Create(q.path(s))
+	f, err := q.fs().Create(q.path(s))
+	if errors.Is(err, fs.ErrNotExist) {
+		// Somebody has removed the directory, and perhaps made it again.
+		if d, openErr := openDir(q.c.Dir); openErr == nil {
+			q.dir.close()
+			q.use(d)
+			f, err = q.fs().Create(q.path(s))
+		}
+	}
 	if err != nil {
 		return err
 	}
@@ -329,77 +339,94 @@ func (q *Queue) closeFile() {
 	if q.file == nil {
 		return
 	}
-	err := q.file.Sync()
-	if err := errors.Join(err, q.file.Close()); err != nil {
-		q.unsynced = err
+	if err := errors.Join(q.file.Sync(), q.file.Close()); err != nil {
+		q.doubtful, q.doubt = q.next, err
 	}
 	q.file = nil
 	// After a write that failed it may be longer than what was appended.
 	s := q.last()
-	if info, err := os.Stat(q.path(s)); err == nil {
+	if info, err := q.dir.root.Stat(s.name()); err == nil {
 		q.bytes += info.Size() - s.size
 		s.size = info.Size()
 	}
 }
 
 // Sync makes durable whatever Append has returned before. Callers at the same time wait
-// for one sync together.
+// for one sync together. Where it failed it fails again until something else is appended:
+// another sync of the same file may succeed though its bytes are gone.
 func (q *Queue) Sync() error {
 	q.mu.Lock()
 	upTo := q.next
 	q.mu.Unlock()
-	q.toSync.Lock()
-	defer q.toSync.Unlock()
-	if q.synced >= upTo {
-		return nil
-	}
+	q.syncing.Lock()
+	defer q.syncing.Unlock()
 	q.mu.Lock()
-	upTo = q.next
-	file, newFile, err := q.file, q.newFile, q.unsynced
-	q.newFile, q.unsynced = false, nil
+	defer q.mu.Unlock()
+	if upTo > max(q.synced, q.doubtful) {
+		q.sync()
+	}
+	if upTo <= q.doubtful {
+		return q.doubt
+	}
+	return nil
+}
+
+// sync syncs what was appended, and notes how that ended. q.syncing is held, and q.mu but
+// while it waits for the disk.
+func (q *Queue) sync() {
+	upTo, file, fsys, newFile := q.next, q.file, q.fs(), q.newFile
+	q.newFile = false
 	q.mu.Unlock()
+	var err error
 	if file != nil {
-		if failed := file.Sync(); failed != nil && !errors.Is(failed, fs.ErrClosed) { // closed means synced, or no longer needed
-			err = errors.Join(err, failed)
+		if err = file.Sync(); errors.Is(err, fs.ErrClosed) {
+			err = nil // closeFile has synced it, or it is not needed any more
 		}
 	}
 	if newFile {
-		err = errors.Join(err, q.c.FS.SyncDir(q.c.Dir))
+		err = errors.Join(err, fsys.SyncDir(q.c.Dir))
 	}
+	q.mu.Lock()
 	if err == nil {
 		q.synced = upTo
-		return nil
+		return
 	}
-	// Another sync of the same file may succeed though its bytes are gone.
-	q.mu.Lock()
+	q.newFile = q.newFile || newFile
 	if q.file == file {
 		q.closeFile()
 	}
-	q.newFile = true
-	q.mu.Unlock()
-	return err
+	q.doubtful, q.doubt = q.next, err
 }
 
 // Read calls each for the records that come next, at most maxRecords, and at most
 // maxBytes of them unless the first has more, and returns the number after the last.
 // What each gets is valid until it returns. Where nothing is left each is not called.
-func (q *Queue) Read(maxRecords, maxBytes int, each func(record []byte)) uint64 {
+// With an error the next record cannot be read now, but perhaps later.
+func (q *Queue) Read(maxRecords, maxBytes int, each func(record []byte)) (uint64, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	size := 0
 	for n := 0; n < maxRecords && q.cursor < q.next; {
-		s, end := q.reading()
-		if s == nil {
-			break
+		s, end, err := q.reading()
+		if err != nil {
+			return q.cursor, err
 		}
-		q.r.limit = s.size // it may have grown
-		record, err := q.r.record(q, s)
+		record, err := q.r.record()
+		if passing(err) {
+			return q.cursor, err
+		}
 		if err == nil && record == nil {
 			err = errors.New("it is too short")
 		}
 		if err != nil {
-			q.damaged(s, int(end-q.cursor), err)
+			q.damaged(s, q.cursor, int(end-q.cursor), err)
+			if q.file != nil && s == q.last() {
+				q.closeFile() // what is appended after the damage could not be read either
+			}
 			q.cursor = end
+			if err := q.ack(q.acked); err != nil {
+				q.c.Logger.Warn("records may be read again after a restart", "err", err)
+			}
 			continue
 		}
 		if n > 0 && size+len(record) > maxBytes {
@@ -411,34 +438,47 @@ func (q *Queue) Read(maxRecords, maxBytes int, each func(record []byte)) uint64 
 		size += len(record)
 		q.cursor++
 	}
-	return q.cursor
+	return q.cursor, nil
 }
 
-// reading makes q.r stand at the record that comes next, and returns its segment and the
-// number after the last record of that. q.mu is held.
-func (q *Queue) reading() (*segment, uint64) {
-	for i, s := range q.segments {
-		end := q.next
-		if i+1 < len(q.segments) {
-			end = q.segments[i+1].first
-		}
-		if q.cursor >= end {
-			continue
-		}
-		if q.r.segment == s {
-			return s, end
-		}
-		q.r.stand(s, 0)
-		number := s.first
-		for ; number < q.cursor; number++ {
-			if record, err := q.r.record(q, s); err != nil || record == nil {
-				break // Read will find the same
-			}
-		}
-		q.cursor = max(q.cursor, s.first)
-		return s, end
+// passing reports whether an error says nothing about a file, like that too many files
+// are open.
+func passing(err error) bool {
+	var errno syscall.Errno
+	return errors.As(err, &errno) && errno.Temporary()
+}
+
+// reading makes q.r stand at the record that comes next, of which there is one, and
+// returns its segment and the number after the last record of that. q.mu is held.
+func (q *Queue) reading() (s *segment, end uint64, err error) {
+	i := 0
+	for q.cursor >= q.end(i) {
+		i++
 	}
-	return nil, 0
+	s, end = q.segments[i], q.end(i)
+	if q.r.segment == s {
+		return s, end, nil
+	}
+	q.r.stand(s, 0)
+	for n := s.first; n < q.cursor; n++ {
+		record, err := q.r.record()
+		if passing(err) {
+			q.r.stand(nil, 0)
+			return s, end, err
+		}
+		if err != nil || record == nil {
+			break // Read will find the same
+		}
+	}
+	return s, end, nil
+}
+
+// end is the number after the last record of a segment. q.mu is held.
+func (q *Queue) end(i int) uint64 {
+	if i+1 < len(q.segments) {
+		return q.segments[i+1].first
+	}
+	return q.next
 }
 
 // Pass makes Read go on after the last record, as if all had been read.
@@ -451,12 +491,10 @@ func (q *Queue) Pass() {
 	}
 }
 
-// damaged notes that records of a segment cannot be read. q.mu is held, or nobody else
-// knows q.
-func (q *Queue) damaged(s *segment, records int, err error) {
-	if s.bad == nil {
-		s.bad = err
-	}
+// damaged notes that records of a segment cannot be read, from a number on. q.mu is
+// held, or nobody else knows q.
+func (q *Queue) damaged(s *segment, from uint64, records int, err error) {
+	s.bad, s.badFrom = err, from
 	err = fmt.Errorf("%s: %w", q.path(s), err)
 	q.c.Logger.Error("part of the spill is damaged and set aside", "records", records, "err", err)
 	q.c.Damaged(records, err)
@@ -469,7 +507,20 @@ func (q *Queue) Ack(n uint64) error {
 	if n <= q.acked {
 		return nil
 	}
-	q.acked = min(n, q.next)
+	return q.ack(min(n, q.next))
+}
+
+// ack is Ack, and of those after n that cannot be read. q.mu is held.
+func (q *Queue) ack(n uint64) error {
+	for i, s := range q.segments {
+		if s.bad != nil && s.badFrom <= n {
+			n = max(n, min(q.end(i), q.cursor))
+		}
+	}
+	if n == q.acked {
+		return nil
+	}
+	q.acked = n
 	err := q.writeFront()
 	q.removeAcked()
 	return err
@@ -479,20 +530,13 @@ func (q *Queue) Ack(n uint64) error {
 // nobody else knows q.
 func (q *Queue) removeAcked() {
 	n := 0
-	for i, s := range q.segments {
-		end := q.next
-		if i+1 < len(q.segments) {
-			end = q.segments[i+1].first
-		}
-		if end > q.acked {
-			break
-		}
-		if i == len(q.segments)-1 && q.file != nil {
+	for n < len(q.segments) && q.end(n) <= q.acked {
+		if n == len(q.segments)-1 && q.file != nil {
 			q.file.Close()
 			q.file = nil
 		}
-		q.drop(s)
-		n = i + 1
+		q.drop(q.segments[n])
+		n++
 	}
 	q.segments = slices.Delete(q.segments, 0, n)
 }
@@ -506,9 +550,9 @@ func (q *Queue) drop(s *segment) {
 	q.bytes -= s.size
 	var err error
 	if s.bad != nil {
-		err = q.c.FS.Rename(q.path(s), strings.TrimSuffix(q.path(s), suffix)+badSuffix)
+		err = q.fs().Rename(q.path(s), strings.TrimSuffix(q.path(s), suffix)+badSuffix)
 	} else {
-		err = q.c.FS.Remove(q.path(s))
+		err = q.fs().Remove(q.path(s))
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		q.c.Logger.Warn("a file of the spill stays", "err", err)
@@ -536,18 +580,12 @@ func (q *Queue) Size() (records uint64, bytes int64) {
 	return q.next - q.acked, q.bytes
 }
 
-// Close syncs the queue and gives it back. Nothing may be called after it.
+// Close syncs the queue and gives it back. Nothing but Sync may be called after it.
 func (q *Queue) Close() error {
+	err := q.Sync()
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.closeFile()
-	err := q.unsynced
-	if q.newFile {
-		err = errors.Join(err, q.c.FS.SyncDir(q.c.Dir))
-	}
 	q.r.close()
-	if q.front != nil {
-		err = errors.Join(err, q.front.Close())
-	}
-	return errors.Join(err, q.lock.Release())
+	return errors.Join(err, q.dir.close())
 }

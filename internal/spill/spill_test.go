@@ -42,7 +42,10 @@ func records(first, n int) [][]byte {
 
 func read(q *spill.Queue, maxRecords, maxBytes int) ([]string, uint64) {
 	var got []string
-	end := q.Read(maxRecords, maxBytes, func(record []byte) { got = append(got, string(record)) })
+	end, err := q.Read(maxRecords, maxBytes, func(record []byte) { got = append(got, string(record)) })
+	if err != nil {
+		panic(err)
+	}
 	return got, end
 }
 
@@ -52,6 +55,16 @@ func texts(records [][]byte) []string {
 		all = append(all, string(r))
 	}
 	return all
+}
+
+// newDir returns the name of a directory that a queue may make, or have.
+func newDir(t testing.TB) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "spill")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }
 
 func segments(t testing.TB, dir, suffix string) []string {
@@ -161,7 +174,7 @@ func TestModel(t *testing.T) {
 // Wherever the writing of the last segment was cut short, what was whole is given out,
 // and what comes after a restart follows it.
 func TestTornTail(t *testing.T) {
-	dir := t.TempDir()
+	dir := newDir(t)
 	q := open(t, spill.Config{Dir: dir})
 	q.Append(records(0, 5))
 	if err := q.Close(); err != nil {
@@ -178,7 +191,7 @@ func TestTornTail(t *testing.T) {
 	}
 	for cut := range len(whole) {
 		for _, zeros := range []int{0, 1, 100} {
-			dir := t.TempDir()
+			dir := newDir(t)
 			tail := append(bytes.Clone(whole[:cut]), make([]byte, zeros)...)
 			n := 0
 			for ends[n+1] <= cut {
@@ -206,7 +219,7 @@ func TestTornTail(t *testing.T) {
 func TestDamage(t *testing.T) {
 	const perSegment = 40 // about
 	for range 25 {
-		dir := t.TempDir()
+		dir := newDir(t)
 		q := open(t, spill.Config{Dir: dir, MaxBytes: 64 << 10})
 		const n = 6 * perSegment
 		if _, err := q.Append(records(0, n)); err != nil {
@@ -252,8 +265,132 @@ func TestDamage(t *testing.T) {
 	}
 }
 
+// Damage in the segment that is being written costs what was written before, told of
+// once, and nothing that comes later.
+func TestDamageWhileOpen(t *testing.T) {
+	dir := newDir(t)
+	damaged := 0
+	config := spill.Config{Dir: dir, Damaged: func(n int, err error) { damaged += n }}
+	q := open(t, config)
+	q.Append(records(0, 5))
+	name := segments(t, dir, ".spill")[0]
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[8+len(records(0, 1)[0])+10] ^= 1 // in the second record
+	f, err := os.OpenFile(name, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteAt(b, 0); err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	got, end := read(q, 10, 1<<20)
+	if !slices.Equal(got, texts(records(0, 1))) || damaged != 4 {
+		t.Fatalf("read %q, %d damaged", got, damaged)
+	}
+	q.Append(records(5, 3))
+	q.Ack(end)
+	q.Append(records(8, 2))
+	if got, _ := read(q, 10, 1<<20); !slices.Equal(got, texts(records(5, 5))) || damaged != 4 {
+		t.Fatalf("read %q, %d damaged", got, damaged)
+	}
+	q.Close()
+	q = open(t, config)
+	defer q.Close()
+	if got, _ := read(q, 10, 1<<20); !slices.Equal(got, texts(records(5, 5))) || damaged != 4 {
+		t.Errorf("after a restart: read %q, %d damaged", got, damaged)
+	}
+}
+
+// What cannot be read needs nobody to acknowledge it, and is told of once.
+func TestDamageIsToldOnce(t *testing.T) {
+	dir := newDir(t)
+	damaged := 0
+	config := spill.Config{Dir: dir, MaxBytes: 64 << 10, Damaged: func(n int, err error) { damaged += n }}
+	q := open(t, config)
+	q.Append([][]byte{bytes.Repeat([]byte{1}, 5000), {2}}) // two segments
+	q.Close()
+	if err := os.Truncate(segments(t, dir, ".spill")[0], 100); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		q = open(t, config)
+		got, _ := read(q, 10, 1<<20)
+		if n, _ := q.Size(); len(got) != 1 || n != 1 || damaged != 1 {
+			t.Errorf("read %q, %d are left, %d damaged", got, n, damaged)
+		}
+		q.Close()
+	}
+}
+
+// A length that has changed is not taken for the end of what was written: records behind
+// it are not thrown away without a word.
+func TestDamagedLength(t *testing.T) {
+	dir := newDir(t)
+	q := open(t, spill.Config{Dir: dir})
+	q.Append(records(0, 5))
+	q.Close()
+	name := segments(t, dir, ".spill")[0]
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[8+len(records(0, 1)[0])+2] ^= 1 // the second record has 65,536 bytes more
+	if err := os.WriteFile(name, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	damaged := 0
+	q = open(t, spill.Config{Dir: dir, Damaged: func(n int, err error) { damaged += n }})
+	defer q.Close()
+	got, end := read(q, 10, 1<<20)
+	if !slices.Equal(got, texts(records(0, 1))) || damaged != 1 {
+		t.Errorf("read %q, %d damaged", got, damaged)
+	}
+	q.Ack(end)
+	q.Append(records(1, 1))
+	if bad := segments(t, dir, ".bad"); len(bad) != 1 {
+		t.Errorf("set aside: %v", bad)
+	}
+}
+
+// A disk that could not be synced once has not got what was appended before, whoever asks,
+// though the next sync succeeds.
+func TestSyncFailsForAll(t *testing.T) {
+	for range 50 {
+		fsys := &slowSync{started: make(chan struct{}, 10), results: make(chan error, 10)}
+		q := open(t, spill.Config{Dir: newDir(t), FS: fsys})
+		ends := make(chan error, 2)
+		q.Append(records(0, 1))
+		go func() { ends <- q.Sync() }()
+		<-fsys.started
+		q.Append(records(1, 1))
+		go func() { ends <- q.Sync() }() // waits for the first one
+		fsys.results <- errors.New("broken")
+		for range 10 {
+			fsys.results <- nil
+		}
+		failed := 0
+		for range 2 {
+			if <-ends != nil {
+				failed++
+			}
+		}
+		if failed != 2 {
+			t.Fatalf("%d of 2 were told", failed)
+		}
+		q.Append(records(2, 1))
+		if err := q.Sync(); err != nil {
+			t.Fatal(err)
+		}
+		q.Close()
+	}
+}
+
 func TestBounds(t *testing.T) {
-	dir := t.TempDir()
+	dir := newDir(t)
 	q := open(t, spill.Config{Dir: dir, MaxBytes: 64 << 10})
 	defer q.Close()
 	if n, err := q.Append([][]byte{{1}, bytes.Repeat([]byte{1}, 16<<10+1)}); n != 1 || !errors.Is(err, spill.ErrTooLarge) {
@@ -288,7 +425,7 @@ func TestBounds(t *testing.T) {
 // whole whatever happens to the other.
 func TestFront(t *testing.T) {
 	for slot, want := range []string{"record 5", "record 3"} {
-		dir := t.TempDir()
+		dir := newDir(t)
 		q := open(t, spill.Config{Dir: dir})
 		q.Append(records(0, 10))
 		q.Read(9, 1<<20, func([]byte) {})
@@ -323,7 +460,7 @@ func TestFront(t *testing.T) {
 }
 
 func TestOneProcess(t *testing.T) {
-	dir := t.TempDir()
+	dir := newDir(t)
 	q := open(t, spill.Config{Dir: dir})
 	if _, err := spill.Open(spill.Config{Dir: dir}); !errors.Is(err, durable.ErrLocked) {
 		t.Errorf("opened twice: %v", err)
@@ -347,7 +484,7 @@ func TestFaults(t *testing.T) {
 }
 
 func testFault(t *testing.T, kind durabletest.Kind, at int, seed uint64) {
-	dir := t.TempDir()
+	dir := newDir(t)
 	fsys := &durabletest.FS{Kind: kind, At: at, Rand: rand.New(rand.NewPCG(seed, 1))}
 	q := open(t, spill.Config{Dir: dir, MaxBytes: 64 << 10, FS: fsys})
 	var there []string // what was appended
@@ -402,7 +539,7 @@ func testFault(t *testing.T, kind durabletest.Kind, at int, seed uint64) {
 // Many append and sync at a time, while others read and acknowledge.
 func TestConcurrent(t *testing.T) {
 	const writers, each = 8, 200
-	q := open(t, spill.Config{Dir: t.TempDir(), MaxBytes: 1 << 20})
+	q := open(t, spill.Config{Dir: newDir(t), MaxBytes: 1 << 20})
 	defer q.Close()
 	var all sync.WaitGroup
 	for w := range writers {
@@ -421,7 +558,7 @@ func TestConcurrent(t *testing.T) {
 	}
 	next := make([]int, writers)
 	for n := 0; n < writers*each; {
-		end := q.Read(50, 1<<20, func(record []byte) {
+		end, err := q.Read(50, 1<<20, func(record []byte) {
 			var w, i int
 			fmt.Sscan(string(record), &w, &i)
 			if next[w] != i {
@@ -430,7 +567,7 @@ func TestConcurrent(t *testing.T) {
 			next[w] = i + 1
 			n++
 		})
-		if err := q.Ack(end); err != nil {
+		if err := errors.Join(err, q.Ack(end)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -438,6 +575,31 @@ func TestConcurrent(t *testing.T) {
 	if n, size := q.Size(); n != 0 || size != 0 {
 		t.Errorf("%d records and %d bytes left", n, size)
 	}
+}
+
+// A slowSync waits in each sync of a file for how it ends.
+type slowSync struct {
+	durable.OS
+	started chan struct{}
+	results chan error
+}
+
+type slowFile struct {
+	durable.File
+	fs *slowSync
+}
+
+func (s *slowSync) Create(name string) (durable.File, error) {
+	f, err := s.OS.Create(name)
+	return slowFile{f, s}, err
+}
+
+func (f slowFile) Sync() error {
+	select {
+	case f.fs.started <- struct{}{}:
+	default:
+	}
+	return <-f.fs.results
 }
 
 // A hasty file system does not sync: to fuzz is to open thousands of queues.
@@ -456,7 +618,7 @@ func (hasty) Cut(name string, size int64) error { return os.Truncate(name, size)
 // No bytes of a segment or of the front file make it panic, take much memory, or give
 // out what was not appended whole.
 func FuzzOpen(f *testing.F) {
-	dir := f.TempDir()
+	dir := newDir(f)
 	q := open(f, spill.Config{Dir: dir})
 	q.Append(records(0, 3))
 	q.Read(1, 1, func([]byte) {})
@@ -474,7 +636,7 @@ func FuzzOpen(f *testing.F) {
 	f.Add([]byte{}, front, []byte{255, 255, 255, 255, 0})
 	f.Add(segment[:20], []byte{}, make([]byte, 100))
 	f.Fuzz(func(t *testing.T, segment, front, other []byte) {
-		dir := t.TempDir()
+		dir := newDir(t)
 		for name, content := range map[string][]byte{"00000000000000000000.spill": segment, "00000000000000000003.spill": other, "front": front} {
 			if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
 				t.Fatal(err)
@@ -489,9 +651,9 @@ func FuzzOpen(f *testing.F) {
 			t.Fatal(err)
 		}
 		last := ""
-		end := q.Read(1000, 1<<20, func(record []byte) { last = string(record) })
-		if last != "new" || end != q.Next() {
-			t.Errorf("the last record is %q, number %d of %d", last, end, q.Next())
+		end, err := q.Read(1000, 1<<20, func(record []byte) { last = string(record) })
+		if err != nil || last != "new" || end != q.Next() {
+			t.Errorf("the last record is %q, number %d of %d, %v", last, end, q.Next(), err)
 		}
 		if err := q.Ack(end); err != nil {
 			t.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -287,7 +288,7 @@ func TestBufferedConfig(t *testing.T) {
 	for _, c := range []backend.BufferedConfig{
 		{MaxBatchSize: 1}, {BufferSize: 1}, {BufferSize: 1, MaxBatchSize: 1, ThrottleEnable: true, ThrottleBurst: 1},
 		{BufferSize: 1, MaxBatchSize: 1, ThrottleEnable: true, ThrottleQPS: 1},
-		{BufferSize: 1, MaxBatchSize: 1, SpillDir: t.TempDir()}, // only a webhook has one
+		{BufferSize: 1, MaxBatchSize: 1, SpillDir: filepath.Join(t.TempDir(), "spill")}, // only a webhook has one
 	} {
 		if _, err := backend.Buffered(new(collector), c); err == nil {
 			t.Errorf("%+v passed", c)

@@ -18,6 +18,7 @@ const (
 	spillSync  = time.Second           // how often the disk is synced meanwhile
 	drainSpill = 10 * time.Second      // how long a receiver has at the end, before the rest stays on disk
 	drainAway  = time.Second           // the same for one that did not take the last attempt
+	spillRetry = time.Second           // until a disk that cannot be read now is read again
 )
 
 // A spiller sends what a queue collects to a webhook, and keeps it on disk while that is
@@ -49,8 +50,9 @@ type spiller struct {
 type parcel struct {
 	batch  *batch
 	lines  [][]byte // of batch; at the end of a delivery that was stopped, what is left
-	stored int      // how many of lines are on disk
-	end    uint64   // the number after the last of those
+	stored int      // how many of lines are on disk, or too large for it
+	large  int      // how many of those are too large
+	end    uint64   // the number after the last of those on disk
 	done   bool
 }
 
@@ -82,8 +84,7 @@ func (s *spiller) run(ctx context.Context) {
 		case <-ctx.Done():
 		case <-sending.Done():
 		}
-		s.draining.Store(true)
-		s.queue.close()
+		s.refuse()
 		// An attempt that is under way may end by itself, even by failing: one that is cut
 		// off may still arrive, and then comes after what the next process sends.
 		if s.away.Load() {
@@ -109,6 +110,12 @@ func (s *spiller) run(ctx context.Context) {
 	s.moveAll()
 }
 
+// refuse refuses whatever comes from now on.
+func (s *spiller) refuse() {
+	s.draining.Store(true)
+	s.queue.close()
+}
+
 // acquire waits until one more batch may be sent, and reports false if ctx is done.
 func (s *spiller) acquire(ctx context.Context) bool {
 	select {
@@ -129,14 +136,24 @@ func (s *spiller) next(ctx context.Context) *parcel {
 	waited := timer.start(s.c)
 	for {
 		ended := ctx.Err() != nil // asked once: what is not full is looked for after the end
-		if p := s.take(ended); p != nil || ended {
+		if ended {
+			s.refuse() // or what comes now would have to wait for the next start
+		}
+		p, err := s.take(ended)
+		if p != nil || ended {
 			return p
+		}
+		var again <-chan time.Time
+		if err != nil {
+			s.c.Logger.Error("the spill cannot be read now", "err", err)
+			again = time.After(spillRetry)
 		}
 		select {
 		case <-s.queue.full:
 		case <-s.stored:
+		case <-again:
 		case <-waited:
-			if p := s.take(true); p != nil {
+			if p, _ := s.take(true); p != nil {
 				return p
 			}
 			waited = timer.start(s.c)
@@ -147,14 +164,18 @@ func (s *spiller) next(ctx context.Context) *parcel {
 
 // take returns the batch that comes next, or nil where none is full and partial is not
 // set.
-func (s *spiller) take(partial bool) *parcel {
+func (s *spiller) take(partial bool) (*parcel, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p := new(parcel)
 	if s.disk.Unread() > 0 {
 		p.batch = s.queue.fresh()
-		p.end = s.disk.Read(s.c.MaxBatchSize, s.c.MaxBatchBytes, p.batch.add)
+		var err error
+		p.end, err = s.disk.Read(s.c.MaxBatchSize, s.c.MaxBatchBytes, p.batch.add)
 		p.stored = p.batch.size()
+		if err != nil && p.stored == 0 {
+			return nil, err // what comes after it has to wait
+		}
 	}
 	switch {
 	case p.stored > 0:
@@ -163,12 +184,12 @@ func (s *spiller) take(partial bool) *parcel {
 		p.batch, s.held = s.held, nil
 	default:
 		if p.batch = s.queue.take(partial); p.batch == nil {
-			return nil
+			return nil, nil
 		}
 	}
 	p.lines = p.batch.appendLines(make([][]byte, 0, p.batch.size()))
 	s.window = append(s.window, p)
-	return p
+	return p, nil
 }
 
 // deliver sends a parcel, however long that takes, until ctx is done. Near the end of
@@ -262,84 +283,91 @@ func (s *spiller) busy() bool {
 func (s *spiller) moveAll() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	defer s.report()
-	if s.closed {
-		return
+	if !s.closed {
+		s.moveAllLocked()
 	}
+}
+
+// moveAllLocked is moveAll while s.mu is held. It returns "", or why something stayed.
+func (s *spiller) moveAllLocked() (cause string) {
+	defer s.report()
 	for _, p := range s.window {
 		if p.done || p.stored == len(p.lines) {
 			continue
 		}
-		n, err := s.append(p.lines[p.stored:])
+		n, large, cause := s.append(p.lines[p.stored:])
 		p.stored += n
+		p.large += large // they may arrive yet
 		p.end = s.disk.Next()
 		s.disk.Pass() // it is being sent already
-		if err != nil {
-			return
+		if cause != "" {
+			return cause
 		}
 	}
 	for {
 		if s.held == nil {
 			if s.held = s.queue.take(true); s.held == nil {
-				return
+				return ""
 			}
 		}
-		n, err := s.append(s.held.appendLines(nil))
+		n, large, cause := s.append(s.held.appendLines(nil))
+		s.c.Losses.Fail("buffered", CauseTooLarge, large, spill.ErrTooLarge)
 		s.held.skip(n)
 		if n > 0 {
 			wake(s.stored)
 		}
-		if err != nil {
-			return
+		if cause != "" {
+			return cause
 		}
 		s.queue.release(s.held)
 		s.held = nil
 	}
 }
 
-// squeeze puts a line into the queue, which is full, by bringing what waits there to the
-// disk. It returns "", or the cause of a loss.
-func (s *spiller) squeeze(line []byte) string {
-	const tries = 10 // others fill the queue too
-	cause := CauseBufferFull
-	for i := 0; i < tries && cause == CauseBufferFull; i++ {
-		s.moveAll()
-		cause = s.queue.put(line)
+// squeeze takes a line for which the queue has no room: it brings what waits there to the
+// disk, and then the line, which no other can overtake meanwhile. It returns "", or the
+// cause of a loss.
+func (s *spiller) squeeze(line []byte) (cause string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return CauseShutDown
 	}
+	if cause = s.moveAllLocked(); cause != "" {
+		return cause
+	}
+	_, large, cause := s.append([][]byte{line})
+	if large > 0 {
+		return CauseTooLarge
+	}
+	wake(s.stored)
 	return cause
 }
 
-// append appends lines to the disk and returns how many. What is too large for it is
-// lost, and among those.
-func (s *spiller) append(lines [][]byte) (int, error) {
-	done := 0
+// append appends lines to the disk and returns how many are there or too large for it,
+// how many are too large, and "" or why the others are not there.
+func (s *spiller) append(lines [][]byte) (done, large int, cause string) {
 	for {
 		n, err := s.disk.Append(lines[done:])
 		done += n
 		switch {
 		case err == nil:
+			cause = ""
 			s.queue.setFullCause(CauseBufferFull)
-			return done, nil
 		case errors.Is(err, spill.ErrTooLarge):
-			s.c.Losses.Fail("buffered", CauseTooLarge, 1, err)
 			done++
+			large++
 			continue
 		case errors.Is(err, spill.ErrFull):
-			s.queue.setFullCause(CauseSpillFull)
+			cause = CauseSpillFull
+			s.queue.setFullCause(cause)
 		default:
-			s.queue.setFullCause(CauseSpill)
+			cause = CauseSpill
+			s.queue.setFullCause(cause)
 			s.c.Logger.Error("the spill cannot be written", "err", err)
 		}
-		return done, err
+		return done, large, cause
 	}
-}
-
-// spillCause is why events are lost that append had an error for.
-func spillCause(err error) string {
-	if errors.Is(err, spill.ErrFull) {
-		return CauseSpillFull
-	}
-	return CauseSpill
 }
 
 // store brings events to the disk and syncs it. Their delivery is not waited for.
@@ -354,18 +382,16 @@ func (s *spiller) store(events []*record.Event) bool {
 		s.c.Losses.Fail("buffered", CauseShutDown, len(lines), errBuffered(CauseShutDown))
 		return false
 	}
-	n, err := s.append(lines)
+	n, large, cause := s.append(lines)
 	s.mu.Unlock()
 	wake(s.stored)
-	if err != nil {
-		s.c.Losses.Fail("buffered", spillCause(err), len(lines)-n, err)
-		return false
-	}
+	s.c.Losses.Fail("buffered", CauseTooLarge, large, spill.ErrTooLarge)
+	s.c.Losses.Add("buffered", cause, len(lines)-n)
 	if err := s.disk.Sync(); err != nil {
 		s.c.Logger.Error("the spill cannot be synced", "err", err)
 		return false
 	}
-	return true
+	return cause == "" && large == 0
 }
 
 // close counts what found no room on disk, and leaves word of losses that nobody could
@@ -373,10 +399,11 @@ func (s *spiller) store(events []*record.Event) bool {
 func (s *spiller) close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	left := 0
+	left, large := 0, 0
 	for _, p := range s.window {
 		if !p.done {
 			left += len(p.lines) - p.stored
+			large += p.large
 		}
 	}
 	if s.held != nil {
@@ -385,9 +412,10 @@ func (s *spiller) close() error {
 	for b := s.queue.take(true); b != nil; b = s.queue.take(true) {
 		left += b.size()
 	}
-	s.c.Losses.Add("buffered", CauseSpillFull, left)
+	s.c.Losses.Add("buffered", s.queue.fullCause, left) // nobody writes that any more
+	s.c.Losses.Fail("buffered", CauseTooLarge, large, spill.ErrTooLarge)
 	for _, lost := range s.c.Losses.Take() {
-		if _, err := s.disk.Append([][]byte{s.c.Losses.Event(lost).Line()}); err != nil {
+		if err := s.disk.AppendNote(s.c.Losses.Event(lost).Line()); err != nil {
 			s.c.Losses.Restore([]Lost{lost})
 		}
 	}

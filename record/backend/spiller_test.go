@@ -145,7 +145,7 @@ func TestSpillKeepsWhatTheThrottleHoldsBack(t *testing.T) {
 			config := backend.BufferedConfig{BufferSize: 1250, MaxBatchSize: 50, MaxBatchWait: 30 * time.Second,
 				ThrottleEnable: true, ThrottleQPS: 80, ThrottleBurst: 15, AsyncDelegate: true, MaxInFlight: 1, Losses: l}
 			if spill {
-				config.SpillDir = t.TempDir()
+				config.SpillDir = filepath.Join(t.TempDir(), "spill")
 			}
 			b := buffered(t, newWebhook(t, r.URL, func(c *backend.WebhookConfig) { c.Losses = l }), config)
 			stop := start(t, b)
@@ -174,7 +174,7 @@ func TestSpillBurst(t *testing.T) {
 	r := newReceiver(t)
 	l, lost := losses(t)
 	b := buffered(t, newWebhook(t, r.URL, nil), backend.BufferedConfig{BufferSize: 100, MaxBatchSize: 200, MaxBatchWait: time.Millisecond,
-		ThrottleEnable: true, ThrottleQPS: 50, ThrottleBurst: 1, AsyncDelegate: true, SpillDir: t.TempDir(), Losses: l})
+		ThrottleEnable: true, ThrottleQPS: 50, ThrottleBurst: 1, AsyncDelegate: true, SpillDir: filepath.Join(t.TempDir(), "spill"), Losses: l})
 	const sources, each = 4, 1000
 	var all sync.WaitGroup
 	for source := range sources {
@@ -201,7 +201,7 @@ func TestSpillFull(t *testing.T) {
 	l, _ := losses(t)
 	b := buffered(t, newWebhook(t, r.URL, func(c *backend.WebhookConfig) { c.Losses = l }), backend.BufferedConfig{
 		BufferSize: 20, MaxBatchSize: 10, MaxBatchWait: time.Millisecond, AsyncDelegate: true,
-		SpillDir: t.TempDir(), SpillBytes: 64 << 10, Losses: l, Logger: logger(t)})
+		SpillDir: filepath.Join(t.TempDir(), "spill"), SpillBytes: 64 << 10, Losses: l, Logger: logger(t)})
 	stop := start(t, b)
 	n, taken := 0, map[string]int{}
 	for ; n < 20000 && taken[backend.CauseSpillFull] < 50; n++ {
@@ -298,7 +298,7 @@ func TestSpillSync(t *testing.T) {
 	r := newReceiver(t)
 	l, lost := losses(t)
 	config := backend.BufferedConfig{BufferSize: 1, MaxBatchSize: 10, MaxBatchWait: time.Millisecond,
-		SpillDir: t.TempDir(), SpillBytes: 64 << 10, SpillSync: true, Losses: l}
+		SpillDir: filepath.Join(t.TempDir(), "spill"), SpillBytes: 64 << 10, SpillSync: true, Losses: l}
 	b := buffered(t, newWebhook(t, r.URL, nil), config)
 	n := 0
 	for ; b.ProcessEvents(numbered(0, n)); n++ { // not even Run was called
@@ -340,7 +340,7 @@ func TestSpillProcess(t *testing.T) {
 func TestSpillKilled(t *testing.T) {
 	noLeaks(t)
 	r := newReceiver(t)
-	dir := t.TempDir()
+	dir := filepath.Join(t.TempDir(), "spill")
 	taken := func() int {
 		b, _ := os.ReadFile(filepath.Join(dir, "taken"))
 		n, err := strconv.Atoi(string(b))

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -69,7 +70,7 @@ func BenchmarkBufferedWebhook(b *testing.B) {
 			l := backend.NewLosses(backend.LossesConfig{})
 			config := backend.BufferedConfig{BufferSize: 10000, MaxBatchSize: 400, MaxBatchWait: time.Second, AsyncDelegate: true, MaxInFlight: 2, Losses: l}
 			if spill != "" {
-				config.SpillDir, config.SpillSync = b.TempDir(), spill == "spill sync"
+				config.SpillDir, config.SpillSync = filepath.Join(b.TempDir(), "spill"), spill == "spill sync"
 			}
 			chain := buffered(b, newWebhook(b, url, nil), config)
 			stop := start(b, chain)
