@@ -48,6 +48,9 @@ func TestConfig(t *testing.T) {
 			c.Serving = Serving{Listen: "127.0.0.1:0", InsecureHTTP: true}
 			c.Clients.CAFile = ca
 		}, "need TLS"},
+		{func(c *Config) { c.Serving.MaxConnections = -1 }, "cannot be negative"},
+		{func(c *Config) { c.Serving.MaxStreams = -1 }, "cannot be negative"},
+		{func(c *Config) { c.Serving.DrainTimeout = -1 }, "cannot be negative"},
 		{func(c *Config) { c.Serving.MetricsListen = "x" }, "--metrics-listen"},
 		{func(c *Config) { c.Clients.CAFile = ca }, "need a way"},
 		{func(c *Config) { c.Clients.CAFile, c.Forward.CertFile, c.Forward.KeyFile = junk, cert, key }, "--client-ca-file"},

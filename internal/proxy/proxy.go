@@ -147,6 +147,9 @@ func (c *Config) check() error {
 	case s.InsecureHTTP && (c.Clients.CAFile != "" || c.Clients.HeaderCAFile != ""):
 		return wrong(errors.New("client certificates need TLS"), "give --tls-cert-file and --tls-private-key-file")
 	}
+	if s.MaxConnections < 0 || s.MaxStreams < 0 || s.DrainTimeout < 0 {
+		return wrong(errors.New("--max-connections, --http2-max-streams-per-connection and --drain-timeout cannot be negative"), "leave them away for what is usual")
+	}
 	if s.MetricsListen != "" {
 		if _, _, err := config.Loopback(s.MetricsListen); err != nil {
 			return wrong(fmt.Errorf("--metrics-listen %q %w", s.MetricsListen, err), "write it as host:port, as in 127.0.0.1:8444")

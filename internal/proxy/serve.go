@@ -80,7 +80,7 @@ func newServer(p *Proxy) (_ *server, err error) {
 func listen(flag, address string) (net.Listener, error) {
 	l, err := net.Listen("tcp", address)
 	if err != nil {
-		return nil, failing(fmt.Errorf("%s %s: %w", flag, address, err), "another program may have this port; choose another one, or port 0 for any that is free")
+		return nil, failing(fmt.Errorf("%s %s: %w", flag, address, err), "another program may have this port, or a proxy that runs already; choose another one, or port 0 for any that is free")
 	}
 	return l, nil
 }
