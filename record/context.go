@@ -222,6 +222,9 @@ func (r *recording) logResponse(st *metav1.Status, b body) {
 		return
 	}
 	r.logged = true
+	if r.level() >= requestResponse {
+		r.h.drop(&r.bodies[1]) // even where the object after it cannot be encoded
+	}
 	if st != nil {
 		r.answered = true
 		r.setStatus(st)

@@ -76,6 +76,11 @@ func scenes() []scene {
 	addBodies(add)
 	addAnnotations(add)
 	addFailures(add)
+	addProtocols(add)
+	addResources(add)
+	addObjects(add)
+	addTimeouts(add)
+	addLatencies(add)
 	return all
 }
 

@@ -51,6 +51,9 @@ func upstreamFilters(t testing.TB, s *scene, sink audit.Sink) http.Handler {
 	h = filters.WithAudit(h, sink, rules, longRunning)
 	failed := filters.WithFailedAuthenticationAudit(filters.Unauthorized(codecs), sink, rules)
 	h = authenticated(s, h, failed, audit.AddAuditAnnotation)
+	if s.around != nil {
+		h = s.around(h)
+	}
 	h = filters.WithRequestDeadline(h, sink, rules, longRunning, codecs, time.Minute)
 	h = filters.WithRequestInfo(h, infos)
 	h = filters.WithRequestReceivedTimestamp(h)
