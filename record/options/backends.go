@@ -30,10 +30,7 @@ func (o *Options) buildBackends(r *Runner, env Env, annotations map[string]strin
 		all = append(all, made)
 	}
 	for _, file := range o.Webhook.ConfigFiles {
-		losses.Backend = "webhook"
-		if len(o.Webhook.ConfigFiles) > 1 {
-			losses.Backend += " " + filepath.Base(file)
-		}
+		losses.Backend = o.Webhook.name(file)
 		made, err := o.Webhook.build(file, backend.NewLosses(losses))
 		if err != nil {
 			return fmt.Errorf("initializing audit webhook: %w", err)
@@ -113,13 +110,32 @@ func (w *Webhook) build(file string, losses *backend.Losses) (record.Backend, er
 	return w.Truncate.wrap(made, losses), nil
 }
 
+// name is what losses and metrics call the receiver that a kubeconfig names.
+func (w *Webhook) name(file string) string {
+	if len(w.ConfigFiles) == 1 {
+		return "webhook"
+	}
+	base := filepath.Base(file)
+	for _, other := range w.ConfigFiles {
+		if other != file && filepath.Base(other) == base {
+			return "webhook " + file
+		}
+	}
+	return "webhook " + base
+}
+
+// absolute is one name of a file, however it was given.
+func absolute(file string) string {
+	if abs, err := filepath.Abs(file); err == nil {
+		return abs
+	}
+	return file // without a working directory names can be no better
+}
+
 // spillDir is where events wait for the receiver that a kubeconfig names: a directory for
 // each, which is found again when there are others.
 func spillDir(dir, file string) string {
-	if abs, err := filepath.Abs(file); err == nil {
-		file = abs
-	}
-	sum := sha256.Sum256([]byte(file))
+	sum := sha256.Sum256([]byte(absolute(file)))
 	return filepath.Join(dir, filepath.Base(file)+"-"+hex.EncodeToString(sum[:4]))
 }
 

@@ -193,6 +193,7 @@ func TestValidate(t *testing.T) {
 		{webhook + " --audit-webhook-spill-dir=d", ""},
 		{webhook + " --audit-webhook-spill-dir=d --audit-webhook-spill-max-size=0", "--audit-webhook-spill-max-size 0 must be a positive number"},
 		{webhook + " " + webhook, "--audit-webhook-config-file f is given twice"},
+		{webhook + " --audit-webhook-config-file=x/../f", "--audit-webhook-config-file x/../f is given twice"},
 		{"--audit-redact=secrets,tokens", "--audit-redact needs --audit-redact-key-file; make one by head -c 32 /dev/urandom > FILE"},
 		{"--audit-redact=foo --audit-redact-key-file=k", `--audit-redact: "foo" cannot be redacted: secrets, tokens, last-applied, env and path=FIELD can`},
 		{"--audit-redact=secrets --audit-redact=path=requestObject.spec.key --audit-redact-key-file=k", ""},

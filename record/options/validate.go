@@ -98,7 +98,8 @@ func (o *Options) validateOwn() []error {
 		}
 	}
 	for i, name := range o.Webhook.ConfigFiles {
-		if slices.Contains(o.Webhook.ConfigFiles[:i], name) {
+		same := func(other string) bool { return absolute(other) == absolute(name) }
+		if slices.ContainsFunc(o.Webhook.ConfigFiles[:i], same) {
 			faults = append(faults, fmt.Errorf("--audit-webhook-config-file %s is given twice", name))
 		}
 	}

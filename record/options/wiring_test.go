@@ -59,6 +59,30 @@ func TestLossesTellWhere(t *testing.T) {
 	}
 }
 
+// TestReceiversAreToldApart checks that a loss says of which receiver, though their files
+// have the same name.
+func TestReceiversAreToldApart(t *testing.T) {
+	args := []string{"--audit-webhook-truncate-enabled", "--audit-webhook-truncate-max-event-size=100", "--audit-policy-file=" + write(t, "policy", everything)}
+	got := map[string]chan string{}
+	for range 2 {
+		told := make(chan string, 10)
+		file := serve(t, func(_ http.ResponseWriter, r *http.Request) {
+			text, _ := io.ReadAll(r.Body)
+			told <- string(text)
+		})
+		got[file] = told
+		args = append(args, "--audit-webhook-config-file="+file)
+	}
+	cfg, _, stop := start(t, parse(t, args...), options.Env{})
+	cfg.Backend.ProcessEvents(event("a"))
+	stop()
+	for file, told := range got {
+		if text := <-told; !strings.Contains(text, `"kubetrail.io/lost-backend":"webhook `+file+`"`) {
+			t.Errorf("%s was sent %s", file, text)
+		}
+	}
+}
+
 // TestRotation checks that sizes are megabytes, and that backups are bounded and
 // compressed.
 func TestRotation(t *testing.T) {
