@@ -189,6 +189,22 @@ func TestCodes(t *testing.T) {
 	}
 }
 
+// TestInformational checks that answers before the answer, however many, pass and are not
+// recorded.
+func TestInformational(t *testing.T) {
+	g := newRig(t, func(w http.ResponseWriter, _ *http.Request) {
+		for range 2000 {
+			w.Header().Set("Link", "</style.css>")
+			w.WriteHeader(http.StatusEarlyHints)
+		}
+		fmt.Fprint(w, "{}")
+	}, nil)
+	resp, body := g.get(t, g.client(t, false), podPath)
+	if e := g.events.wait(t, complete); resp.StatusCode != 200 || body != "{}" || e.ResponseStatus.Code != 200 || len(g.events.all()) != 2 {
+		t.Errorf("%s %s, event %+v", resp.Status, body, e)
+	}
+}
+
 // TestOtherHTTP checks that nobody gets a connection on which the proxy sees no requests.
 func TestOtherHTTP(t *testing.T) {
 	g := newRig(t, nil, nil)

@@ -49,6 +49,7 @@ type passage struct {
 	id     identity
 	failed bool // recorded by record.Failed
 	long   bool
+	behind bool        // what stands behind the upstream may answer in its place
 	broken error       // what ended the answer before its time
 	sent   atomic.Bool // the upstream has answered, or will not
 }
@@ -78,6 +79,7 @@ func (f *forwarder) serve(w http.ResponseWriter, r *http.Request, failed bool) {
 	}
 	info, err := policy.ParseRequest(r.Method, r.URL.RequestURI())
 	s.long = err == nil && info.LongRunning()
+	s.behind = info.Subresource == "proxy"
 	if r.Body != nil && r.Body != http.NoBody {
 		r.Body = &clientBody{ReadCloser: r.Body}
 	}
@@ -223,7 +225,7 @@ func (f *forwarder) answered(resp *http.Response) error {
 		// An event of a bad timeout names nobody, as the API server should not have served it.
 		record.Annotate(ctx, UserUnknownAnnotation, fmt.Sprintf("the API server has answered a request with a bad timeout, of user %q", u.Username))
 	}
-	if code == http.StatusUnauthorized && s.id.user != nil && s.id.user.Username != anonymous {
+	if code == http.StatusUnauthorized && !s.behind && s.id.user != nil && s.id.user.Username != anonymous {
 		f.p.reviewer.forget(s.id.key)
 	}
 	if code == http.StatusSwitchingProtocols {
@@ -248,8 +250,12 @@ func (f *forwarder) answered(resp *http.Response) error {
 			}
 		}
 	}
-	if s.id.wanted != nil && !refused {
+	switch {
+	case s.id.wanted == nil:
+	case !refused:
 		record.LogImpersonatedUser(ctx, s.id.wanted, "")
+	case s.behind:
+		record.Annotate(ctx, UserUnknownAnnotation, fmt.Sprintf("the answer may come from behind the API server, which then has asked as user %q", s.id.wanted.Username))
 	}
 	resp.Body = &watchedBody{ReadCloser: resp.Body, s: s}
 	return nil

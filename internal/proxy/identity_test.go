@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -264,6 +266,89 @@ func TestClientImpersonates(t *testing.T) {
 		if e.ImpersonatedUser.UID == "5" && !slices.Equal(e.ImpersonatedUser.Extra["example.com/x"], []string{"y"}) {
 			t.Errorf("event %+v", e)
 		}
+	}
+}
+
+// TestAnswerOfOthers checks that what stands behind the upstream, and answers as if the
+// upstream refused, neither hides as whom it was asked nor makes the proxy ask who it is.
+func TestAnswerOfOthers(t *testing.T) {
+	const message = `users "carol" is forbidden: User "alice" cannot impersonate resource "users" in API group "" at the cluster scope`
+	for _, e := range []apiError{unauthorized(), {http.StatusForbidden, "Forbidden", message}} {
+		g := newRig(t, func(w http.ResponseWriter, _ *http.Request) { writeStatus(w, e) }, nil)
+		c := g.client(t, true)
+		for i := range 3 {
+			path := fmt.Sprint(podPath, "/proxy/", i)
+			g.get(t, c, path, "Authorization: Bearer alice-token", "Impersonate-User: carol")
+			got := g.events.wait(t, at(policy.StageResponseComplete, path))
+			if got.User.Username != "alice" || !strings.Contains(got.Annotations[UserUnknownAnnotation], `as user "carol"`) {
+				t.Errorf("%d: event %+v", e.code, got)
+			}
+		}
+		if g.up.reviews != 1 {
+			t.Errorf("%d: the upstream was asked %d times", e.code, g.up.reviews)
+		}
+	}
+}
+
+// TestCertificateExpires checks that a certificate whose time is over is good for nothing
+// any more, also on a connection that is open.
+func TestCertificateExpires(t *testing.T) {
+	var later atomic.Int64
+	g := newRig(t, nil, func(_ *rig, c *Config) {
+		c.Now = func() time.Time { return time.Now().Add(time.Duration(later.Load())) }
+	})
+	c := g.client(t, true, g.users.pair(t, pkix.Name{CommonName: "bob"}))
+	if resp, body := g.get(t, c, podPath); resp.StatusCode != 200 {
+		t.Fatalf("%s %s", resp.Status, body)
+	}
+	later.Store(int64(2 * time.Hour))
+	if resp, body := g.get(t, c, podPath); resp.StatusCode != 401 {
+		t.Errorf("%s %s", resp.Status, body)
+	}
+}
+
+// TestManyIdentities checks that nobody is taken for somebody else, however many share the
+// connections.
+func TestManyIdentities(t *testing.T) {
+	g := newRig(t, func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, r.Header.Get("X-Remote-User")+r.Header.Get("Authorization"))
+	}, func(_ *rig, c *Config) { c.Reviews.Size = 4 })
+	for i := range 8 {
+		g.up.tokens[fmt.Sprint("token-", i)] = fmt.Sprint("user-", i)
+	}
+	shared := g.client(t, true) // of all with tokens
+	var all sync.WaitGroup
+	for i := range 8 {
+		certified := g.client(t, i%2 == 0, g.users.pair(t, pkix.Name{CommonName: fmt.Sprint("user-", i)}))
+		for k := range 20 {
+			path := fmt.Sprintf("/token/%d/%d", i, k)
+			all.Go(func() {
+				if _, body := g.get(t, shared, path, fmt.Sprint("Authorization: Bearer token-", i)); body != fmt.Sprint("Bearer token-", i) {
+					t.Errorf("%s: %s", path, body)
+				}
+			})
+			all.Go(func() {
+				if _, body := g.get(t, certified, "/certificate"+path, "Authorization: Bearer token-1"); body != fmt.Sprint("user-", i) {
+					t.Errorf("/certificate%s: %s", path, body)
+				}
+			})
+		}
+	}
+	all.Wait()
+	g.stop() // now all events are there
+	seen := 0
+	for _, e := range g.events.all() {
+		if e.Stage != string(policy.StageResponseComplete) {
+			continue
+		}
+		seen++
+		at := strings.Split(strings.TrimPrefix(e.RequestURI, "/certificate"), "/")
+		if e.User.Username != "user-"+at[2] || strings.HasPrefix(e.RequestURI, "/certificate") != (e.User.Extra[credentialID] != nil) {
+			t.Errorf("%s of %+v", e.RequestURI, e.User)
+		}
+	}
+	if seen != 320 {
+		t.Errorf("%d events", seen)
 	}
 }
 

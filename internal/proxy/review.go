@@ -304,8 +304,11 @@ func (p *Proxy) askUpstream(ctx context.Context, by way, header http.Header) (*r
 		return whoIsForbidden(resp.StatusCode, body)
 	}
 	var review authenticationv1.SelfSubjectReview
-	if err := json.Unmarshal(body, &review); err != nil || review.Status.UserInfo.Username == "" {
-		return nil, fmt.Errorf("the API server's SelfSubjectReview cannot be read: %v", err)
+	if err := json.Unmarshal(body, &review); err != nil {
+		return nil, fmt.Errorf("the API server's SelfSubjectReview cannot be read: %w", err)
+	}
+	if review.Status.UserInfo.Username == "" {
+		return nil, errors.New("the API server's SelfSubjectReview names nobody")
 	}
 	info := &review.Status.UserInfo
 	u := &record.User{Username: info.Username, UID: info.UID, Groups: info.Groups}
