@@ -233,8 +233,8 @@ func (q *Queue) writeFront() error {
 // segmentBytes is how large a segment becomes. Room becomes free a segment at a time.
 func (q *Queue) segmentBytes() int64 { return min(q.c.MaxBytes/16, 32<<20) }
 
-// maxRecord is the largest record that is taken.
-func (q *Queue) maxRecord() int { return int(min(q.c.MaxBytes/4, 1<<30)) }
+// MaxRecord is how many bytes a record may have.
+func (q *Queue) MaxRecord() int { return int(min(q.c.MaxBytes/4, 1<<30)) }
 
 // Append adds as many of the records as fit, and returns how many these are: all of
 // them, or those before an error. Records are not empty. Concerning durability see Sync.
@@ -274,7 +274,7 @@ func (q *Queue) appendSome(records [][]byte, room int64) (int, error) {
 	q.buf = q.buf[:0]
 	n := 0
 	for _, record := range records {
-		if len(record) == 0 || len(record) > q.maxRecord() {
+		if len(record) == 0 || len(record) > q.MaxRecord() {
 			err = ErrTooLarge
 			break
 		}

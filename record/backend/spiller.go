@@ -51,7 +51,6 @@ type parcel struct {
 	batch  *batch
 	lines  [][]byte // of batch; at the end of a delivery that was stopped, what is left
 	stored int      // how many of lines are on disk, or too large for it
-	large  int      // how many of those are too large
 	end    uint64   // the number after the last of those on disk
 	done   bool
 }
@@ -215,9 +214,8 @@ func (s *spiller) deliver(ctx context.Context, stop func(), p *parcel) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err != nil {
-		if p.stored == 0 {
-			p.lines = d.lines
-		}
+		p.stored = max(0, p.stored-(len(p.lines)-len(d.lines)))
+		p.lines = d.lines
 		return
 	}
 	p.done = true
@@ -295,9 +293,8 @@ func (s *spiller) moveAllLocked() (cause string) {
 		if p.done || p.stored == len(p.lines) {
 			continue
 		}
-		n, large, cause := s.append(p.lines[p.stored:])
+		n, _, cause := s.append(p.lines[p.stored:]) // what is too large may arrive yet
 		p.stored += n
-		p.large += large // they may arrive yet
 		p.end = s.disk.Next()
 		s.disk.Pass() // it is being sent already
 		if cause != "" {
@@ -403,7 +400,11 @@ func (s *spiller) close() error {
 	for _, p := range s.window {
 		if !p.done {
 			left += len(p.lines) - p.stored
-			large += p.large
+			for _, line := range p.lines[:p.stored] {
+				if len(line) > s.disk.MaxRecord() {
+					large++
+				}
+			}
 		}
 	}
 	if s.held != nil {

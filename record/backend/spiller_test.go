@@ -1,6 +1,7 @@
 package backend_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -15,6 +16,8 @@ import (
 
 	"pgregory.net/rapid"
 
+	"kubetrail/audit"
+	"kubetrail/record"
 	"kubetrail/record/backend"
 )
 
@@ -312,6 +315,79 @@ func TestSpillSync(t *testing.T) {
 	if b.ProcessEvents(numbered(0, n)) || lost()[backend.CauseShutDown] != 1 {
 		t.Error("taken after the end")
 	}
+}
+
+// An event that the disk does not take was not stored, and nobody is told that it was.
+func TestSpillSyncTooLarge(t *testing.T) {
+	noLeaks(t)
+	r := newReceiver(t)
+	l, lost := losses(t)
+	b := buffered(t, newWebhook(t, r.URL, nil), backend.BufferedConfig{BufferSize: 1, MaxBatchSize: 10, MaxBatchWait: time.Millisecond,
+		SpillDir: filepath.Join(t.TempDir(), "spill"), SpillBytes: 64 << 10, SpillSync: true, Losses: l})
+	large := numbered(1, 0)
+	large.Text[audit.RequestURI] = bytes.Repeat([]byte("x"), 20<<10)
+	if b.ProcessEvents(numbered(0, 0), large, numbered(0, 1)) || lost()[backend.CauseTooLarge] != 1 {
+		t.Error("stored, or not told of")
+	}
+	stop := start(t, b)
+	eventually(t, "the others arrive", func() bool { different, _ := inOrder(t, r.all(t)); return different == 2 })
+	stop()
+}
+
+// Whoever finds the buffer full finds room on disk, however many others fill it again.
+func TestSpillCrowd(t *testing.T) {
+	noLeaks(t)
+	r := newReceiver(t)
+	l, lost := losses(t)
+	b := buffered(t, newWebhook(t, r.URL, nil), backend.BufferedConfig{BufferSize: 1, MaxBatchSize: 50, MaxBatchWait: time.Millisecond,
+		SpillDir: filepath.Join(t.TempDir(), "spill"), Losses: l})
+	const sources, each = 200, 30
+	var all sync.WaitGroup
+	for source := range sources {
+		all.Go(func() {
+			for i := range each {
+				b.ProcessEvents(numbered(source, i))
+			}
+		})
+	}
+	all.Wait()
+	stop := start(t, b)
+	eventually(t, "all arrive", func() bool { different, _ := inOrder(t, r.all(t)); return different == sources*each })
+	stop()
+	if got := lost(); len(got) != 0 {
+		t.Errorf("lost %v", got)
+	}
+}
+
+// What is lost for want of room on disk is told of after a restart.
+func TestSpillFullIsTold(t *testing.T) {
+	noLeaks(t)
+	r := newReceiver(t)
+	r.set(refuseAll)
+	dir := filepath.Join(t.TempDir(), "spill")
+	begin := func() record.Backend {
+		l := backend.NewLosses(backend.LossesConfig{})
+		hook := newWebhook(t, r.URL, func(c *backend.WebhookConfig) { c.Losses = l })
+		return buffered(t, hook, backend.BufferedConfig{BufferSize: 20, MaxBatchSize: 10, MaxBatchWait: time.Millisecond,
+			SpillDir: dir, SpillBytes: 64 << 10, Losses: l})
+	}
+	const runs, each = 6, 200
+	for i := range runs {
+		b := begin()
+		for j := range each {
+			b.ProcessEvents(numbered(0, i*each+j))
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		b.Run(ctx) // fails to tell
+	}
+	r.set(nil)
+	stop := start(t, begin())
+	eventually(t, "all arrive or are told of", func() bool {
+		different, _ := inOrder(t, r.all(t))
+		return different+missing(r, t) == runs*each
+	})
+	stop()
 }
 
 // TestSpillProcess is no test: TestSpillKilled runs it as a process of its own.
