@@ -290,6 +290,9 @@ func TestBrokenBody(t *testing.T) {
 	if n := testutil.CollectAndCount(g.metrics.errors); n != 0 {
 		t.Errorf("%d errors of the upstream", n)
 	}
+	if n := testutil.ToFloat64(g.metrics.refused.WithLabelValues("body")); n != 2 {
+		t.Errorf("%v refusals were counted", n)
+	}
 }
 
 // TestManyHeaders checks that headers that fit into a request of HTTP/1.1 and, counted as
@@ -313,6 +316,9 @@ func TestManyHeaders(t *testing.T) {
 	}
 	if n := testutil.CollectAndCount(g.metrics.errors); n != 0 {
 		t.Errorf("%d errors of the upstream", n)
+	}
+	if n := testutil.ToFloat64(g.metrics.refused.WithLabelValues("headers")); n != 3 {
+		t.Errorf("%v refusals were counted", n)
 	}
 }
 

@@ -347,10 +347,12 @@ func (f *forwarder) failed(w http.ResponseWriter, r *http.Request, err error) {
 		return
 	}
 	if b, ok := s.in.Body.(*clientBody); ok && b.caused(err) {
+		f.p.metrics.refused.WithLabelValues("body").Inc()
 		writeStatus(w, apiError{http.StatusBadRequest, metav1.StatusReasonBadRequest, "the body of this request cannot be read"})
 		return
 	}
 	if errors.Is(err, errHeaders) {
+		f.p.metrics.refused.WithLabelValues("headers").Inc()
 		writeStatus(w, apiError{http.StatusRequestHeaderFieldsTooLarge, metav1.StatusReasonRequestEntityTooLarge, errHeaders.Error()})
 		return
 	}

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -68,7 +69,7 @@ type question struct {
 	header http.Header
 }
 
-// refusal is the error of ask for credentials that are no good.
+// errRefused is the error of ask for credentials that are no good.
 var errRefused = errors.New("refused")
 
 // whose tells who shows an Authorization header.
@@ -84,7 +85,7 @@ func (v *reviewer) whose(ctx context.Context, authorization []string) identity {
 func (v *reviewer) confirm(ctx context.Context, id *identity) {
 	header := v.headers(id.user)
 	var parts []string
-	for _, name := range slices.Sorted(mapsKeys(header)) {
+	for _, name := range slices.Sorted(maps.Keys(header)) {
 		parts = append(append(parts, name), header[name]...)
 	}
 	q := question{keyOf("user", parts...), forUser, header}
@@ -100,16 +101,6 @@ func (v *reviewer) confirm(ctx context.Context, id *identity) {
 		id.way, id.why = nobody, fmt.Sprintf("the API server takes the proxy for %q, and not for the user whom it names", a.user.Username)
 	case a.user != nil && slices.ContainsFunc(id.user.Groups, func(g string) bool { return !slices.Contains(a.user.Groups, g) }):
 		id.way, id.why = nobody, "the API server does not take this user for a member of the groups that the proxy names: are its --requestheader-group-headers the same?"
-	}
-}
-
-func mapsKeys(h http.Header) func(func(string) bool) {
-	return func(yield func(string) bool) {
-		for k := range h {
-			if !yield(k) {
-				return
-			}
-		}
 	}
 }
 
