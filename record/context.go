@@ -286,7 +286,7 @@ func (r *recording) convert(raw []byte, contentType, contentEncoding string, omi
 		}
 	}
 	*made = rawjson.Raw((*made)[:0], raw)
-	return body{json: made}
+	return body{json: made, unread: true}
 }
 
 // An appender writes to a slice.

@@ -81,6 +81,7 @@ type status struct {
 type body struct {
 	json   *[]byte
 	budget int64 // bytes taken of MaxBodies
+	unread bool  // it is {"raw": base64}
 }
 
 type annotation struct{ key, value string }

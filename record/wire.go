@@ -214,9 +214,12 @@ func (r *recording) takeTree(c *capture) {
 	}
 	if c.keeps {
 		r.set(0, b)
-	} else {
-		r.h.drop(&b)
+		return
 	}
+	if b.unread && r.status.code < http.StatusBadRequest {
+		r.truncated = true // the server could read it, so there is a name that is not told
+	}
+	r.h.drop(&b)
 }
 
 // take makes what was kept the body of the request (0) or of the answer (1).

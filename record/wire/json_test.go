@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math"
 	"reflect"
 	"strings"
@@ -93,6 +94,9 @@ func checkYAML(t testing.TB, body []byte) {
 	want, failed := yaml.YAMLToJSON(body)
 	if err == nil {
 		valid(t, got)
+		if n := values(t, got); bytes.IndexByte(body, '*') < 0 && yamlValues(body) < n {
+			t.Errorf("%q holds %d values, not at most %d", body, n, yamlValues(body))
+		}
 	}
 	if failed != nil {
 		if err == nil {
@@ -105,6 +109,23 @@ func checkYAML(t testing.TB, body []byte) {
 	}
 	if err != nil && !strings.Contains(err.Error(), "UTF-8") && !strings.Contains(err.Error(), "two keys") {
 		t.Errorf("%q: %v, want %q", body, err, want)
+	}
+}
+
+// values counts values and names.
+func values(t testing.TB, out []byte) (n int) {
+	t.Helper()
+	for d := json.NewDecoder(bytes.NewReader(out)); ; n++ {
+		token, err := d.Token()
+		if err == io.EOF {
+			return n
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if token == json.Delim(']') || token == json.Delim('}') {
+			n--
+		}
 	}
 }
 
@@ -140,6 +161,12 @@ func TestBombs(t *testing.T) {
 		"one name":    {typeYAML, "", []byte(name)},
 		"large":       {typeYAML, "", bytes.Repeat([]byte("- a\n"), MaxSize/4)},
 		"deep":        {typeYAML, "", []byte(strings.Repeat("[", 100_000))},
+		"mappings":    {typeYAML, "", []byte("[" + strings.Repeat("{a},", 400_000) + "]")},
+		"pairs":       {typeYAML, "", []byte("[" + strings.Repeat("a: b,", 400_000) + "]")},
+		"empty keys":  {typeYAML, "", []byte(strings.Repeat("?\n", 400_000))},
+		"dashes":      {typeYAML, "", []byte(strings.Repeat("-\n", 600_000))},
+		"CBOR maps":   {typeCBOR, "", append([]byte("\x9a\x00\x08\x00\x00"), bytes.Repeat([]byte("\xa1\x60\xf6"), 1<<19)...)},
+		"CBOR lists":  {typeCBOR, "", append([]byte("\x9f"), bytes.Repeat([]byte("\x80"), 2<<20)...)},
 		"deep blocks": {typeYAML, "", []byte(strings.Repeat("- ", 100_000))},
 		"CBOR deep":   {typeCBOR, "", bytes.Repeat([]byte{0x81}, 100_000)},
 		"CBOR size":   {typeCBOR, "", []byte("\x9b\x00\x00\x00\x7f\xff\xff\xff\xff")},
@@ -273,6 +300,9 @@ func FuzzCBOR(f *testing.F) {
 		var want any
 		if err := direct.Unmarshal(body, &want); err != nil {
 			t.Fatal(err)
+		}
+		if n := values(t, got); cborValues(body) < n {
+			t.Errorf("%x holds %d values, not at most %d", body, n, cborValues(body))
 		}
 		if plain, err := json.Marshal(want); err != nil || !bytes.Equal(plain, got) {
 			t.Errorf("%x becomes %s, want %s (%v)", body, got, plain, err)

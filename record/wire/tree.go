@@ -14,9 +14,14 @@ import (
 )
 
 // maxTree tells how large a body may be that is read into a tree of values, which takes
-// up to two hundred times its size. Of MaxSize it is the 3 MiB that kube-apiserver takes:
-// nobody can pad a body until it is not read.
+// many times its size. Of MaxSize it is the 3 MiB that kube-apiserver takes: nobody can
+// pad a body with comments or texts until it is not read.
 func maxTree(max int) int { return max / 8 * 3 }
+
+// maxValues tells how many values such a body may hold, as far as that can be told before
+// it is read: each can take a quarter of a kilobyte, however few bytes it is. Of MaxSize
+// that is a million, of which no object has a tenth.
+func maxValues(max int) int { return max / 8 }
 
 // A treeWriter appends a tree of values as JSON, members sorted by name. The tree may hold
 // a value in many places, so that what it makes can be any number of times as large.
