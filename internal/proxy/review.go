@@ -12,6 +12,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -86,7 +87,7 @@ func (v *reviewer) confirm(ctx context.Context, id *identity) {
 	header := v.headers(id.user)
 	var parts []string
 	for _, name := range slices.Sorted(maps.Keys(header)) {
-		parts = append(append(parts, name), header[name]...)
+		parts = append(append(parts, name, strconv.Itoa(len(header[name]))), header[name]...)
 	}
 	q := question{keyOf("user", parts...), forUser, header}
 	a := v.get(ctx, q)

@@ -195,6 +195,28 @@ func TestReviewsAreBounded(t *testing.T) {
 	}
 }
 
+// TestKeys checks that no two users have one key, whatever their groups are called.
+func TestKeys(t *testing.T) {
+	all := map[key]bool{}
+	v := newReviewer(func(context.Context, way, http.Header) (*record.User, error) { return nil, errRefused })
+	defaults := Defaults()
+	v.headers = (&roads{clients: &defaults.Clients, forward: &defaults.Forward}).headers
+	users := []*record.User{
+		{Username: "bob", UID: "5", Groups: []string{"dev"}},
+		{Username: "bob", Groups: []string{"dev", "X-Remote-Uid", "5"}},
+		{Username: "bob", Groups: []string{"dev"}, Extra: map[string][]string{"a": {"b"}}},
+		{Username: "bob", Groups: []string{"dev"}, Extra: map[string][]string{"a": {"b", "c"}}},
+	}
+	for _, u := range users {
+		id := identity{user: u, way: forUser}
+		v.confirm(t.Context(), &id)
+		all[id.key] = true
+	}
+	if len(all) != len(users) {
+		t.Errorf("%d keys of %d users", len(all), len(users))
+	}
+}
+
 // TestReviewTimeout checks that an upstream that does not say who it is holds a request up
 // for no longer than was configured.
 func TestReviewTimeout(t *testing.T) {

@@ -425,6 +425,32 @@ type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
+// TestEarlyAnswer checks that an answer may come before the body was sent, which nobody
+// reads any more then.
+func TestEarlyAnswer(t *testing.T) {
+	protocols(t, func(t *testing.T, http2 bool) {
+		g := newRig(t, func(w http.ResponseWriter, r *http.Request) {
+			io.ReadFull(r.Body, make([]byte, 100))
+			writeStatus(w, apiError{http.StatusRequestEntityTooLarge, "RequestEntityTooLarge", "too large"})
+		}, nil)
+		for i := range 5 {
+			path := fmt.Sprint("/api/v1/namespaces/shop/configmaps/", i)
+			r, err := http.NewRequest(http.MethodPut, g.URL()+path, io.LimitReader(zeros{}, 5<<20))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if resp, err := g.client(t, http2).Do(r); err == nil { // HTTP/1.1 may end by an error of the sender
+				if resp.Body.Close(); resp.StatusCode != 413 {
+					t.Errorf("%s", resp.Status)
+				}
+			}
+			if e := g.events.wait(t, at(policy.StageResponseComplete, path)); e.ResponseStatus.Code != 413 {
+				t.Errorf("event %+v", e)
+			}
+		}
+	})
+}
+
 // TestClientGone checks that a client that leaves before the answer ends its request at
 // the upstream.
 func TestClientGone(t *testing.T) {
