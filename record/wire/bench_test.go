@@ -46,11 +46,11 @@ func BenchmarkLook(b *testing.B) {
 					rest = rest[n:]
 				}
 				switch w := w.(type) {
-				case *ObjectLook:
-					if _, ok := w.Meta(); !ok {
+				case *objectLook:
+					if _, ok := w.told(); !ok {
 						b.Fatal("not known")
 					}
-				case *StatusLook:
+				case *statusLook:
 					if w.Status() != nil {
 						b.Fatal("a Status")
 					}
@@ -61,12 +61,12 @@ func BenchmarkLook(b *testing.B) {
 }
 
 func object(contentType string) interface{ Write([]byte) (int, error) } {
-	o := NewObjectLook(contentType, "")
+	o := objectLook{format: formatOf(contentType)}
 	return &o
 }
 
 func status(contentType string) interface{ Write([]byte) (int, error) } {
-	s := NewStatusLook(contentType, "")
+	s := newStatusLook(contentType, "")
 	return &s
 }
 

@@ -21,12 +21,12 @@ type jsonLook struct {
 	scalar bool   // a literal or a number goes on
 	member member // whose value comes
 
-	last     Meta // as Meta, but of the last metadata alone
-	mistyped bool // a value was not of the type that it must be
+	last     texts // as meta, but of the last metadata alone
+	mistyped bool  // a value was not of the type that it must be
 }
 
 // write is told the next piece. It returns false if the body is no object.
-func (l *jsonLook) write(p []byte, m *Meta) bool {
+func (l *jsonLook) write(p []byte, m *texts) bool {
 	for i := 0; i < len(p); {
 		switch {
 		case l.inText:
@@ -95,7 +95,7 @@ func (l *jsonLook) token(b byte) bool {
 func (l *jsonLook) forget(mistyped bool) {
 	switch {
 	case l.member == metadataMember:
-		l.last = Meta{}
+		l.last = texts{}
 	case l.member > textMembers:
 		*l.last.text(l.member) = ""
 	default:
@@ -123,7 +123,7 @@ func (l *jsonLook) open(object bool) bool {
 }
 
 // begin reads a string that may matter from its first byte.
-func (l *jsonLook) begin(p []byte, i int, m *Meta) int {
+func (l *jsonLook) begin(p []byte, i int, m *texts) int {
 	if end := textEnd(p, i); end < len(p) && p[end] == '"' {
 		l.inText = false
 		l.found(p[i:end], m)
@@ -134,7 +134,7 @@ func (l *jsonLook) begin(p []byte, i int, m *Meta) int {
 }
 
 // goOn reads a string up to its end, or to that of the piece.
-func (l *jsonLook) goOn(p []byte, i int, m *Meta) int {
+func (l *jsonLook) goOn(p []byte, i int, m *texts) int {
 	from := i
 	if l.escaped {
 		l.escaped = false
@@ -164,7 +164,7 @@ func (l *jsonLook) goOn(p []byte, i int, m *Meta) int {
 }
 
 // found takes a name or a text that has been read.
-func (l *jsonLook) found(raw []byte, m *Meta) {
+func (l *jsonLook) found(raw []byte, m *texts) {
 	switch {
 	case !l.value:
 		l.member = otherMember

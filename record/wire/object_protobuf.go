@@ -1,7 +1,7 @@
 package wire
 
 // A protoLook reads protobuf in pieces. It enters the messages that lead to the texts of
-// Meta, and passes over everything else without looking at it.
+// metadata, and passes over everything else without looking at it.
 type protoLook struct {
 	at    uint64     // bytes read
 	level uint8      // of the message that it is in
@@ -41,7 +41,7 @@ const (
 )
 
 // write is told the next piece. It returns false if that is no protobuf.
-func (l *protoLook) write(p []byte, m *Meta) bool {
+func (l *protoLook) write(p []byte, m *texts) bool {
 	for len(p) > 0 {
 		switch l.state {
 		case inMagic:
@@ -87,7 +87,7 @@ func (l *protoLook) write(p []byte, m *Meta) bool {
 }
 
 // numeral takes a number that has been read: a tag, a size, or a value.
-func (l *protoLook) numeral(v uint64, m *Meta) bool {
+func (l *protoLook) numeral(v uint64, m *texts) bool {
 	switch l.state {
 	case inTag:
 		l.number = v >> 3
@@ -112,7 +112,7 @@ func (l *protoLook) numeral(v uint64, m *Meta) bool {
 }
 
 // enter begins a field of n bytes.
-func (l *protoLook) enter(n uint64, m *Meta) bool {
+func (l *protoLook) enter(n uint64, m *texts) bool {
 	if n > 1<<40 {
 		return false
 	}
@@ -140,7 +140,7 @@ func (l *protoLook) enter(n uint64, m *Meta) bool {
 		l.text = l.text[:0]
 	}
 	if next == objectMessage { // it replaces one before it; other messages add up
-		*m = Meta{APIVersion: m.APIVersion, Kind: m.Kind}
+		*m = texts{APIVersion: m.APIVersion, Kind: m.Kind}
 	}
 	if next != 0 {
 		l.level++
@@ -164,7 +164,7 @@ func pick(number uint64, members ...member) member {
 }
 
 // took ends a field.
-func (l *protoLook) took(m *Meta) {
+func (l *protoLook) took(m *texts) {
 	if l.state == inTake {
 		*m.text(l.target) = string(l.text)
 	}

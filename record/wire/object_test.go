@@ -8,18 +8,16 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime/serializer/cbor/direct"
 	"pgregory.net/rapid"
 	kjson "sigs.k8s.io/json"
-	"sigs.k8s.io/yaml"
 )
 
 // judged is what the decoders of kube-apiserver make of a body: of one for a type that is
 // compiled in, or of one for a custom resource.
-func judged(body []byte) (Meta, bool) {
+func judged(body []byte) (texts, bool) {
 	var tree map[string]any
 	if err := kjson.UnmarshalCaseSensitivePreserveInts(body, &tree); err != nil || tree == nil {
-		return Meta{}, false
+		return texts{}, false
 	}
 	version, _ := tree["apiVersion"].(string)
 	if isCompiledIn(version) {
@@ -31,11 +29,11 @@ func judged(body []byte) (Meta, bool) {
 		s, _ := metadata[name].(string)
 		return s
 	}
-	m := Meta{version, kind, text("name"), text("generateName"), text("namespace"), text("uid"), text("resourceVersion")}
+	m := texts{version, kind, text("name"), text("generateName"), text("namespace"), text("uid"), text("resourceVersion")}
 	return m, ok || tree["kind"] == nil
 }
 
-func judgedTyped(body []byte) (Meta, bool) {
+func judgedTyped(body []byte) (texts, bool) {
 	var o struct {
 		APIVersion string `json:"apiVersion"`
 		Kind       string `json:"kind"`
@@ -48,9 +46,9 @@ func judgedTyped(body []byte) (Meta, bool) {
 		} `json:"metadata"`
 	}
 	if err := kjson.UnmarshalCaseSensitivePreserveInts(body, &o); err != nil {
-		return Meta{}, false
+		return texts{}, false
 	}
-	m := Meta{o.APIVersion, o.Kind, o.Metadata.Name, o.Metadata.GenerateName, o.Metadata.Namespace, o.Metadata.UID, o.Metadata.ResourceVersion}
+	m := texts{o.APIVersion, o.Kind, o.Metadata.Name, o.Metadata.GenerateName, o.Metadata.Namespace, o.Metadata.UID, o.Metadata.ResourceVersion}
 	return m, true
 }
 
@@ -76,9 +74,9 @@ func objectSeeds() []string {
 // the body.
 func checkObject(t testing.TB, body []byte) {
 	t.Helper()
-	whole, ok := look("application/json", "", body, len(body)+1)
+	whole, ok := look("application/json", body, len(body)+1)
 	for _, size := range []int{1, 2, 3, 7, 64} {
-		if got, also := look("application/json", "", body, size); got != whole || ok != also {
+		if got, also := look("application/json", body, size); got != whole || ok != also {
 			t.Errorf("%.300q in pieces of %d: %+v, %v; whole: %+v, %v", body, size, got, also, whole, ok)
 		}
 	}
@@ -106,7 +104,7 @@ func TestObjectOfJSON(t *testing.T) {
 func TestNoObject(t *testing.T) {
 	for _, s := range objectSeeds() {
 		_, taken := judged([]byte(s))
-		if _, ok := look("application/json", "", []byte(s), 10); ok != taken && json.Valid([]byte(s)) {
+		if _, ok := look("application/json", []byte(s), 10); ok != taken && json.Valid([]byte(s)) {
 			t.Errorf("%.200q is known: %v", s, ok)
 		}
 	}
@@ -142,65 +140,27 @@ func TestObjectOfAnything(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		body := value(t, 5)
 		want, taken := judged([]byte(body))
-		got, ok := look("application/json", "", []byte(body), rapid.IntRange(1, 20).Draw(t, "size"))
+		got, ok := look("application/json", []byte(body), rapid.IntRange(1, 20).Draw(t, "size"))
 		if taken && (!ok || got != want) {
 			t.Fatalf("%s: %+v, %v, want %+v, %v", body, got, ok, want, taken)
 		}
 	})
 }
 
-// TestObjectOfOtherFormats checks bodies that are kept until they have passed.
-func TestObjectOfOtherFormats(t *testing.T) {
-	object := map[string]any{"apiVersion": "v1", "kind": "ConfigMap", "metadata": map[string]any{"name": "a", "namespace": "n", "uid": "u"}}
-	want := Meta{APIVersion: "v1", Kind: "ConfigMap", Name: "a", Namespace: "n", UID: "u"}
-	asYAML, err := yaml.Marshal(object)
-	if err != nil {
-		t.Fatal(err)
-	}
-	asCBOR, err := direct.Marshal(object)
-	if err != nil {
-		t.Fatal(err)
-	}
-	asJSON, err := json.Marshal(object)
-	if err != nil {
-		t.Fatal(err)
-	}
-	config := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "a", Namespace: "n", UID: "u"}}
-	proto, _ := encode(t, config, corev1.SchemeGroupVersion.WithKind("ConfigMap"))
-	for _, c := range []struct {
-		contentType, encoding string
-		body                  []byte
-	}{
-		{typeYAML, "", asYAML}, {typeCBOR, "", asCBOR}, {"application/apply-patch+yaml", "", asJSON},
-		{"application/json", "gzip", packed(t, asJSON)}, {typeYAML, "gzip", packed(t, asYAML)}, {typeCBOR, "gzip", packed(t, asCBOR)}, {typeProtobuf, "gzip", packed(t, proto)},
-		{"application/json", "identity", asJSON}, {"", "", asJSON},
-	} {
-		if got, ok := look(c.contentType, c.encoding, c.body, 5); !ok || got != want {
-			t.Errorf("%s, %s: %+v, %v", c.contentType, c.encoding, got, ok)
-		}
-		if _, ok := look(c.contentType, c.encoding, c.body[:len(c.body)-len(c.body)/3], 5); ok && c.contentType != typeYAML {
-			t.Errorf("%s, %s: what is cut off is known", c.contentType, c.encoding)
+// TestObject checks by headers which bodies are looked at.
+func TestObject(t *testing.T) {
+	asJSON := []byte(`{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a","namespace":"n","uid":"u"}}`)
+	for _, c := range [][2]string{{"text/plain"}, {typeYAML}, {typeCBOR}, {"application/apply-patch+yaml"}, {"application/json", "gzip"}, {typeProtobuf, "gzip"}} {
+		if w, told := Object(c[0], c[1]); w != nil || told != nil {
+			t.Errorf("%q is looked at", c)
 		}
 	}
-	long := append(asYAML, bytes.Repeat([]byte("# padding\n"), maxKept/10)...)
-	if _, ok := look(typeYAML, "", long, 1000); ok {
-		t.Error("a body larger than what is kept is known")
-	}
-	o := NewObjectLook(typeYAML, "")
-	for piece := range pieces(long, 1000) {
-		if _, _ = o.Write(piece); cap(o.kept) > 2*maxKept {
-			t.Fatalf("%d bytes are kept", cap(o.kept))
+	for _, c := range [][2]string{{"application/json"}, {"application/json;stream=watch", "identity"}, {"", ""}} {
+		w, told := Object(c[0], c[1])
+		_, _ = w.Write(asJSON)
+		if namespace, name, uid, _ := told(); namespace != "n" || name != "a" || uid != "u" {
+			t.Errorf("%q: %q, %q, %q", c, namespace, name, uid)
 		}
-	}
-	if w, told := Object("text/plain", ""); w != nil || told != nil {
-		t.Error("text is looked at")
-	}
-	w, told := Object("application/json", "")
-	if _, err := w.Write(asJSON); err != nil {
-		t.Fatal(err)
-	}
-	if ns, name, uid, version := told(); ns != "n" || name != "a" || uid != "u" || version != "" {
-		t.Errorf("%q %q %q %q", ns, name, uid, version)
 	}
 }
 
@@ -212,14 +172,14 @@ func TestObjectKeepsLittle(t *testing.T) {
 		strings.Repeat(`{"metadata":`, 1<<18),
 		strings.Repeat("[", 4<<20),
 	} {
-		o := NewObjectLook("application/json", "")
+		o := objectLook{format: formatJSON}
 		for piece := range pieces([]byte(body), 32<<10) {
 			_, _ = o.Write(piece)
 		}
-		if n := cap(o.json.text) + cap(o.kept); n > 4*maxText {
+		if n := cap(o.json.text); n > 4*maxText {
 			t.Errorf("%.30s: %d bytes are kept", body, n)
 		}
-		if m, ok := o.Meta(); ok {
+		if m, ok := o.told(); ok {
 			t.Errorf("%.30s is %+v", body, m)
 		}
 	}
@@ -245,8 +205,8 @@ func TestSecondObject(t *testing.T) {
 	body := append([]byte(magic), message2(2, object(metav1.ObjectMeta{Name: "decoy", UID: "u"}))...)
 	body = append(body, message2(2, message2(1, message2(2, []byte("real-"))))...)
 	body = append(body, message2(1, append(message2(1, []byte("v1")), message2(2, []byte("ConfigMap"))...))...)
-	want := Meta{APIVersion: "v1", Kind: "ConfigMap", GenerateName: "real-"}
-	if got, ok := look(typeProtobuf, "", body, 4); !ok || got != want {
+	want := texts{APIVersion: "v1", Kind: "ConfigMap", GenerateName: "real-"}
+	if got, ok := look(typeProtobuf, body, 4); !ok || got != want {
 		t.Errorf("%+v, %v", got, ok)
 	}
 	out, err := JSON(typeProtobuf, "", body)

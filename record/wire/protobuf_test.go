@@ -106,22 +106,22 @@ func checkProtobufMeta(t *testing.T, kind schema.GroupVersionKind, body []byte, 
 		return
 	}
 	m := accessor.GetObjectMeta()
-	want := Meta{APIVersion: kind.GroupVersion().String(), Kind: kind.Kind, Name: m.GetName(), GenerateName: m.GetGenerateName(),
+	want := texts{APIVersion: kind.GroupVersion().String(), Kind: kind.Kind, Name: m.GetName(), GenerateName: m.GetGenerateName(),
 		Namespace: m.GetNamespace(), UID: string(m.GetUID()), ResourceVersion: m.GetResourceVersion()}
 	for _, size := range []int{1, 7, 1 << 20} {
-		if got, ok := look(typeProtobuf, "", body, size); !ok || got != want {
+		if got, ok := look(typeProtobuf, body, size); !ok || got != want {
 			t.Errorf("%s: in pieces of %d: %+v, %v, want %+v", kind, size, got, ok, want)
 		}
 	}
 }
 
-// look shows a body to an ObjectLook in pieces.
-func look(contentType, encoding string, body []byte, size int) (Meta, bool) {
-	o := NewObjectLook(contentType, encoding)
+// look shows a body to an objectLook in pieces.
+func look(contentType string, body []byte, size int) (texts, bool) {
+	o := objectLook{format: formatOf(contentType)}
 	for piece := range pieces(body, size) {
 		_, _ = o.Write(piece)
 	}
-	return o.Meta()
+	return o.told()
 }
 
 func pieces(body []byte, size int) func(func([]byte) bool) {
@@ -319,8 +319,8 @@ func FuzzProtobuf(f *testing.F) {
 	}
 	upstream := protobuf.NewSerializer(scheme(), scheme())
 	f.Fuzz(func(t *testing.T, body []byte) {
-		whole, ok := look(typeProtobuf, "", body, 1<<20)
-		pieces, also := look(typeProtobuf, "", body, 3)
+		whole, ok := look(typeProtobuf, body, 1<<20)
+		pieces, also := look(typeProtobuf, body, 3)
 		if ok != also || whole != pieces {
 			t.Errorf("%x: %+v, in pieces %+v", body, whole, pieces)
 		}
@@ -338,7 +338,7 @@ func FuzzProtobuf(f *testing.F) {
 			t.Errorf("%x becomes %s, want %s, %v", body, got, want, err)
 		}
 		if m, err := meta.Accessor(object); err == nil && short(m) {
-			want := Meta{kind.GroupVersion().String(), kind.Kind, m.GetName(), m.GetGenerateName(), m.GetNamespace(), string(m.GetUID()), m.GetResourceVersion()}
+			want := texts{kind.GroupVersion().String(), kind.Kind, m.GetName(), m.GetGenerateName(), m.GetNamespace(), string(m.GetUID()), m.GetResourceVersion()}
 			if !ok || whole != want {
 				t.Errorf("%x: %+v, %v, want %+v", body, whole, ok, want)
 			}

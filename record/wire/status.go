@@ -10,32 +10,35 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 )
 
+// maxKept is how much is kept of an answer that may be a metav1.Status.
+const maxKept = 64 << 10
+
 // Status begins to look at an answer that comes with the headers given: w is written its
 // body, and told says which metav1.Status it was when all of that has passed, nil for
-// every other kind. See [StatusLook]. It returns nil for an answer that is no object.
+// every other kind. It returns nil for an answer that is no object.
 func Status(contentType, contentEncoding string) (w io.Writer, told func() *metav1.Status) {
-	s := NewStatusLook(contentType, contentEncoding)
+	s := newStatusLook(contentType, contentEncoding)
 	if s.none {
 		return nil, nil
 	}
 	return &s, s.Status
 }
 
-// A StatusLook looks at an answer while it passes, and keeps it as long as it may be a
+// A statusLook looks at an answer while it passes, and keeps it as long as it may be a
 // metav1.Status, at most 64 KiB of it. Most answers say in their first bytes that they are
 // none, and then cost nothing more.
 //
 // It is not safe for concurrent use.
-type StatusLook struct {
+type statusLook struct {
 	format format
 	packed string
 	kept   []byte
 	none   bool // it is no Status
 }
 
-// NewStatusLook begins to look at an answer with the headers given.
-func NewStatusLook(contentType, contentEncoding string) StatusLook {
-	s := StatusLook{format: formatOf(contentType)}
+// newStatusLook begins to look at an answer with the headers given.
+func newStatusLook(contentType, contentEncoding string) statusLook {
+	s := statusLook{format: formatOf(contentType)}
 	if contentEncoding != "" && contentEncoding != "identity" {
 		s.packed = contentEncoding
 	}
@@ -44,7 +47,7 @@ func NewStatusLook(contentType, contentEncoding string) StatusLook {
 }
 
 // Write is told the next bytes of the answer. It never fails, and does not keep p.
-func (s *StatusLook) Write(p []byte) (int, error) {
+func (s *statusLook) Write(p []byte) (int, error) {
 	n := len(p)
 	if s.none {
 		return n, nil
@@ -62,7 +65,7 @@ func (s *StatusLook) Write(p []byte) (int, error) {
 }
 
 // isOther tells whether an answer that begins with head is surely no Status.
-func (s *StatusLook) isOther(head []byte) bool {
+func (s *statusLook) isOther(head []byte) bool {
 	switch {
 	case s.packed != "":
 		return false
@@ -75,7 +78,7 @@ func (s *StatusLook) isOther(head []byte) bool {
 }
 
 // Status returns the Status that the answer was, or nil.
-func (s *StatusLook) Status() *metav1.Status {
+func (s *statusLook) Status() *metav1.Status {
 	if s.none || len(s.kept) == 0 || s.isOther(s.kept) {
 		return nil
 	}
@@ -86,11 +89,11 @@ func (s *StatusLook) Status() *metav1.Status {
 	if err != nil {
 		return nil
 	}
-	return StatusOf(out)
+	return statusOf(out)
 }
 
-// StatusOf returns the metav1.Status that some JSON is, or nil.
-func StatusOf(body []byte) *metav1.Status {
+// statusOf returns the metav1.Status that some JSON is, or nil.
+func statusOf(body []byte) *metav1.Status {
 	if otherJSON(body) || !bytes.Contains(body, []byte("Status")) {
 		return nil
 	}

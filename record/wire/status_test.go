@@ -23,7 +23,7 @@ func forbidden() *metav1.Status {
 }
 
 func lookForStatus(contentType, encoding string, body []byte, size int) (*metav1.Status, int) {
-	s := NewStatusLook(contentType, encoding)
+	s := newStatusLook(contentType, encoding)
 	kept := 0
 	for piece := range pieces(body, size) {
 		_, _ = s.Write(piece)
