@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -57,13 +58,14 @@ func Annotate(ctx context.Context, key, value string) {
 	if r.released || r.level() == nothing {
 		return
 	}
-	if i, found := search(r.annotations, key); found {
+	i, found := search(r.annotations, key)
+	if found {
 		if set := r.annotations[i].value; set != value {
 			r.h.Logger.Warn("an annotation is set already", "auditID", r.id, "key", key, "value", value, "set", set)
 		}
 		return
 	}
-	r.annotations = annotate(r.annotations, key, value)
+	r.annotations = slices.Insert(r.annotations, i, annotation{key, value})
 }
 
 // LogImpersonatedUser notes as whom the request is handled, and by which constraint of

@@ -69,6 +69,9 @@ func tail(b []byte, n int) []byte { return b[n:len(b):len(b)] }
 
 // text sets a column to a string, which it appends to b. So do the methods below.
 func (p *sheet) text(b []byte, c audit.Column, s string) []byte {
+	if s == "" {
+		return b
+	}
 	n := len(b)
 	b = append(b, s...)
 	p.Text[c] = tail(b, n)
@@ -147,9 +150,10 @@ const (
 // annotations sets the annotations: decision and reason in columns of their own where
 // both are there, as these are how nearly every event has them.
 func (p *sheet) annotations(b []byte, list []annotation) []byte {
-	i, found := search(list, decisionKey)
-	j, both := search(list, reasonKey)
-	if both = found && both && list[i].value != ""; both {
+	i := slices.IndexFunc(list, func(a annotation) bool { return a.key == decisionKey })
+	j := slices.IndexFunc(list, func(a annotation) bool { return a.key == reasonKey })
+	both := i >= 0 && j >= 0 && list[i].value != ""
+	if both {
 		b = p.text(b, audit.Decision, list[i].value)
 		b = p.text(b, audit.Reason, list[j].value)
 	}
