@@ -223,7 +223,7 @@ func (o outcome) normal(t *testing.T) outcome {
 }
 
 // patience is how long anything is waited for. It is never reached.
-const patience = 10 * time.Second
+const patience = time.Minute
 
 // overHTTP1 sends the request and returns every byte that comes back.
 func (a *sent) overHTTP1(t *testing.T, server *httptest.Server, entered <-chan struct{}) string {
