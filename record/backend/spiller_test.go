@@ -233,8 +233,9 @@ func TestSpillFull(t *testing.T) {
 // where one batch is sent at a time.
 func TestSpillModel(t *testing.T) {
 	noLeaks(t)
-	r := newReceiver(t)
 	rapid.Check(t, func(rt *rapid.T) {
+		r := newReceiver(t) // of its own: what was cut off in one life may arrive in the next
+		defer r.Close()
 		seed := rapid.Uint64().Draw(rt, "seed")
 		random, whim := rand.New(rand.NewPCG(seed, 0)), rand.New(rand.NewPCG(seed, 1)) // ours, the receiver's
 		dir, err := os.MkdirTemp("", "spill")
@@ -248,9 +249,6 @@ func TestSpillModel(t *testing.T) {
 			MaxBatchWait: time.Millisecond, AsyncDelegate: true, SpillDir: dir, Losses: l,
 			SpillSync: rapid.Bool().Draw(rt, "sync"), MaxInFlight: rapid.IntRange(1, 3).Draw(rt, "in flight"),
 		}
-		r.mu.Lock()
-		r.items = nil
-		r.mu.Unlock()
 		misbehave := func(w http.ResponseWriter, items []received) int {
 			switch whim.IntN(6) {
 			case 0:
