@@ -129,6 +129,9 @@ func (s *passage) harmless(ctx context.Context) bool {
 	if s.broken == nil {
 		return true // writing failed, not reading
 	}
+	if b, ok := s.in.Body.(*clientBody); ok && b.caused(s.broken) {
+		return true // and so is one that ends because of the body of its request
+	}
 	return ctx.Err() != nil && !errors.Is(context.Cause(ctx), errEnding)
 }
 
