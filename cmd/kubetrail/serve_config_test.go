@@ -210,6 +210,46 @@ clusters:
 	}
 }
 
+// TestServeHangup sends SIGHUP while serve ends, with a request still open: it ends no
+// sooner for that.
+func TestServeHangup(t *testing.T) {
+	c := newConfigured(t, "clusters:\n- {name: one}\n")
+	c.start()
+	address := strings.TrimPrefix(c.url, "http://")
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	body := `{"kind":"EventList","apiVersion":"audit.k8s.io/v1","metadata":{},"items":[` + hookItem("late") + "]}"
+	fmt.Fprintf(conn, "POST /webhook/one HTTP/1.1\r\nHost: %s\r\nExpect: 100-continue\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n", address, len(body))
+	answers := bufio.NewReader(conn)
+	if answer, err := http.ReadResponse(answers, nil); err != nil || answer.StatusCode != 100 { // it reads the body
+		t.Fatal(answer, err)
+	}
+	if err := c.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	c.until("it takes nobody else", func() bool {
+		other, err := net.Dial("tcp", address)
+		if err == nil {
+			other.Close()
+		}
+		return err != nil
+	})
+	if err := c.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	io.WriteString(conn, body)
+	if answer, err := http.ReadResponse(answers, nil); err != nil || answer.StatusCode != 200 {
+		t.Error(answer, err)
+	}
+	rest := <-c.rest
+	if err := c.cmd.Wait(); err != nil {
+		t.Errorf("serve ended with %v\n%s", err, rest)
+	}
+}
+
 // holdsOpen tells whether a process has a file open, where that can be seen.
 func holdsOpen(t *testing.T, pid int, name string) bool {
 	t.Helper()

@@ -57,6 +57,7 @@ type Daemon struct {
 	held        string                        // by the trail in the beginning, for the pipeline
 	now         atomic.Pointer[config.Config] // the settings in force
 	reloaded    *reloadMetrics
+	hangup      chan os.Signal // SIGHUP
 }
 
 // hinted is an error that says what to do about it.
@@ -73,7 +74,11 @@ func (h *hinted) Unwrap() error { return h.error }
 // Open opens the trail, everything that events come from, and the address. Its error may
 // have a method Hint() string. Close must follow, Run may.
 func Open(ctx context.Context, cfg Config) (_ *Daemon, err error) {
-	d := &Daemon{cfg: cfg, intake: &intake{}, level: &slog.LevelVar{}, limitMemory: func(int64) {}, freeMemory: func() {}}
+	d := &Daemon{cfg: cfg, intake: &intake{}, level: &slog.LevelVar{}, limitMemory: func(int64) {}, freeMemory: func() {},
+		hangup: make(chan os.Signal, 1)}
+	if cfg.File != "" {
+		signal.Notify(d.hangup, syscall.SIGHUP) // until Close: it would end the process
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, d.Close())
@@ -127,6 +132,7 @@ func (d *Daemon) Close() error {
 	}
 	errs = append(errs, d.intake.close())
 	d.freeMemory()
+	signal.Stop(d.hangup)
 	return errors.Join(errs...)
 }
 
@@ -186,10 +192,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 
 // reloads reads the configuration whenever it changes, and on SIGHUP.
 func (d *Daemon) reloads(ctx context.Context) {
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
-	d.cfg.Watch.Run(ctx, hup, func() {
+	d.cfg.Watch.Run(ctx, d.hangup, func() {
 		d.system.Reloading()
 		err := d.reload()
 		status := d.Pipeline()
