@@ -207,7 +207,9 @@ func TestRecordSoak(t *testing.T) {
 	must(t, os.Mkdir(r.path("spill"), 0o700))
 	p := r.addProxy(s, r.policy("RequestResponse"), byFrontProxy, "--audit-log-maxsize", "100", "--audit-log-maxbackup", "0", "--audit-log-maxage", "0",
 		"--audit-webhook-config-file", v.kubeconfig(t, r.path("receiver.kubeconfig")), "--audit-webhook-batch-max-wait", "1s",
-		"--audit-webhook-initial-backoff", "1s", "--audit-webhook-spill-dir", r.path("spill"), "--metrics-listen", operators)
+		"--audit-webhook-initial-backoff", "1s", "--audit-webhook-spill-dir", r.path("spill"),
+		"--audit-webhook-spill-max-size", fmt.Sprint(16<<30), // 100 seconds of a fast machine are more than the default holds
+		"--metrics-listen", operators)
 	sender, err := newSender(r.plane.PKI, r.strangers, p.url, map[string]string{})
 	must(t, err)
 	defer sender.close()
