@@ -227,15 +227,7 @@ func TestBufferedConcurrent(t *testing.T) {
 		sources, each := rapid.IntRange(1, 5).Draw(rt, "sources"), rapid.IntRange(1, 200).Draw(rt, "events")
 		b := buffered(t, c, config)
 		stop := start(t, b)
-		var all sync.WaitGroup
-		for source := range sources {
-			all.Go(func() {
-				for i := range each {
-					b.ProcessEvents(numbered(source, i))
-				}
-			})
-		}
-		all.Wait()
+		crowd(b, sources, each)()
 		stop()
 		delivered := 0
 		next := map[int]int{}

@@ -41,6 +41,20 @@ func event(id string) *record.Event {
 // numbered returns an event whose audit ID says which of a source it is.
 func numbered(source, n int) *record.Event { return event(fmt.Sprintf("%d-%d", source, n)) }
 
+// crowd begins to give b so many events of each of many sources at once. What it returns
+// waits until b has them.
+func crowd(b record.Backend, sources, each int) (wait func()) {
+	var all sync.WaitGroup
+	for source := range sources {
+		all.Go(func() {
+			for i := range each {
+				b.ProcessEvents(numbered(source, i))
+			}
+		})
+	}
+	return all.Wait
+}
+
 // A received event is what a receiver needs of it.
 type received struct {
 	AuditID     string            `json:"auditID"`

@@ -179,16 +179,9 @@ func TestSpillBurst(t *testing.T) {
 	b := buffered(t, newWebhook(t, r.URL, nil), backend.BufferedConfig{BufferSize: 100, MaxBatchSize: 200, MaxBatchWait: time.Millisecond,
 		ThrottleEnable: true, ThrottleQPS: 50, ThrottleBurst: 1, AsyncDelegate: true, SpillDir: filepath.Join(t.TempDir(), "spill"), Losses: l})
 	const sources, each = 4, 1000
-	var all sync.WaitGroup
-	for source := range sources {
-		all.Go(func() {
-			for i := range each {
-				b.ProcessEvents(numbered(source, i))
-			}
-		})
-	}
+	wait := crowd(b, sources, each)
 	stop := start(t, b)
-	all.Wait()
+	wait()
 	eventually(t, "all arrive", func() bool { different, _ := inOrder(t, r.all(t)); return different == sources*each })
 	stop()
 	if got := lost(); len(got) != 0 {
@@ -340,15 +333,7 @@ func TestSpillCrowd(t *testing.T) {
 	b := buffered(t, newWebhook(t, r.URL, nil), backend.BufferedConfig{BufferSize: 1, MaxBatchSize: 50, MaxBatchWait: time.Millisecond,
 		SpillDir: filepath.Join(t.TempDir(), "spill"), Losses: l})
 	const sources, each = 200, 30
-	var all sync.WaitGroup
-	for source := range sources {
-		all.Go(func() {
-			for i := range each {
-				b.ProcessEvents(numbered(source, i))
-			}
-		})
-	}
-	all.Wait()
+	crowd(b, sources, each)()
 	stop := start(t, b)
 	eventually(t, "all arrive", func() bool { different, _ := inOrder(t, r.all(t)); return different == sources*each })
 	stop()
